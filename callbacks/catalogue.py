@@ -1,0 +1,6 @@
+"""The callbacks that a config may name."""
+
+from callbacks.grounding_evaluation import GroundingEvaluation
+from callbacks.pictures import Pictures
+
+CALLBACKS = (GroundingEvaluation, Pictures)

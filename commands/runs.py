@@ -1,0 +1,49 @@
+"""Run folders: ``runs/<name>/`` holds ``config.yaml``, ``run.json``, ``checkpoints/{last,best}.ckpt``, ``test/metrics.json`` and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class RunError(Exception):
+    """A run folder that does not hold what was asked for. The message is for the user."""
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, newest first."""
+    return sorted((folder / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def newest_run(runs: Path) -> Path:
+    """The run that wrote a checkpoint last.
+
+    Raises:
+        RunError: there is none.
+    """
+    written = sorted(runs.glob("**/checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
+    folders = [path.parent.parent for path in reversed(written) if (path.parent.parent / "config.yaml").is_file()]
+    if not folders:
+        raise RunError(f"there is no run with a checkpoint below {runs.absolute()}; train one with `python cli.py fit --config ...`, or name a --config.")
+    return folders[0]
+
+
+def find_checkpoint(folder: Path, wanted: str) -> Path:
+    """``best``, ``last`` or a file.
+
+    Raises:
+        RunError: it does not exist.
+    """
+    if wanted not in {"best", "last"}:
+        if not Path(wanted).is_file():
+            raise RunError(f"checkpoint {Path(wanted).absolute()} not found; --ckpt_path takes best, last or a file.")
+        return Path(wanted)
+    path = folder / "checkpoints" / f"{wanted}.ckpt"
+    if not path.is_file():
+        there = ", ".join(found.name for found in checkpoints(folder)) or "none"
+        raise RunError(f"{folder} has no {wanted} checkpoint (it has: {there}); --name chooses another run, --ckpt_path takes best, last or a file.")
+    return path
+
+
+def default_checkpoint(folder: Path) -> str:
+    """``best`` if the run kept one, else ``last``."""
+    return "best" if (folder / "checkpoints" / "best.ckpt").is_file() else "last"

@@ -1,0 +1,1 @@
+"""Data sets, their batches, and the samplers and views that turn the ones into the others."""

@@ -1,0 +1,213 @@
+"""The datamodule that every data set shares: it samples, resizes, batches, counts what is unreadable, and splits the work among processes."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from torch.utils.data import DataLoader
+
+from datamodules.batches import GroundingBatch, ImageTextBatch, PhraseBatch, normalise
+from datamodules.chunkers import Chunker, RuleChunker
+from datamodules.errors import DataError
+from datamodules.phrase_cache import PhraseCache
+from datamodules.samplers import EpochSampler
+from datamodules.skips import SkipLog
+from datamodules.sources import CaptionSource, GroundingSource
+from datamodules.views import Augmentation, CaptionView, GroundingView, PhraseView, collate_captions, collate_phrases, collate_queries
+
+Split = Literal["train", "val", "test"]
+
+
+def spare_cores() -> int:
+    """Worker processes by default: a core each, one left for training, four at most."""
+    return max(0, min(4, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 2
+
+
+class GroundingDataModule(pl.LightningDataModule):
+    """Base of all datamodules. A data set gives its sources; the model in training says what it wants to be fed (``train_batch``) and how images
+    must look (``preprocessing``).
+
+    Args:
+        batch_size: training images a step and process.
+        eval_batch_size: images (not queries) a step and process in validation and test; by default ``batch_size``.
+        num_workers: processes that read and resize images; by default one for each spare core, four at most.
+        augmentation: changes of training images.
+        chunker: finds phrases and subjects in captions, for methods that learn from phrases.
+        cache_dir: where phrases found by the chunker are kept.
+        max_skipped: share of unreadable records above which a run stops.
+        seed: of the order of samples and of everything drawn for a sample.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
+        num_workers: int | None = None,
+        augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
+        chunker: Chunker | None = None,
+        cache_dir: Path = Path(".cache"),
+        max_skipped: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or (eval_batch_size or 1) < 1:
+            raise DataError("batch_size and eval_batch_size must be at least 1.")
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.num_workers = spare_cores() if num_workers is None else num_workers
+        self.augmentation, self.max_skipped, self.seed = augmentation, max_skipped, seed
+        self.chunker = chunker or RuleChunker()
+        self.phrase_cache = PhraseCache(Path(cache_dir) / "phrases.sqlite", self.chunker)
+        self._captions: CaptionSource | None = None
+        self._grounding: dict[str, dict[str, GroundingSource]] = {}
+        self._skips: dict[str, SkipLog] = {}
+
+    # What a data set implements.
+
+    @abstractmethod
+    def caption_source(self) -> CaptionSource | None:
+        """The training split, or None if the data set has none. Raises `DatasetNotFoundError`."""
+
+    @abstractmethod
+    def grounding_source(self, split: Split) -> GroundingSource | None:
+        """A split to be judged on, or None if the data set has none. Raises `DatasetNotFoundError`."""
+
+    def grounding_sources(self, split: Split) -> dict[str, GroundingSource]:
+        """The sets that ``validate`` (val) and ``test`` (test) judge on, by name."""
+        source = self.grounding_source(split)
+        return {} if source is None else {self.name: source}
+
+    # What the trainer calls.
+
+    @property
+    def module(self) -> Any:
+        """The LightningModule that this data is for."""
+        assert self.trainer is not None, "a datamodule learns from its trainer which model it feeds: use trainer.fit(model, datamodule)"
+        return self.trainer.lightning_module
+
+    def prepare_data(self) -> None:
+        """On one process of a node: finds the phrases of all captions once, if the model learns from phrases."""
+        if self.trainer is None or self.trainer.state.fn != "fit" or self.module.train_batch is not PhraseBatch:
+            return
+        source = self._training_source()
+        if len(source) and source.phrases(0) is None:
+            self.phrase_cache.fill(caption for index in range(len(source)) for caption in source.captions(index))
+
+    def setup(self, stage: str) -> None:
+        """Opens what ``stage`` needs and says how much there is."""
+        if stage == "fit":
+            source = self._training_source()
+            rank_zero_info(f"train on {self.name}: {len(source):,} images")
+            self._log_skips("train", source, source.broken)
+        for split in {"fit": ("val",), "validate": ("val",), "test": ("test",), "predict": ("test",)}[stage]:
+            self._grounding[split] = self.grounding_sources(split)
+            for name, source in self._grounding[split].items():
+                queries = f", {source.number_of_queries:,} queries" if source.number_of_queries is not None else ""
+                rank_zero_info(f"{split} on {name}: {len(source):,} images{queries}")
+                self._log_skips(name, source, source.broken)
+        if stage != "fit" and not self._grounding[split]:
+            raise DataError(f"{self.name} has no {split} split to judge on; name a data set that has queries with boxes (see docs/datasets.md).")
+
+    def _training_source(self) -> CaptionSource:
+        if self._captions is None:
+            self._captions = self.caption_source()
+        if self._captions is None:
+            raise DataError(f"{self.name} has no captions to train on; it only serves validate and test.")
+        return self._captions
+
+    def train_dataloader(self) -> DataLoader:
+        source, module, trainer = self._training_source(), self.module, self.trainer
+        assert trainer is not None
+        common = (source, module.preprocessing, self.augmentation, self.seed)
+        if module.train_batch is PhraseBatch:
+            view, collate = PhraseView(*common, lookup=self.phrase_cache.lookup), collate_phrases
+        elif module.train_batch is ImageTextBatch:
+            view, collate = CaptionView(*common), collate_captions
+        else:
+            raise DataError(f"{type(module).__name__} trains on {module.train_batch.__name__}, which {self.name} cannot give.")
+        if len(source) < self.batch_size * trainer.world_size:
+            raise DataError(
+                f"{self.name} has {len(source)} training images, fewer than one batch ({self.batch_size} on each of {trainer.world_size} processes): "
+                "lower --data.batch_size."
+            )
+        sampler = EpochSampler(len(view), self.batch_size, self.seed, trainer.global_rank, trainer.world_size)
+        # A resumed run has seen a part of its epoch already. (After a whole epoch Lightning starts the next one by itself.)
+        sampler.epoch = trainer.current_epoch
+        seen = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        sampler.skip_batches = seen if seen < self.training_batches() else 0
+        return self._loader(view, collate, sampler, self.batch_size, drop_last=True)
+
+    def training_batches(self) -> int:
+        """Batches of one epoch on each process."""
+        assert self.trainer is not None
+        return len(self._training_source()) // self.trainer.world_size // self.batch_size
+
+    def val_dataloader(self) -> list[DataLoader]:
+        return self._grounding_loaders("val")
+
+    def test_dataloader(self) -> list[DataLoader]:
+        return self._grounding_loaders("test")
+
+    def predict_dataloader(self) -> list[DataLoader]:
+        return self._grounding_loaders("test")
+
+    def _grounding_loaders(self, split: Split) -> list[DataLoader]:
+        return [self._grounding_loader(name, source) for name, source in self._grounding[split].items()]
+
+    def _grounding_loader(self, name: str, source: GroundingSource) -> DataLoader:
+        assert self.trainer is not None
+        view = GroundingView(source, self.module.preprocessing)
+        sampler = None
+        if self.trainer.world_size > 1:
+            if len(view) < self.trainer.world_size:
+                raise DataError(f"{name} has {len(view)} images for {self.trainer.world_size} processes: judge it with fewer (--trainer.devices).")
+            # Lightning's default sampler repeats samples until they divide, so that N processes would count some queries twice.
+            sampler = UnrepeatedDistributedSampler(view, num_replicas=self.trainer.world_size, rank=self.trainer.global_rank, shuffle=False)
+        return self._loader(view, collate_queries, sampler, self.eval_batch_size)
+
+    def _loader(self, view: Any, collate: Any, sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
+        return DataLoader(
+            view,
+            batch_size,
+            sampler=sampler,
+            collate_fn=collate,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.module.device.type == "cuda" or None,
+        )
+
+    def evaluation_sources(self) -> dict[str, GroundingSource]:
+        """The sets that the running evaluation judges on, in the order of its dataloaders."""
+        assert self.trainer is not None
+        return self._grounding["test" if self.trainer.testing or self.trainer.predicting else "val"]
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Normalises the uint8 images on the device, and takes note of skipped records."""
+        batch.images = normalise(batch.images, self.module.preprocessing)
+        if isinstance(batch, GroundingBatch):
+            name, source = list(self.evaluation_sources().items())[dataloader_idx]
+            self._log_skips(name, source, batch.skipped)
+        else:
+            self._log_skips("train", self._training_source(), batch.skipped)
+        return batch
+
+    def _log_skips(self, name: str, source: CaptionSource | GroundingSource, lines: Sequence[str]) -> None:
+        if not lines:
+            return
+        assert self.trainer is not None
+        path = Path(self.trainer.default_root_dir) / f"skipped-{name}-rank{self.trainer.global_rank}.tsv"
+        self._skips.setdefault(name, SkipLog(path, len(source) + len(source.broken), self.max_skipped)).add(lines)
+
+    def skipped(self) -> Iterator[tuple[str, int, Path]]:
+        """For each set with unreadable records: its name, how many there were on this process, and the file that names them."""
+        for name, log in self._skips.items():
+            yield name, len(log.seen), log.path

@@ -1,0 +1,73 @@
+"""Noun phrases by spaCy's dependency parser: its noun chunks, with the chunk's root as the subject."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from datamodules.batches import Phrase
+from datamodules.chunkers.base import PUNCTUATION, Chunker, phrase_text
+from datamodules.errors import DataError
+
+
+class SpacyChunker(Chunker):
+    """spaCy's noun chunks; a chunk whose root is a pronoun ("he", "which") is left out.
+
+    Unlike ``RuleChunker``, "a group of people" gives two phrases, "a group" and "people".
+
+    Args:
+        model: an installed spaCy pipeline with a parser.
+        batch_size: captions parsed together.
+
+    Raises:
+        DataError: at the first call, where spaCy or the pipeline is not installed.
+    """
+
+    def __init__(self, model: str = "en_core_web_sm", batch_size: int = 256) -> None:
+        self.model = model
+        self.batch_size = batch_size
+        self._pipeline: Any = None
+
+    @property
+    def fingerprint(self) -> str:
+        meta = self._load().meta
+        return f"spacy({self.model}-{meta.get('version', '')}, spacy {meta.get('spacy_version', '')})"
+
+    def __call__(self, captions: Sequence[str]) -> list[list[Phrase]]:
+        documents = self._load().pipe(captions, batch_size=self.batch_size)
+        return [phrases_of(caption, document) for caption, document in zip(captions, documents, strict=True)]
+
+    def _load(self) -> Any:
+        if self._pipeline is None:
+            try:
+                self._pipeline = import_module("spacy").load(self.model, exclude=["ner"])
+            except (ImportError, OSError) as error:
+                raise DataError(
+                    f"SpacyChunker needs spaCy and its pipeline {self.model!r}: run `pip install spacy && python -m spacy download {self.model}`, "
+                    "or use RuleChunker, which needs neither."
+                ) from error
+        return self._pipeline
+
+
+def phrases_of(caption: str, document: Any) -> list[Phrase]:
+    """Aligns a parsed caption's noun chunks to its whitespace tokens: each chunk covers every token that it touches.
+
+    spaCy splits finer than whitespace ("dog," is two of its tokens), never coarser, so a chunk's characters always fall into some token.
+    """
+    tokens = caption.split()
+    starts, position = [], 0
+    for token in tokens:
+        position = caption.index(token, position)
+        starts.append(position)
+        position += len(token)
+    phrases: list[Phrase] = []
+    for chunk in document.noun_chunks:
+        if chunk.root.pos_ == "PRON":
+            continue
+        touched = [i for i, start in enumerate(starts) if start < chunk.end_char and start + len(tokens[i]) > chunk.start_char]
+        overlaps = bool(phrases) and bool(touched) and touched[0] < phrases[-1].end
+        if touched and not overlaps:
+            start, end = touched[0], touched[-1] + 1
+            phrases.append(Phrase(phrase_text(tokens, start, end), chunk.root.text.lower().strip(PUNCTUATION), start, end))
+    return phrases

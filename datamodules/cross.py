@@ -1,0 +1,56 @@
+"""Train on one data set, judge on several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datamodules.base import GroundingDataModule, Split
+from datamodules.errors import DataError
+from datamodules.sources import CaptionSource, GroundingSource
+
+
+class CrossDataset(GroundingDataModule):
+    """A training set, and named sets to validate and test on; results are logged as ``test/<name>/...``.
+
+    Args:
+        train: gives the training images and captions; its loader options (batch size, augmentation, chunker ...) hold for training.
+        val, test: by name, each judged on its own ``val`` or ``test`` split.
+        kwargs: as for `GroundingDataModule`; those that concern training default to those of ``train``.
+    """
+
+    name = "cross"
+
+    def __init__(
+        self,
+        train: GroundingDataModule | None = None,
+        val: dict[str, GroundingDataModule] | None = None,
+        test: dict[str, GroundingDataModule] | None = None,
+        eval_batch_size: int | None = None,
+        num_workers: int | None = None,
+        max_skipped: float = 0.01,
+    ) -> None:
+        options: dict[str, Any] = {}
+        if train is not None:
+            options = {"batch_size": train.batch_size, "augmentation": train.augmentation, "chunker": train.chunker, "seed": train.seed}
+            options["cache_dir"] = train.phrase_cache.path.parent
+            eval_batch_size = eval_batch_size or train.eval_batch_size
+            num_workers = train.num_workers if num_workers is None else num_workers
+        super().__init__(eval_batch_size=eval_batch_size, num_workers=num_workers, max_skipped=max_skipped, **options)
+        self.train, self.val, self.test = train, val or {}, test or {}
+        if train is not None:
+            self.name = train.name
+
+    def caption_source(self) -> CaptionSource | None:
+        return self.train.caption_source() if self.train else None
+
+    def grounding_source(self, split: Split) -> GroundingSource | None:
+        raise DataError("a CrossDataset has several sets to judge on; ask for grounding_sources.")
+
+    def grounding_sources(self, split: Split) -> dict[str, GroundingSource]:
+        found = {}
+        for name, member in (self.val if split == "val" else self.test).items():
+            source = member.grounding_source(split)
+            if source is None:
+                raise DataError(f"{name}: {type(member).__name__} has no {split} split to judge on.")
+            found[name] = source
+        return found

@@ -1,0 +1,44 @@
+"""Which samples a rank sees, in which order: the same on every machine, and resumable in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Shuffled training indices of one rank as pairs (epoch, index).
+
+    With the epoch in the pair, a data set can draw everything random about a sample (caption, crop, partner) from (seed, epoch, index): the result
+    depends neither on the number of workers nor on where a run was stopped. Every rank gets the same number of samples; what does not divide is
+    dropped, another part of it each epoch.
+
+    Args:
+        size: number of samples of the data set.
+        batch_size: of one rank. Only whole batches are drawn.
+
+    Attributes:
+        epoch: of the next iteration; set by Lightning before each epoch.
+        skip_batches: batches of the next iteration that a resumed run has already seen.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self.size, self.batch_size, self.seed, self.rank, self.world_size = size, batch_size, seed, rank, world_size
+        self.per_rank = size // world_size // batch_size * batch_size
+        self.epoch = 0
+        self.skip_batches = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.size, generator=generator)[self.rank :: self.world_size][: self.per_rank]
+        skip, self.skip_batches = self.skip_batches * self.batch_size, 0
+        yield from ((self.epoch, index) for index in order[skip:].tolist())
+
+    def __len__(self) -> int:
+        return self.per_rank

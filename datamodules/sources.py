@@ -1,0 +1,108 @@
+"""What a data set has to offer: images with captions to learn from, or images with queries to be judged on.
+
+A new data set implements one or both of these; sampling, resizing, batching, skipping and distribution are done once, in `views` and `base`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from datamodules.batches import Phrase
+
+
+@dataclass
+class Query:
+    """A phrase to be found in an image.
+
+    Args:
+        phrase: the text.
+        boxes: (K,4) float32 ``xyxy`` in pixels of the original image, 0-based, maximum exclusive.
+        key: unique within the data set.
+        chain: queries of one image with the same chain name the same thing.
+        mask: (H,W) bool at original size, where the data set has masks.
+    """
+
+    phrase: str
+    boxes: np.ndarray
+    key: str
+    chain: str
+    mask: np.ndarray | None = None
+
+    def fault(self, height: int, width: int) -> str | None:
+        """Why this query cannot be judged in an image of that size, or None if it can. A box that only sticks out of the image is no fault."""
+        boxes = np.asarray(self.boxes, dtype=np.float64)
+        if not self.phrase.strip():
+            return "the phrase is empty"
+        if boxes.ndim != 2 or boxes.shape[1:] != (4,) or not len(boxes):
+            return "there is no box"
+        if not np.isfinite(boxes).all():
+            return f"a box is not finite: {boxes.tolist()}"
+        if (boxes[:, 0] >= boxes[:, 2]).any() or (boxes[:, 1] >= boxes[:, 3]).any():
+            return f"a box is empty or inverted: {boxes.tolist()}"
+        if (boxes[:, 0] >= width).any() or (boxes[:, 1] >= height).any() or (boxes[:, 2] <= 0).any() or (boxes[:, 3] <= 0).any():
+            return f"a box lies outside the image of {width}x{height}: {boxes.tolist()}"
+        return None
+
+
+class CaptionSource(ABC):
+    """Images with captions. ``broken`` holds a line (name, tab, reason) for each record that opening the source had to leave out."""
+
+    broken: Sequence[str] = ()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def key(self, index: int) -> str:
+        """Name of an image, unique within the data set."""
+
+    @abstractmethod
+    def image(self, index: int) -> np.ndarray:
+        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
+
+    @abstractmethod
+    def captions(self, index: int) -> list[str]:
+        """The captions of an image; at least one."""
+
+    def phrases(self, index: int) -> list[Phrase] | None:
+        """The noun phrases of all captions where the data set knows them; None where they come from a chunker."""
+        return None
+
+
+class GroundingSource(ABC):
+    """Images with queries.
+
+    Attributes:
+        broken: a line (name, tab, reason) for each record that opening the source had to leave out.
+        published_boxes: how the publisher writes boxes, ``corners`` or ``xywh``; reference protocols treat them differently (`metrics.protocols`).
+    """
+
+    broken: Sequence[str] = ()
+    published_boxes: Literal["corners", "xywh"] = "corners"
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def key(self, index: int) -> str:
+        """Name of an image, unique within the data set."""
+
+    @abstractmethod
+    def image(self, index: int) -> np.ndarray:
+        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
+
+    @abstractmethod
+    def queries(self, index: int) -> list[Query]:
+        """The queries of an image; at least one. Raises `DataError` if its annotation is broken."""
+
+    @property
+    def number_of_queries(self) -> int | None:
+        """Queries in all, if that is known without reading every annotation."""
+        return None

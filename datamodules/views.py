@@ -1,0 +1,153 @@
+"""Sources seen as torch data sets, and the collation of their samples into batches.
+
+A record that cannot be read never ends an epoch: in training the next readable one takes its place, in evaluation it is left out; either way its
+name and the reason travel with the batch (``skipped``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from datamodules.batches import GroundingBatch, ImageTextBatch, Phrase, PhraseBatch, Preprocessing
+from datamodules.errors import DataError
+from datamodules.images import augment, resize_square, to_tensor
+from datamodules.pairs import draw_pair
+from datamodules.sources import CaptionSource, GroundingSource, Query
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Training-time changes of an image.
+
+    Args:
+        crop_scale: area of the random crop as shares of the image; (1, 1) for none. ALBEF pre-training crops (0.2, 1), its fine-tuning (0.5, 1);
+            the stage in which HIST's losses act only resizes (facts of SelfEQ's public code, on which HIST builds).
+        flip: probability of a horizontal flip. Words such as "left" are not swapped, as in the public codes.
+        jitter: brightness, contrast and saturation factors in 1 ± this.
+    """
+
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.0
+    jitter: float = 0.0
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return augment(image, rng, self.crop_scale, self.flip, self.jitter)
+
+
+class TrainingView(Dataset):
+    """Base of the training views: item (epoch, index) -> sample, everything random drawn from (seed, epoch, index)."""
+
+    def __init__(self, source: CaptionSource, preprocessing: Preprocessing, augmentation: Augmentation, seed: int) -> None:
+        self.source, self.preprocessing, self.augmentation, self.seed = source, preprocessing, augmentation, seed
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def texts(self, index: int, rng: np.random.Generator) -> tuple | None:
+        """What is learnt about image ``index`` this time; None if it offers nothing."""
+        raise NotImplementedError
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple:
+        epoch, first = item
+        skipped: list[str] = []
+        for offset in range(len(self)):
+            index = (first + offset) % len(self)
+            rng = np.random.default_rng([self.seed, epoch, index])
+            try:
+                texts = self.texts(index, rng)
+                if texts is None:
+                    continue
+                image = resize_square(self.augmentation(self.source.image(index), rng), self.preprocessing)
+            except DataError as error:
+                skipped.append(f"{self.source.key(index)}\t{error}")
+                continue
+            return to_tensor(image), *texts, self.source.key(index), skipped
+        raise DataError(f"no image of {len(self)} gives a training sample; the last reason: {skipped[-1] if skipped else 'no caption has a phrase'}")
+
+
+class CaptionView(TrainingView):
+    """One of the image's captions, each equally likely."""
+
+    def texts(self, index: int, rng: np.random.Generator) -> tuple[str]:
+        captions = self.source.captions(index)
+        return (captions[int(rng.integers(len(captions)))],)
+
+
+class PhraseView(TrainingView):
+    """A phrase, its subject and a partner (HIST, algorithm 1)."""
+
+    def __init__(self, *args: Any, lookup: Callable[[Sequence[str]], list[list[Phrase]]] | None = None) -> None:
+        super().__init__(*args)
+        self.lookup = lookup
+
+    def texts(self, index: int, rng: np.random.Generator) -> tuple[str, str, str | None] | None:
+        phrases = self.source.phrases(index)
+        if phrases is None:
+            assert self.lookup is not None, "a source without phrases of its own needs a chunker"
+            phrases = [phrase for caption in self.lookup(self.source.captions(index)) for phrase in caption]
+        if not phrases:
+            return None
+        phrase, partner = draw_pair(phrases, rng)
+        return phrase.text, phrase.subject, partner.text if partner else None
+
+
+class GroundingView(Dataset):
+    """Item index -> (resized image, its queries, its original size, skipped). Without a readable image or a sound query the image is None."""
+
+    def __init__(self, source: GroundingSource, preprocessing: Preprocessing) -> None:
+        self.source, self.preprocessing = source, preprocessing
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor | None, list[Query], tuple[int, int], list[str]]:
+        try:
+            queries, image = self.source.queries(index), self.source.image(index)
+        except DataError as error:
+            return None, [], (0, 0), [f"{self.source.key(index)}\t{error}"]
+        height, width = image.shape[:2]
+        faults = [(query, query.fault(height, width)) for query in queries]
+        skipped = [f"{query.key}\t{query.phrase!r}: {fault}" for query, fault in faults if fault]
+        sound = [query for query, fault in faults if not fault]
+        resized = to_tensor(resize_square(image, self.preprocessing)) if sound else None
+        return resized, sound, (height, width), skipped
+
+
+def collate_captions(samples: list[tuple]) -> ImageTextBatch:
+    """Samples of a `CaptionView` -> a batch whose images are still uint8."""
+    images, captions, keys, skipped = zip(*samples, strict=True)
+    return ImageTextBatch(torch.stack(images), list(captions), list(keys), sum(skipped, []))
+
+
+def collate_phrases(samples: list[tuple]) -> PhraseBatch:
+    """Samples of a `PhraseView` -> a batch whose images are still uint8."""
+    images, phrases, subjects, partners, keys, skipped = zip(*samples, strict=True)
+    return PhraseBatch(torch.stack(images), list(phrases), list(subjects), list(partners), list(keys), sum(skipped, []))
+
+
+def collate_queries(samples: list[tuple]) -> GroundingBatch:
+    """Samples of a `GroundingView` -> a batch whose images are still uint8."""
+    skipped = [line for *_, lines in samples for line in lines]
+    read = [(image, queries, size) for image, queries, size, _ in samples if image is not None]
+    queries = [(n, query) for n, (_, of_image, _) in enumerate(read) for query in of_image]
+    chains: dict[tuple[int, str], int] = {}
+    chain_of_query = [chains.setdefault((n, query.chain), len(chains)) for n, query in queries]
+    masks = [torch.from_numpy(query.mask) for _, query in queries if query.mask is not None]
+    return GroundingBatch(
+        images=torch.stack([image for image, _, _ in read]) if read else torch.zeros(0, 3, 1, 1, dtype=torch.uint8),
+        phrases=[query.phrase for _, query in queries],
+        image_of_query=torch.tensor([n for n, _ in queries], dtype=torch.long),
+        chain_of_query=torch.tensor(chain_of_query, dtype=torch.long),
+        boxes=[torch.from_numpy(np.asarray(query.boxes, dtype=np.float32)) for _, query in queries],
+        sizes=torch.tensor([size for _, _, size in read], dtype=torch.long).reshape(-1, 2),
+        keys=[query.key for _, query in queries],
+        masks=masks if len(masks) == len(queries) else None,
+        skipped=skipped,
+    )
+

@@ -1,0 +1,265 @@
+"""ALBEF's pre-training (Li et al. 2021, arXiv:2107.07651), and what HIST inherits from it: matching, grounding, the vision-language losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from datamodules.batches import ImageTextBatch, Interpolation, Preprocessing
+from lightning_modules.base import ModelError, Optimisation, WeakgroundModule
+from lightning_modules.hist.losses import (
+    Features,
+    contrastive_loss,
+    legacy_distillation,
+    mask_tokens,
+    masked_language_loss,
+    matching_loss,
+    negative_weights,
+    same_text,
+)
+from lightning_modules.vocabulary import read_vocabulary, vocabulary_digest
+from networks.albef import ALBEF
+from networks.gradcam import Relu, Target, TokenReduce, attention_gradient, cam_target, class_activation_map, minmax
+from networks.tokenizer import Tokens, WordPieceTokenizer, pre_caption
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Images(NamedTuple):
+    """A batch of B encoded images: tokens (B,1+P,D) of the network and its momentum twin, and their contrastive features."""
+
+    tokens: Tensor
+    momentum_tokens: Tensor
+    features: Features
+
+
+class Texts(NamedTuple):
+    """M encoded texts: hidden states (M,T,W) before fusion, mask (M,T)."""
+
+    hidden: Tensor
+    mask: Tensor
+
+    def __getitem__(self, rows: Any) -> Texts:
+        return Texts(self.hidden[rows], self.mask[rows])
+
+
+class ALBEFPretrain(WeakgroundModule):
+    """Trains ALBEF on images and captions by ITC + ITM + MLM, all weighted 1, and grounds phrases by class activation maps.
+
+    Args:
+        network: the ALBEF network, of any size.
+        vocabulary: file of BERT's vocabulary, a token a line.
+        optimisation, pretrained: as for every method.
+        mean, std, interpolation: of the images.
+        max_words: words kept by the text cleaning (30 in ALBEF; 50 in AMC and SelfEQ, also at evaluation).
+        max_tokens: tokens kept in training, special ones included. Evaluation keeps all that the network has positions for.
+        distillation: share of the momentum model in the targets of ITC and MLM, ramped up linearly over the first epoch. 0 leaves the momentum
+            model out of MLM.
+        mlm_probability: share of masked tokens.
+        negative_power: the soft-max weights of hard negatives are raised to this power; 1 is ALBEF's. From scratch, 1 kept matching at chance for over a
+            thousand steps where 0.3 did not.
+        negative_mask: pairs that are no negatives: the ``diagonal`` as in the public codes, or ``same_text`` too.
+        add_sep: close texts with [SEP]. ALBEF's weights never saw one there.
+        legacy_mlm_distill: the distillation of SelfEQ's and AMC's code, whose log-soft-max runs over the token axis.
+        cam_target: what the map is the gradient of: the matching logit as in all public codes; the cross-entropy (HIST's text taken literally) has the
+            opposite sign and vanishes where the model is sure.
+        cam_relu: where negative gradients are dropped: ``per_element`` (codes), or ``after_mean``.
+        cam_tokens: how tokens are averaged. ``mean_all`` (codes) divides by the longest text of the batch, ``mean_valid`` by the text's own length.
+        queries_per_pass: phrases grounded at once; bounds the memory.
+    """
+
+    train_batch = ImageTextBatch
+    network: ALBEF
+
+    def __init__(
+        self,
+        network: ALBEF,
+        vocabulary: Path,
+        optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
+        pretrained: Path | None = None,
+        mean: tuple[float, float, float] = CLIP_MEAN,
+        std: tuple[float, float, float] = CLIP_STD,
+        interpolation: Interpolation = "bicubic",
+        max_words: int = 50,
+        max_tokens: int = 25,
+        distillation: float = 0.4,
+        mlm_probability: float = 0.15,
+        negative_power: float = 1.0,
+        negative_mask: Literal["diagonal", "same_text"] = "diagonal",
+        add_sep: bool = False,
+        legacy_mlm_distill: bool = False,
+        cam_target: Target = "itm_logit",
+        cam_relu: Relu = "per_element",
+        cam_tokens: TokenReduce = "mean_valid",
+        queries_per_pass: int = 128,
+    ) -> None:
+        super().__init__(optimisation, pretrained)
+        self.network = network
+        tokens = read_vocabulary(Path(vocabulary))
+        if len(tokens) != network.vocab_size:
+            raise ModelError(f"{vocabulary} has {len(tokens)} tokens and network.vocab_size is {network.vocab_size}; make them equal.")
+        self.vocabulary_digest = vocabulary_digest(tokens)
+        self.tokenizer = WordPieceTokenizer(tokens, add_sep=add_sep)
+        self.preprocessing = Preprocessing(network.image_size, mean, std, interpolation)
+        self.max_words, self.max_tokens = max_words, max_tokens
+        self.distillation, self.mlm_probability = distillation, mlm_probability
+        self.negative_power, self.negative_mask = negative_power, negative_mask
+        self.legacy_mlm_distill = legacy_mlm_distill
+        self.cam_target, self.cam_relu, self.cam_tokens = cam_target, cam_relu, cam_tokens
+        self.queries_per_pass = queries_per_pass
+
+    # Training.
+
+    def training_step(self, batch: ImageTextBatch, batch_idx: int) -> Tensor:
+        images = self.encode_images(batch, batch_idx)
+        terms = self.vision_language_terms(images, batch.captions)
+        loss = terms["itc"] + terms["itm"] + terms["mlm"]
+        self.log_terms(loss, terms)
+        return loss
+
+    def encode_images(self, batch: Any, batch_idx: int) -> Images:
+        """Encodes the images once for all texts, after the step's one momentum update."""
+        network = self.network
+        if len(batch) < 2:
+            raise ModelError("matching needs negatives from the batch: set --data.batch_size to 2 or more.")
+        network.clamp_temperature()
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            network.update_momentum()
+        tokens = network.encode_image(batch.images)
+        with torch.no_grad():
+            momentum_tokens = network.encode_image(batch.images, momentum=True)
+            momentum_feature = network.image_feature(momentum_tokens, momentum=True)
+        return Images(tokens, momentum_tokens, Features(network.image_feature(tokens), momentum_feature))
+
+    def vision_language_terms(self, images: Images, captions: list[str]) -> dict[str, Tensor]:
+        """ITC, ITM and MLM of B images with one text each; the fusion encoder runs once. Enqueues the features."""
+        network, batch = self.network, len(captions)
+        tokens = self.tokenize(captions)
+        masked_ids, chosen = self.mask(tokens)
+        texts = self.encode_texts(Tokens(torch.cat([tokens.ids, masked_ids]), tokens.mask.repeat(2, 1)))
+        features = self.text_features(texts[:batch], tokens)
+        contrast = contrastive_loss(images.features, features, network.image_queue, network.text_queue, network.temp, self.distillation_now)
+        negative_images, negative_texts = self.draw_negatives(contrast.image_to_text, contrast.text_to_image, captions)
+        rows = torch.arange(batch, device=self.device)
+        # Pairs that match, (negative image, text), (image, negative text), (image, masked text).
+        of_text = torch.cat([rows, rows, negative_texts, batch + rows])
+        of_image = torch.cat([rows, negative_images, rows, rows])
+        hidden = network.fuse(*texts[of_text], images.tokens, of_image).hidden
+        logits = network.match_logits(hidden[: 3 * batch])
+        terms = {
+            "itc": contrast.loss,
+            "itm": matching_loss(logits[:batch], logits[batch:]),
+            "mlm": self.masked_language_term(hidden[3 * batch :], tokens, masked_ids, chosen, images),
+        }
+        self.enqueue(images.features.momentum, features.momentum)
+        return terms
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        return self.tokenizer([pre_caption(text, self.max_words) for text in texts], max_length=self.max_tokens, device=self.device)
+
+    def encode_texts(self, tokens: Tokens) -> Texts:
+        return Texts(self.network.encode_text(tokens.ids, tokens.mask), tokens.mask)
+
+    def text_features(self, texts: Texts, tokens: Tokens) -> Features:
+        """Contrastive features of texts, the momentum twin's too."""
+        network = self.network
+        with torch.no_grad():
+            momentum = network.text_feature(network.encode_text(tokens.ids, tokens.mask, momentum=True), momentum=True)
+        return Features(network.text_feature(texts.hidden), momentum)
+
+    def draw_negatives(self, image_to_text: Tensor, text_to_image: Tensor, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """For each text an image, and for each image a text, that do not match but look as if they did: (B,) and (B,) indices."""
+        excluded = same_text(texts).to(self.device) if self.negative_mask == "same_text" else None
+        images, texts_ = (
+            torch.multinomial(negative_weights(similarities, self.negative_power, excluded), 1).squeeze(1)
+            for similarities in (text_to_image, image_to_text)
+        )
+        return images, texts_
+
+    def mask(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
+        tokenizer = self.tokenizer
+        special = [tokenizer.pad_id, tokenizer.cls_id, *tokenizer.closing_ids]
+        return mask_tokens(tokens.ids, special, tokenizer.mask_id, tokenizer.vocab_size, self.mlm_probability)
+
+    def masked_language_term(self, fused: Tensor, tokens: Tokens, masked_ids: Tensor, chosen: Tensor, images: Images) -> Tensor:
+        """MLM from the fused masked texts (B,T,W); the momentum model reads the same masked texts."""
+        network, alpha = self.network, self.distillation_now
+        logits, labels = network.mlm_logits(fused[chosen]), tokens.ids[chosen]
+        if not self.distillation:
+            return masked_language_loss(logits, labels, None, 0.0)
+        with torch.no_grad():
+            hidden = network.encode_text(masked_ids, tokens.mask, momentum=True)
+            hidden = network.fuse(hidden, tokens.mask, images.momentum_tokens, momentum=True).hidden
+            if not self.legacy_mlm_distill:
+                return_momentum = network.mlm_logits(hidden[chosen], momentum=True)
+            else:
+                return_momentum = network.mlm_logits(hidden, momentum=True)
+        if self.legacy_mlm_distill:
+            soft = legacy_distillation(network.mlm_logits(fused), chosen, return_momentum)
+            return (1 - alpha) * masked_language_loss(logits, labels, None, 0.0) + alpha * soft
+        return masked_language_loss(logits, labels, return_momentum, alpha)
+
+    def enqueue(self, image_features: Tensor, text_features: Tensor) -> None:
+        """Puts the momentum features of all processes into the queues."""
+        if self.trainer.world_size > 1:
+            image_features, text_features = (self.all_gather(features).flatten(0, 1) for features in (image_features, text_features))
+        self.network.enqueue(image_features, text_features)
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs since the start, with fractions."""
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        return self.current_epoch + progress / max(1, self.trainer.num_training_batches)
+
+    @property
+    def distillation_now(self) -> float:
+        return self.distillation * min(1.0, self.epochs_done)
+
+    # Capabilities.
+
+    def ground(self, images: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
+        """Class activation maps, each scaled to [0,1]; every image is encoded once. See `lightning_modules.base.CanGround`."""
+        if not phrases:
+            return torch.zeros(0, *self.network.grid, device=images.device)
+        with torch.no_grad():
+            encoded = self.network.encode_image(images)
+        passes = range(0, len(phrases), self.queries_per_pass)
+        return torch.cat([self._ground_pass(encoded, phrases[i : i + self.queries_per_pass], image_of_query[i : i + self.queries_per_pass]) for i in passes])
+
+    def _ground_pass(self, encoded: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
+        texts = [pre_caption(phrase, self.max_words) for phrase in phrases]
+        tokens = self.tokenizer(texts, max_length=self.network.max_positions, device=encoded.device)
+        with torch.no_grad():
+            hidden = self.network.encode_text(tokens.ids, tokens.mask)
+        fused = self.network.fuse(hidden, tokens.mask, encoded, image_of_query, return_attention=True)
+        return minmax(self.activation_map(fused, tokens.mask)).detach()
+
+    def activation_map(self, fused: Any, mask: Tensor, create_graph: bool = False, denominator: Tensor | None = None) -> Tensor:
+        """The raw map (M,h,w) of M fused texts, from the attention that their matching logits were computed with."""
+        with torch.enable_grad():
+            target = cam_target(self.network.match_logits(fused.hidden), self.cam_target)
+            gradient = attention_gradient(target, fused.attention, create_graph=create_graph)
+        return class_activation_map(
+            fused.attention, gradient, mask, self.network.grid, relu=self.cam_relu, token_reduce=self.cam_tokens, denominator=denominator
+        )
+
+    @torch.no_grad()
+    def match(self, images: Tensor, texts: list[str]) -> Tensor:
+        """Cosines of the contrastive features (N,M). See `lightning_modules.base.CanMatch`."""
+        tokens = self.tokenize(texts)
+        return self.network.image_feature(self.network.encode_image(images)) @ self.network.text_feature(self.encode_texts(tokens).hidden).t()
+
+    # Checkpoints remember the vocabulary, without which their word embeddings mean nothing.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["vocabulary_digest"] = self.vocabulary_digest
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if checkpoint.get("vocabulary_digest", self.vocabulary_digest) != self.vocabulary_digest:
+            raise ModelError("the checkpoint was trained with another vocabulary; set --model.init_args.vocabulary to that file.")

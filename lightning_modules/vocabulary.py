@@ -1,0 +1,31 @@
+"""The vocabulary file of a BERT-like text encoder."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lightning_modules.base import ModelError
+
+
+def read_vocabulary(path: Path) -> list[str]:
+    """The tokens in the order of their ids, one a line.
+
+    Raises:
+        ModelError: no such file, or one without the special tokens.
+    """
+    if not path.is_file():
+        raise ModelError(
+            f"vocabulary {path.absolute()} not found; ALBEF and BLIP use vocab.txt of bert-base-uncased: "
+            f"`hf download google-bert/bert-base-uncased vocab.txt --local-dir {path.parent}` fetches it (Apache-2.0), or set --model.init_args.vocabulary."
+        )
+    tokens = path.read_text(encoding="utf-8").splitlines()
+    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[MASK]") if token not in tokens]
+    if missing:
+        raise ModelError(f"{path} is no vocabulary of BERT's: {', '.join(missing)} missing; it must hold one token a line.")
+    return tokens
+
+
+def vocabulary_digest(tokens: list[str]) -> str:
+    """A short fingerprint by which a checkpoint knows its vocabulary."""
+    return hashlib.sha256("\n".join(tokens).encode()).hexdigest()[:16]

@@ -1,0 +1,185 @@
+"""Boxes: areas, unions, overlaps, and the boxes that lie in a heat map.
+
+Boxes are xyxy in pixels; q queries, K boxes of one, NaN rows where it has fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.ops import nms
+
+BoxRule = Literal["reference", "clean"]
+
+# Pixels stretched at a time. On a CPU blocks that fit its cache are three times as fast; an accelerator wants them large.
+_CPU_PIXELS, _PIXELS = 1 << 17, 1 << 24
+
+
+def area(boxes: Tensor) -> Tensor:
+    """(...,4) -> (...), width times height without "+1"; 0 for a box that a change of convention has turned inside out, NaN for a NaN row."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+
+
+def union_box(boxes: Tensor) -> Tensor:
+    """(...,K,4) -> (...,4): the smallest box around all K, NaN rows ignored; NaN where there is none."""
+    missing = boxes.isnan()
+    low = boxes.masked_fill(missing, torch.inf).amin(-2)
+    high = boxes.masked_fill(missing, -torch.inf).amax(-2)
+    union = torch.cat((low[..., :2], high[..., 2:]), -1)
+    return union.masked_fill(union.isinf(), torch.nan)
+
+
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of boxes pair by pair: (...,4) and (...,4), broadcast, -> (...). 0 where a box is NaN or both are empty.
+
+    (``torchvision.ops.box_iou`` has every pair instead.)
+    """
+    shared = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
+    intersection = shared.clamp(min=0).prod(-1)
+    union = area(a) + area(b) - intersection
+    return torch.where(union > 0, intersection / union, 0.0)
+
+
+def pad_boxes(boxes: Sequence[Tensor]) -> Tensor:
+    """q tensors (K_i,4) -> (q,K,4) float64 on the CPU, K the largest of the K_i and at least 1, filled up with NaN rows."""
+    padded = torch.full((len(boxes), max([1, *(len(b) for b in boxes)]), 4), torch.nan, dtype=torch.float64)
+    if boxes:
+        counts = torch.tensor([len(b) for b in boxes])
+        padded[torch.arange(padded.shape[1]) < counts[:, None]] = torch.cat([b.reshape(-1, 4) for b in boxes]).double().cpu()
+    return padded
+
+
+def check_boxes(boxes: Sequence[Tensor], keys: Sequence[str] | None = None) -> None:
+    """Raises ValueError, in one sentence, for a box that is not four finite numbers in the order (x0, y0, x1, y1); it may lie outside the image.
+
+    Args:
+        boxes: q tensors (K,4).
+        keys: q names for the message.
+    """
+    for i, wrong_shape in enumerate(b.ndim != 2 or b.shape[-1] != 4 for b in boxes):
+        if wrong_shape:
+            raise ValueError(f"the boxes of {_named(i, keys)} have shape {tuple(boxes[i].shape)} and not (K, 4).")
+    if not boxes:
+        return
+    flat = torch.cat(list(boxes)).cpu()
+    bad = ~flat.isfinite().all(-1) | (flat[:, 2:] < flat[:, :2]).any(-1)
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        owner = int(np.searchsorted(np.cumsum([len(b) for b in boxes]), row, side="right"))
+        raise ValueError(f"the box {flat[row].tolist()} of {_named(owner, keys)} is not x0 <= x1, y0 <= y1 in finite numbers.")
+
+
+def _named(index: int, keys: Sequence[str] | None) -> str:
+    return f"query '{keys[index]}'" if keys else f"query {index}"
+
+
+@cache
+def cubehelix_grey() -> Tensor:
+    """(256,) uint8: the grey value of each entry of the colour map that the reference code paints a heat map with before it looks for boxes.
+
+    Cubehelix (Green 2011: start 0.5, rotations -1.5, hue 1, gamma 1), truncated to bytes, then the luma of OpenCV's 8-bit RGB2GRAY. It climbs with
+    its index and differs from it by one at most, so that the threshold is half of the map's range; the confidences need the values themselves.
+    """
+    fraction = np.linspace(0, 1, 256)
+    angle = 2 * np.pi * (0.5 / 3 - 1.5 * fraction)
+    amplitude = fraction * (1 - fraction) / 2
+    cos, sin = np.array([-0.14861, -0.29227, 1.97294]), np.array([1.78277, -0.90649, 0.0])
+    rgb = fraction[:, None] + amplitude[:, None] * (np.outer(np.cos(angle), cos) + np.outer(np.sin(angle), sin))
+    rgb = (rgb.clip(0, 1).astype(np.float32) * np.float32(255)).astype(np.uint8)
+    return torch.from_numpy(cv2.cvtColor(rgb[None], cv2.COLOR_RGB2GRAY)[0])
+
+
+def min_max(heatmaps: Tensor) -> Tensor:
+    """(q,h,w) -> (q,h,w) float64, each map stretched to [0, 1]; a constant map becomes zeros."""
+    shifted = heatmaps.double()
+    shifted = shifted - shifted.amin((1, 2), keepdim=True)
+    top = shifted.amax((1, 2), keepdim=True)
+    return torch.where(top > 0, shifted / top, 0.0)
+
+
+def boxes_from_heatmaps(
+    heatmaps: Tensor, rule: BoxRule = "reference", threshold: float = 0.5, nms_iou: float = 0.05, drop: float = 0.5
+) -> list[np.ndarray]:
+    """The boxes in heat maps; the image-wide work is done at once on the maps' device, the contours one map after the other on the CPU.
+
+    A candidate's confidence is the mean, over its rectangle, of the map with everything below the threshold set to zero.
+
+    ``reference`` is ``generate_bbox`` of WWbL's reference code to the last digit: min-max, cubehelix, grey, threshold at half of the largest grey, the
+    rectangles of all contours *including those of holes*, non-maximum suppression that takes (x, y, width, height) for corners, and only candidates
+    whose confidence exceeds ``drop`` times the best (the best before suppression). A map without contour, i.e. a constant one, has the box
+    (0, 0, 1, 1) with confidence 0, which the reference code lists twice.
+
+    ``clean`` is what that meant to do: min-max, at least ``threshold``, 8-connected components, suppression on true corners, the same drop. A
+    constant map has no box: it says nothing about where, and a box around everything would be rewarded for every large object.
+
+    Args:
+        heatmaps: (q,h,w), any float type, finite.
+        rule: ``reference`` or ``clean``.
+        threshold: as a fraction of the map's range.
+        nms_iou: overlap above which the less confident candidate goes.
+        drop: fraction of the best confidence that a candidate must exceed.
+
+    Returns:
+        q float64 arrays (n,5): x0, y0, x1, y1 in pixels of the map, the maximum exclusive, and the confidence in [0, 1]; best first.
+    """
+    pixels = _CPU_PIXELS if heatmaps.device.type == "cpu" else _PIXELS
+    blocks = heatmaps.split(max(1, pixels // max(1, heatmaps[0].numel()))) if len(heatmaps) else ()
+    found = _clean_boxes if rule == "clean" else _reference_boxes
+    prepared = (_above_threshold(block, rule, threshold) for block in blocks)
+    return [found(heat, nms_iou, drop) for block in prepared for heat in block]
+
+
+def _above_threshold(heatmaps: Tensor, rule: BoxRule, threshold: float) -> np.ndarray:
+    """(q,h,w), zero below the threshold: float64 in [0, 1] for ``clean``, uint8 grey for ``reference``."""
+    stretched = min_max(heatmaps)
+    if rule == "clean":
+        return (stretched * (stretched >= threshold)).cpu().numpy()
+    index = (stretched * 256).int().clamp(max=255)
+    grey = cubehelix_grey().to(index.device)[index]
+    cut = (grey.amax((1, 2), keepdim=True) * threshold).int()
+    return (grey * (grey > cut)).cpu().numpy()
+
+
+def boxes_from_heatmap(heatmap: Tensor | np.ndarray, rule: BoxRule = "reference", **options: float) -> np.ndarray:
+    """One map (h,w) -> (n,5), see :func:`boxes_from_heatmaps`."""
+    return boxes_from_heatmaps(torch.as_tensor(heatmap)[None], rule, **options)[0]
+
+
+def _reference_boxes(grey: np.ndarray, nms_iou: float, drop: float) -> np.ndarray:
+    contours, _ = cv2.findContours(grey, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return np.array([[0.0, 0.0, 1.0, 1.0, 0.0]])
+    xywh = np.array([cv2.boundingRect(contour) for contour in contours])
+    return _confident(xywh, _means(grey, xywh) / 255, xywh, nms_iou, drop)
+
+
+def _clean_boxes(heat: np.ndarray, nms_iou: float, drop: float) -> np.ndarray:
+    count, _, stats, _ = cv2.connectedComponentsWithStats((heat > 0).astype(np.uint8), connectivity=8)
+    if count == 1:
+        return np.zeros((0, 5))
+    xywh = stats[1:, :4]
+    corners = np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), 1)
+    return _confident(xywh, _means(heat, xywh), corners, nms_iou, drop)
+
+
+def _means(image: np.ndarray, xywh: np.ndarray) -> np.ndarray:
+    """Mean of the image (h,w) over each rectangle (n,4), by its integral image: (n,)."""
+    total = cv2.integral(image)
+    x, y, w, h = xywh.T
+    return (total[y + h, x + w] - total[y, x + w] - total[y + h, x] + total[y, x]) / (w * h)
+
+
+def _confident(xywh: np.ndarray, confidence: np.ndarray, as_corners: np.ndarray, nms_iou: float, drop: float) -> np.ndarray:
+    """Suppression on ``as_corners``, then the drop, in the reference code's precision: float32 to suppress, float64 to drop."""
+    keep = np.zeros(1, dtype=int)
+    if len(xywh) > 1:
+        keep = nms(torch.from_numpy(as_corners).float(), torch.from_numpy(confidence).float(), nms_iou).numpy()
+    keep = keep[confidence[keep] > drop * confidence.max()]
+    x, y, w, h = xywh[keep].T
+    return np.stack((x, y, x + w, y + h, confidence[keep]), 1).astype(np.float64)

@@ -1,0 +1,54 @@
+"""95 % intervals for rates and means.
+
+They take the queries as independent; queries that share an image are not quite, so the true intervals are rather wider.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+Z95 = 1.959963984540054
+
+
+@dataclass
+class Estimate:
+    """A number, its interval ``[low, high]``, and how many samples it stands on. Without samples all three numbers are nan and ``n`` is 0."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
+    """Wilson's score interval of the rate ``hits / n`` (Wilson 1927); ``(nan, nan)`` if ``n`` is 0.
+
+    It stays inside [0, 1] and does not collapse at 0 or n hits, as the normal interval would.
+    """
+    if n == 0:
+        return math.nan, math.nan
+    rate, weight = hits / n, z * z / n
+    centre = (rate + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * math.sqrt(rate * (1 - rate) / n + weight / (4 * n))
+    # The exact bounds at the two ends; rounding would leave 1e-17.
+    return (0.0 if hits == 0 else centre - half), (1.0 if hits == n else centre + half)
+
+
+def mean_interval(total: float, total_of_squares: float, n: int, z: float = Z95) -> tuple[float, float]:
+    """Normal interval of a mean, from the sum and the sum of squares of ``n`` values (variance with n - 1); ``(nan, nan)`` below two values."""
+    if n < 2:
+        return math.nan, math.nan
+    variance = max(total_of_squares - total * total / n, 0.0) / (n - 1)
+    half = z * math.sqrt(variance / n)
+    return total / n - half, total / n + half
+
+
+def rate_estimate(hits: int, n: int) -> Estimate:
+    """The rate with its Wilson interval."""
+    return Estimate(hits / n if n else math.nan, *wilson(hits, n), n)
+
+
+def mean_estimate(total: float, total_of_squares: float, n: int) -> Estimate:
+    """The mean with its normal interval."""
+    return Estimate(total / n if n else math.nan, *mean_interval(total, total_of_squares, n), n)

@@ -1,0 +1,74 @@
+"""Numbers of the public ALBEF code (salesforce/ALBEF b9727e4) on a tiny random model, and our model of that size."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from networks.albef import ALBEF
+
+FOLDER = Path(__file__).parents[1] / "data" / "albef"
+TINY = {
+    "vision_width": 36,
+    "vision_depth": 3,
+    "vision_heads": 4,
+    "text_width": 48,
+    "text_intermediate": 64,
+    "vocab_size": 300,
+    "max_positions": 64,
+    "embed_dim": 16,
+    "queue_size": 32,
+    "dropout": 0.0,
+}
+
+
+@cache
+def state_dict() -> dict[str, Tensor]:
+    """The official 628 tensors. The file holds the float tensors end to end as four byte planes, and tied tensors once."""
+    packed = np.load(FOLDER / "state_dict.npz")
+    flat = torch.from_numpy(np.ascontiguousarray(packed["planes"].T).view(np.float32).ravel())
+    layout, integers = json.loads(str(packed["layout"])), json.loads(str(packed["integers"]))
+    state: dict[str, Tensor] = {}
+    start = 0
+    for name, (dtype, shape) in layout.items():
+        if ".decoder." in name:
+            owner = "bert.embeddings.word_embeddings.weight" if name.endswith("weight") else "cls.predictions.bias"
+            state[name] = state[f"{name.split('.')[0]}.{owner}"]
+        elif dtype == "int64":
+            state[name] = torch.tensor(integers[name])
+        else:
+            count = int(np.prod(shape))
+            state[name] = flat[start : start + count].reshape(shape)
+            start += count
+    return state
+
+
+@cache
+def inputs() -> dict[str, Tensor]:
+    """``images`` (4,3,256,256) normalised, and ``ids_*``, ``att_*`` of the phrases i, j and of "i and j"; ``mlm_ids``, ``mlm_labels`` (4,7)."""
+    tensors = _tensors("inputs.npz")
+    mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
+    std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
+    return tensors | {"images": (tensors["image_u8"] / 255 - mean) / std}
+
+
+@cache
+def outputs() -> dict[str, Tensor]:
+    """Forward numbers, losses, gradients (``add_grad::``, ``train_grad::``), the state ``after::`` a step, and ``selfeq::vl_*`` losses."""
+    return _tensors("outputs.npz")
+
+
+def tiny_albef(**changes: object) -> ALBEF:
+    """A fresh model with the parity weights, in evaluation mode."""
+    model = ALBEF(**(TINY | changes))  # type: ignore[arg-type]
+    model.load_state_dict(state_dict(), strict=True)
+    return model.eval()
+
+
+def _tensors(name: str) -> dict[str, Tensor]:
+    return {key: torch.from_numpy(array) for key, array in np.load(FOLDER / name).items()}

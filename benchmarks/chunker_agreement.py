@@ -2,9 +2,10 @@
 
     python -m benchmarks.chunker_agreement [--spans ../shared/data/flickr30k_spans] [--sample 150 --seed 0]
 
-The rules were developed on the first half of ``train.jsonl.gz``; its second half and ``val.jsonl.gz`` were never looked at. Only phrases that have a
-box are marked in these files, so precision is a lower bound: a right phrase without a box counts as wrong. There is no human annotation of heads; the
-gold head is cut from the human phrase by ``gold_head``, which shares no code with the chunker. ``--sample`` prints phrases to be judged by reading.
+The rules were developed on the first half of ``train.jsonl.gz``; its second half and the spans of ``val.jsonl.gz`` were kept apart. Only phrases
+that have a box are marked in these files, so precision is a lower bound: a right phrase without a box counts as wrong. There is no human annotation
+of heads; the gold head is cut from the human phrase by ``gold_head``, which shares no code with the chunker. ``--sample`` prints phrases of the
+held-out captions to be judged by reading.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ import time
 
 import torch
 from torch.nn.functional import interpolate
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from metrics.boxes import boxes_from_heatmap, iou, union_box
 from metrics.grounding import GroundingScore
 from metrics.pointing_game import peak_points, points_in_boxes
-from metrics.protocols import PRESETS, evaluated_boxes
+from metrics.protocols import PRESETS, Protocol, evaluated_boxes
 
 
 def fake_batch(queries: int, device: str) -> dict:
@@ -33,7 +33,7 @@ def fake_batch(queries: int, device: str) -> dict:
     return {"heatmaps": maps.to(device), "boxes": boxes, "image_of_query": image_of_query, "chain_of_query": chain_of_query, "sizes": sizes}
 
 
-def one_at_a_time(batch: dict, rules, threshold: float = 0.5) -> tuple[int, int, int]:
+def one_at_a_time(batch: dict, rules: Protocol, threshold: float = 0.5) -> tuple[int, int, int]:
     """Pointing hits, box hits and decisions."""
     pointing = boxed = total = 0
     chains = batch["chain_of_query"].tolist()
@@ -50,15 +50,15 @@ def one_at_a_time(batch: dict, rules, threshold: float = 0.5) -> tuple[int, int,
         square = interpolate(heat[None], size=(224, 224), mode="bilinear", align_corners=False)[0]
         point = peak_points(square if rules.point_size else heat, tuple(size.tolist()), rules.point_resize).cpu()
         union = union_box(truth)[:, None]
-        pointing += points_in_boxes(point, union if rules.point_boxes == "union" else truth, rules.inside).item()
+        pointing += int(points_in_boxes(point, union if rules.point_boxes == "union" else truth, rules.inside))
         predicted = union_box(torch.from_numpy(boxes_from_heatmap(square[0], rules.box_rule)[:, :4])) / 224
-        boxed += (iou(predicted, union[0, 0] / size.flip(0).repeat(2)) >= threshold).item()
+        boxed += int(iou(predicted, union[0, 0] / size.flip(0).repeat(2)) >= threshold)
         total += 1
     return pointing, boxed, total
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--queries", type=int, default=512)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=3)

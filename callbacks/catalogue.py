@@ -2,5 +2,6 @@
 
 from callbacks.grounding_evaluation import GroundingEvaluation
 from callbacks.pictures import Pictures
+from callbacks.predictions import Predictions
 
-CALLBACKS = (GroundingEvaluation, Pictures)
+CALLBACKS = (GroundingEvaluation, Pictures, Predictions)

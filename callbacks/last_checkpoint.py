@@ -48,12 +48,14 @@ class LastCheckpoint(pl.Callback):
         self.received = number
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
+            return  # gradients that are still being summed would not be in the checkpoint
         flag = torch.tensor(int(self.received is not None), device=trainer.strategy.root_device)
         if trainer.strategy.reduce(flag, reduce_op="sum"):
             self.save(trainer)
             trainer.should_stop, trainer.fit_loop.min_steps = True, None
             rank_zero_info(f"stopped at step {trainer.global_step}; the same command with --ckpt_path last goes on from {self.path}.")
-        elif trainer.global_step % self.every == 0 and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+        elif trainer.global_step % self.every == 0:
             self.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

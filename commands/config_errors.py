@@ -21,10 +21,15 @@ from commands.suggest import nearest
 from datamodules.catalogue import DATASETS
 from datamodules.chunkers import Chunker, LLMChunker, RuleChunker, SpacyChunker
 from lightning_modules.catalogue import METHODS
+from metrics.protocols import Protocol
 from networks.albef import ALBEF
 
 TOP_LEVEL = ("seed_everything", "trainer", "model", "data", "name", "runs", "monitor", "save_every", "ckpt_path", "verbose", "weights_only", "config")
 OURS = {found.__name__: found for found in (*METHODS, *DATASETS, *CALLBACKS, ALBEF, Chunker, RuleChunker, SpacyChunker, LLMChunker)}
+
+
+UNION = re.compile(r"Does not validate against any of the Union subtypes")
+WRAPPERS = re.compile(r"Parser key \"(?P<key>[^\"]+)\": |Problem with given class_path '[^']+': |" + UNION.pattern + r" Subtypes: \[.+?\] Errors: - ")
 
 
 class ConfigError(Exception):
@@ -40,7 +45,7 @@ def check_config(argv: list[str]) -> None:
     for path in _config_files(argv):
         if not path.is_file():
             near = nearest(path.name, [found.name for found in path.parent.glob("*.yaml")]) if path.parent.is_dir() else ""
-            raise ConfigError(f"config {path} not found{near}.")
+            raise ConfigError(f"config {path} not found{near or '.'}")
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -106,24 +111,56 @@ def _config_files(argv: list[str]) -> list[Path]:
 
 
 def explain(error: Exception) -> str | None:
-    """A parser's error in one sentence, or None if the error is not the parser's.
+    """What the parser or the trainer's constructor says, in one sentence, or None for any other error.
 
-    The parser also wraps what a class of ours says in its constructor; then that is the sentence.
+    The parser wraps what went wrong in the options and classes that lead there, and also what a class of ours says in its constructor.
     """
-    text = re.sub(r"\s+", " ", str(error))
-    ours = re.search(r"Problem with given class_path '([^']+)': (.+?) - Expected a <class 'NoneType'>", text)
-    if ours:
-        return ours[2] if ours[1].split(".")[0] in {"networks", "lightning_modules", "datamodules", "callbacks"} else f"{ours[1]}: {ours[2]}"
-    if type(error).__module__.split(".")[0] not in {"jsonargparse", "argparse"}:
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    if type(error).__name__ == "MisconfigurationException":
+        return text
+    if type(error).__module__.split(".")[0] not in {"jsonargparse", "argparse"} and UNION.search(text) is None:
         return None
-    unknown = re.search(r"[Uu]nrecognized arguments?:? (\S+)", text) or re.search(r"Option '([^']+)' is not accepted|Key '([^']+)' is not expected", text)
-    if unknown:
-        option = next(group for group in unknown.groups() if group).split("=")[0]
-        return f"no option {option!r}{nearest(option.rsplit('.', 1)[-1].lstrip('-'), known_options())}; `python cli.py SUBCOMMAND --help` lists them."
-    return re.split(r" Given value type:", text)[0][:400]
+    if "arguments are required" in text:
+        return "no model and no data are named: give --config FILE."
+    keys, text = unwrap(text)
+    return _unknown_option(keys, text) or _unknown_field(text) or _wrong_value(keys, text) or text[:400]
+
+
+def unwrap(text: str) -> tuple[list[str], str]:
+    """The options that lead to the innermost error, and what it says."""
+    keys: list[str] = []
+    while found := WRAPPERS.match(text):
+        if found["key"]:
+            keys.append(found["key"])
+        text = text[found.end() :]
+    return keys, re.split(r" - (?:Expected an? |Not a valid |Problem with |Parser key )| Given value(?: type)?:", text)[0].strip()
+
+
+def _unknown_option(keys: list[str], text: str) -> str | None:
+    unknown = re.search(r"[Uu]nrecognized arguments?:? (\S+)|Option '([^']+)' is not accepted|Key '([^']+)' is not expected", text)
+    if not unknown:
+        return None
+    option = ".".join([*keys, next(group for group in unknown.groups() if group).split("=")[0].lstrip("-")])
+    return f"no option {option!r}{nearest(option.rsplit('.', 1)[-1], known_options()) or ','} `python cli.py SUBCOMMAND --help` lists them."
+
+
+def _unknown_field(text: str) -> str | None:
+    unknown = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)
+    return f"{unknown[1]} has no field {unknown[2]!r}{nearest(unknown[2], known_options()) or '.'}" if unknown else None
+
+
+def _wrong_value(keys: list[str], text: str) -> str | None:
+    wrong = re.match(r"Expected an? (.+?)\. Got value: (.*)", text)
+    if not wrong:
+        return None
+    choices = re.findall(r"'([^']+)'", wrong[1]) if wrong[1].startswith("typing.Literal") else []
+    name = re.match(r"<class '(?:.+\.)?(.+)'>", wrong[1])
+    kind = f"one of {', '.join(choices)}" if choices else f"of type {name[1] if name else wrong[1]}"
+    return f"{'.'.join(keys)} must be {kind}, not {wrong[2]!r}{nearest(wrong[2], choices) or '.'}"
 
 
 def known_options() -> list[str]:
     """The last parts of all options of this project."""
-    names = {argument for found in OURS.values() for argument in accepted_arguments(found)}
-    return sorted({*TOP_LEVEL, *names, *inspect.signature(pl.Trainer).parameters})
+    types = {name: kind for found in OURS.values() for name, kind in accepted_arguments(found).items()}
+    fields = {field.name for kind in (Protocol, *types.values()) if dataclasses.is_dataclass(kind) for field in dataclasses.fields(kind)}
+    return sorted({*TOP_LEVEL, *types, *fields, *inspect.signature(pl.Trainer).parameters})

@@ -23,7 +23,9 @@ def newest_run(runs: Path) -> Path:
     written = sorted(runs.glob("**/checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
     folders = [path.parent.parent for path in reversed(written) if (path.parent.parent / "config.yaml").is_file()]
     if not folders:
-        raise RunError(f"there is no run with a checkpoint below {runs.absolute()}; train one with `python cli.py fit --config ...`, or name a --config.")
+        raise RunError(
+            f"there is no run with a checkpoint below {runs.absolute()}; train one with `python cli.py fit --config ...`, or name a --config."
+        )
     return folders[0]
 
 
@@ -36,11 +38,28 @@ def find_checkpoint(folder: Path, wanted: str) -> Path:
     if wanted not in {"best", "last"}:
         if not Path(wanted).is_file():
             raise RunError(f"checkpoint {Path(wanted).absolute()} not found; --ckpt_path takes best, last or a file.")
-        return Path(wanted)
+        return readable(Path(wanted))
     path = folder / "checkpoints" / f"{wanted}.ckpt"
     if not path.is_file():
         there = ", ".join(found.name for found in checkpoints(folder)) or "none"
         raise RunError(f"{folder} has no {wanted} checkpoint (it has: {there}); --name chooses another run, --ckpt_path takes best, last or a file.")
+    return readable(path)
+
+
+def readable(path: Path) -> Path:
+    """The path itself, if it is a checkpoint of this program; its tensors are not read.
+
+    Raises:
+        RunError: it is not, or it is damaged.
+    """
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except Exception as error:
+        raise RunError(f"{path} is damaged or no checkpoint of a run; --ckpt_path takes best, last or a file.") from error
+    if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
+        raise RunError(f"{path} is no checkpoint of a run; weights of another program are read by --model.init_args.pretrained {path}.")
     return path
 
 

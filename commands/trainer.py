@@ -21,6 +21,7 @@ import datamodules.catalogue  # noqa: F401
 import lightning_modules.catalogue  # noqa: F401
 from callbacks.epoch_lines import EpochLines
 from callbacks.last_checkpoint import LastCheckpoint
+from callbacks.predictions import Predictions
 from callbacks.run_record import RunRecord
 from callbacks.step_seeds import StepSeeds
 from commands.config_errors import ConfigError, check_config, explain
@@ -41,6 +42,9 @@ class WeakgroundCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.add_argument("--monitor", type=str | None, default=None, help="logged number by which checkpoints/best.ckpt is kept (the highest)")
         parser.add_argument("--save_every", type=int, default=1000, help="steps between two writes of checkpoints/last.ckpt; it is also written at the end")
+
+    def _parse_ckpt_path(self) -> None:
+        """Lightning would read the whole checkpoint for hyper-parameters, which ours do not hold."""
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
@@ -74,6 +78,8 @@ class WeakgroundCLI(LightningCLI):
                 own.append(ModelCheckpoint(folder, "best", monitor=config.monitor, mode="max", save_top_k=1, enable_version_counter=False))
             if config.trainer.logger is not False:
                 own.append(LearningRateMonitor("step"))
+        if self.subcommand == "predict":
+            own.append(Predictions())
         own.append(TQDMProgressBar(leave=True) if config.trainer.enable_progress_bar else EpochLines())
         if self.config_init[self.subcommand].trainer.logger in (None, True):
             kwargs["logger"] = wandb_logger(self.folder, _run_name(self.folder, config.runs))

@@ -2,8 +2,8 @@
 
 Captions are a CSV or TSV file with the columns ``image`` and ``caption`` (a row a caption), or JSON lines such as
 ``{"image": "a.jpg", "captions": ["a dog on a sofa", ...]}`` or ``{"image": "a.jpg", "caption": "a dog on a sofa"}``. Who has boxes, too, can be judged on
-JSON lines ``{"image": "a.jpg", "phrase": "a dog", "boxes": [[x0, y0, x1, y1], ...]}`` in pixels, 0-based, the maximum exclusive. Every file may be
-gzipped. ``image`` is a path below the folder; the extension may be left out.
+JSON lines ``{"image": "a.jpg", "phrase": "a dog", "boxes": [[x0, y0, x1, y1], ...]}`` in pixels, 0-based, the maximum exclusive; `predict` asks them without
+boxes, too. Every file may be gzipped. ``image`` is a path below the folder; the extension may be left out.
 """
 
 from __future__ import annotations
@@ -60,13 +60,15 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict | str]]:
     kind = next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as raw:
-            lines = io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="")  # type: ignore[arg-type]
+            lines = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")  # type: ignore[arg-type]
             if kind in {".jsonl", ".ndjson", ".json"}:
                 yield from _json_rows(lines)
             elif kind in {".csv", ".tsv"}:
                 yield from _table_rows(lines, "\t" if kind == ".tsv" else ",", path)
             else:
-                raise DataError(f"{path}: captions are read from .csv, .tsv or .jsonl files (each may end in .gz), not {kind or 'a file without suffix'}.")
+                raise DataError(
+                    f"{path}: captions are read from .csv, .tsv or .jsonl files (each may end in .gz), not {kind or 'a file without suffix'}."
+                )
     except (OSError, EOFError, csv.Error) as error:
         raise DataError(f"{path}: not readable to its end ({error}).") from error
 
@@ -90,6 +92,11 @@ def _table_rows(lines: io.TextIOWrapper, delimiter: str, path: Path) -> Iterator
         raise DataError(f"{path}: the first line must name the columns image and caption; it says {', '.join(header) or 'nothing'}.")
     for row in reader:
         yield reader.line_num, "too many or too few columns" if None in row or None in row.values() else row
+
+
+def is_unicode(text: str) -> bool:
+    """False for what other encodings leave behind when they are read as UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _field(row: dict, names: tuple[str, ...]) -> Any:
@@ -128,6 +135,8 @@ class CaptionedFolder(CaptionSource):
         captions = [" ".join(caption.split()) for caption in captions if caption.strip()]
         if not captions:
             return "the caption is empty"
+        if not all(map(is_unicode, captions)):
+            return "the caption is not UTF-8"
         grouped.setdefault(str(name), []).extend(captions)
         return None
 
@@ -159,10 +168,12 @@ class QueriedFolder(GroundingSource):
                 name = str(_field(row, IMAGE_COLUMNS))
                 if name not in found:
                     raise ValueError(f"no image {name}")
-                boxes = np.asarray(row["boxes"], dtype=np.float32).reshape(-1, 4)
+                if not is_unicode(str(row["phrase"])):
+                    raise ValueError("the phrase is not UTF-8")
+                boxes = np.asarray(row.get("boxes", []), dtype=np.float32).reshape(-1, 4)
                 grouped.setdefault(name, []).append(Query(str(row["phrase"]), boxes, key, str(row.get("chain", key))))
             except (KeyError, ValueError, TypeError) as error:
-                self.broken.append(f"{key}\t{error if isinstance(error, ValueError) else f'no {error}'}")
+                self.broken.append(f"{key}\t{f'no {error}' if isinstance(error, KeyError) else error}")
         if not grouped:
             reason = f" ({self.broken[0]})" if self.broken else ""
             raise DataError(f"{queries}: no row names an image below {images.absolute()}, a phrase and its boxes{reason}.")

@@ -9,6 +9,7 @@ import numpy as np
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import Phrase
+from datamodules.errors import DataError
 from datamodules.scenes import Scene, make_scene
 from datamodules.sources import CaptionSource, GroundingSource, Query
 
@@ -85,6 +86,8 @@ class Scenes(GroundingDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if image_size < 32:
+            raise DataError(f"a scene needs 32 pixels or more, not {image_size}: set --data.image_size.")
         self.image_size, self.scene_seed, self.holdout = image_size, scene_seed, holdout
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
 

@@ -49,22 +49,24 @@ class PhraseCache:
     def __init__(self, path: Path | str, chunker: Chunker) -> None:
         self.path = Path(path)
         self.chunker = chunker
-        self._reader: tuple[sqlite3.Connection, int] | None = None  # connection, row of the chunker's fingerprint
-        self._owner: tuple[int, int] | None = None
         self._warned = False
+        self._local = threading.local()  # .reader: process, connection, row of the chunker's fingerprint
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_reader": None, "_owner": None}
+        return {name: value for name, value in self.__dict__.items() if name != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _local=threading.local())
 
     def fill(self, captions: Iterable[str], batch_size: int = 4096, progress: bool = True) -> int:
         """Computes and stores the phrases of the captions that the file does not hold yet; returns their number.
 
-        Captions are drawn ``batch_size`` at a time, and each batch is committed, so an interrupted run goes on where it stopped.
+        Captions are drawn ``batch_size`` at a time, and each batch is committed, so an interrupted run goes on where it stopped. A slow
+        chunker wants a smaller batch.
         """
         computed = 0
         with self._explained(), closing(self._open_writer()) as connection:
             chunker_id = _register(connection, self.chunker.fingerprint)
-            self.close()  # a reader opened before the file was there
             total = len(captions) if isinstance(captions, Sized) else None
             with tqdm(total=total, desc=f"phrases -> {self.path.name}", unit=" captions", disable=not progress) as bar:
                 for batch in _batches(captions, batch_size):
@@ -96,16 +98,21 @@ class PhraseCache:
         return [[replace(phrase, caption=i) for phrase in found[key]] for i, key in enumerate(keys)]
 
     def close(self) -> None:
-        """Closes this process's connection; the next look-up opens another."""
-        if self._reader and self._owner == _thread():
-            self._reader[0].close()
-        self._reader = self._owner = None
+        """Closes this thread's connection; the next look-up opens another."""
+        if reader := self._own_reader():
+            reader[0].close()
+        self._local.reader = None
+
+    def _own_reader(self) -> tuple[sqlite3.Connection, int] | None:
+        """What this thread of this process opened: SQLite connections survive neither a fork nor a change of thread."""
+        pid, *reader = getattr(self._local, "reader", None) or (None,)
+        return (reader[0], reader[1]) if pid == os.getpid() else None
 
     def _open_writer(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
         try:
-            self._check_tables(connection)
+            _check_tables(connection)
             connection.executescript(_SCHEMA)
         except BaseException:
             connection.close()
@@ -113,37 +120,28 @@ class PhraseCache:
         return connection
 
     def _open_reader(self) -> tuple[sqlite3.Connection, int] | None:
-        """This thread's read-only connection, or None where the file holds nothing of this chunker.
+        """A read-only connection and the chunker's row, or None where the file holds nothing of this chunker.
 
-        SQLite connections survive neither a fork nor a change of thread. A file that cannot be written is opened as immutable: no locks, which
-        read-only file systems may not have.
+        A file that cannot be written is opened as immutable: no locks, which read-only file systems may not have.
         """
-        if self._reader and self._owner == _thread():
-            return self._reader
-        self._reader, self._owner = None, _thread()
+        if reader := self._own_reader():
+            return reader
         if not self.path.exists():
             return None
         immutable = "" if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK) else "&immutable=1"
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro{immutable}", uri=True, timeout=_BUSY_SECONDS)
         try:
             row = None
-            if self._check_tables(connection):
+            if _check_tables(connection):
                 row = connection.execute("SELECT id FROM chunkers WHERE fingerprint = ?", (self.chunker.fingerprint,)).fetchone()
         except BaseException:
             connection.close()
             raise
-        if row:
-            self._reader = connection, row[0]
-        else:
+        if row is None:
             connection.close()
-        return self._reader
-
-    def _check_tables(self, connection: sqlite3.Connection) -> bool:
-        """False for an empty file. Another program's database is refused, lest our tables be written into it."""
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if tables and not {"chunkers", "phrases"} <= tables:
-            raise sqlite3.DatabaseError("its tables are not those of a phrase cache")
-        return bool(tables)
+            return None
+        self._local.reader = (os.getpid(), connection, row[0])
+        return connection, row[0]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -166,8 +164,12 @@ class PhraseCache:
             self._warned = True
 
 
-def _thread() -> tuple[int, int]:
-    return os.getpid(), threading.get_ident()
+def _check_tables(connection: sqlite3.Connection) -> bool:
+    """False for an empty file. Another program's database is refused, lest our tables be written into it."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and not {"chunkers", "phrases"} <= tables:
+        raise sqlite3.DatabaseError("its tables are not those of a phrase cache")
+    return bool(tables)
 
 
 def _key(caption: str) -> bytes:

@@ -34,12 +34,13 @@ class Query:
     mask: np.ndarray | None = None
 
     def fault(self, height: int, width: int) -> str | None:
-        """Why this query cannot be judged in an image of that size, or None if it can. A box that only sticks out of the image is no fault."""
-        boxes = np.asarray(self.boxes, dtype=np.float64)
+        """Why this query cannot be asked of an image of that size, or None if it can.
+
+        A box that only sticks out of the image is no fault. Neither is having no box: such a query can be answered, but is not judged.
+        """
+        boxes = np.asarray(self.boxes, dtype=np.float64).reshape(-1, 4)
         if not self.phrase.strip():
             return "the phrase is empty"
-        if boxes.ndim != 2 or boxes.shape[1:] != (4,) or not len(boxes):
-            return "there is no box"
         if not np.isfinite(boxes).all():
             return f"a box is not finite: {boxes.tolist()}"
         if (boxes[:, 0] >= boxes[:, 2]).any() or (boxes[:, 1] >= boxes[:, 3]).any():

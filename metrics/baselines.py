@@ -14,7 +14,7 @@ _SIGMA = 0.25 / np.sqrt(2 * np.log(2))
 
 
 def bumps(centres: Tensor, grid: int | tuple[int, int]) -> Tensor:
-    """Gaussian bumps at ``centres`` (q,2), y and x as fractions of the image: (q,h,w) float32, at most 1, half an image side wide at half of their peak."""
+    """Gaussian bumps at ``centres`` (q,2), y and x as fractions of the image: (q,h,w) float32, half an image side wide at half of their peak."""
     height, width = (grid, grid) if isinstance(grid, int) else grid
     y = (torch.arange(height, dtype=torch.float64) + 0.5) / height - centres[:, :1].double()
     x = (torch.arange(width, dtype=torch.float64) + 0.5) / width - centres[:, 1:].double()

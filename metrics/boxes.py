@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import nms
+from torchvision.ops import nms  # type: ignore[import-untyped]
 
 BoxRule = Literal["reference", "clean"]
 
@@ -110,10 +110,10 @@ def boxes_from_heatmaps(
 
     A candidate's confidence is the mean, over its rectangle, of the map with everything below the threshold set to zero.
 
-    ``reference`` is ``generate_bbox`` of WWbL's reference code to the last digit: min-max, cubehelix, grey, threshold at half of the largest grey, the
-    rectangles of all contours *including those of holes*, non-maximum suppression that takes (x, y, width, height) for corners, and only candidates
-    whose confidence exceeds ``drop`` times the best (the best before suppression). A map without contour, i.e. a constant one, has the box
-    (0, 0, 1, 1) with confidence 0, which the reference code lists twice.
+    ``reference`` is ``generate_bbox`` of WWbL's reference code to the last digit: min-max, cubehelix, grey, threshold at half of the largest grey,
+    the rectangles of all contours *including those of holes*, non-maximum suppression that takes (x, y, width, height) for corners, and only
+    candidates whose confidence exceeds ``drop`` times the best. A map without contour, i.e. a constant one, has the
+    box (0, 0, 1, 1) with confidence 0, which the reference code lists twice.
 
     ``clean`` is what that meant to do: min-max, at least ``threshold``, 8-connected components, suppression on true corners, the same drop. A
     constant map has no box: it says nothing about where, and a box around everything would be rewarded for every large object.

@@ -56,7 +56,7 @@ class GroundingScore(WrapperMetric):
         self.pointing_game = PointingGame(self.rules.inside)
         self.box_accuracy = BoxAccuracy(threshold)
 
-    def update(
+    def update(  # type: ignore[override]  # returns the decisions, which torchmetrics' own update would swallow
         self,
         heatmaps: Tensor,
         boxes: Sequence[Tensor],

@@ -75,9 +75,9 @@ SELFEQ = Protocol(
     box_rule="reference",
     box_convention="reference",
 )
-"""Reference code of SelfEQ, the same as AMC's; HIST's own rows. Flickr30k Entities: every phrase occurrence is a query, nothing is filtered, the map
-is resized by ``F.interpolate(mode="bicubic", align_corners=False)`` in float32, the point must lie strictly inside any box of the chain, and an all-zero
-map points at (0, 0). The papers report no box accuracy: the box fields are WWbL's, so that the number can be compared. No prompt."""
+"""Reference code of SelfEQ, the same as AMC's; HIST's own rows. Flickr30k Entities: every phrase occurrence is a query, nothing is filtered, the
+map is resized by ``F.interpolate(mode="bicubic", align_corners=False)`` in float32, the point must lie strictly inside any box of the chain, and an
+all-zero map points at (0, 0). The papers report no box accuracy: the box fields are WWbL's, so that the number can be compared. No prompt."""
 
 WWBL = Protocol(
     name="wwbl",
@@ -93,11 +93,11 @@ WWBL = Protocol(
     area_rule="first",
     box_convention="reference",
 )
-"""Reference code of WWbL (g; g++ reports under the same): the maps of a chain's phrases are averaged in float32, one decision a chain in float64; point
-and box accuracy on the 224 x 224 map of its README (``point_size=None, box_size=None`` for a model evaluated at another size, e.g. 304); OpenCV's
-bilinear resize, inclusive bounds; the Flickr loader hands over the union of a chain's boxes, so both decisions use it; a chain counts if its *first* box
-covers more than 5 % of the image. The Visual Genome branch of that code prefixes the prompt twice; ``prompt="image of image of "`` repeats that. Boxes
-are compared as the loaders hold them, which for ReferIt are cut to integers: that is the data set's to repeat."""
+"""Reference code of WWbL (g; g++ reports under the same): the maps of a chain's phrases are averaged in float32, one decision a chain in float64;
+point and box accuracy on the 224 x 224 map of its README (``point_size=None, box_size=None`` for a model evaluated at another size, e.g. 304);
+OpenCV's bilinear resize, inclusive bounds; the Flickr loader hands over the union of a chain's boxes, so both decisions use it; a chain counts if
+its *first* box covers more than 5 % of the image. The Visual Genome branch of that code prefixes the prompt twice; ``prompt="image of image of "``
+repeats that. Boxes are compared as the loaders hold them, which for ReferIt are cut to integers: that is the data set's to repeat."""
 
 CLEAN = Protocol(
     name="clean",

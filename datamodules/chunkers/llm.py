@@ -75,6 +75,7 @@ class LLMChunker(Chunker):
 
     @property
     def fingerprint(self) -> str:
+        """By the model's name, not its weights: after training on in the same folder, delete the cache."""
         prompts = self.phrase_prompt("") + self.subject_prompt("")
         return f"llm-1({self.model}, {self.max_new_tokens}, {hashlib.sha1(prompts.encode(), usedforsecurity=False).hexdigest()[:10]})"
 
@@ -104,6 +105,10 @@ class LLMChunker(Chunker):
         import torch
 
         tokenizer, model = self._load()
+
+        def line_ended(ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+            return torch.tensor(["\n" in text for text in tokenizer.batch_decode(ids[:, -1:])], device=ids.device)
+
         answers: list[str] = []
         # Prompts of like length together: less padding.
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -117,8 +122,7 @@ class LLMChunker(Chunker):
                     max_new_tokens=self.max_new_tokens,
                     do_sample=False,
                     pad_token_id=tokenizer.pad_token_id,
-                    stop_strings=["\n"],
-                    tokenizer=tokenizer,
+                    stopping_criteria=[line_ended],
                 )
             answers += tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         answer_of = dict(zip(order, answers, strict=True))
@@ -167,11 +171,11 @@ def locate(phrases: Sequence[str], tokens: Sequence[str]) -> list[tuple[int, int
 
 
 def parse_subject(answer: str, phrase: str) -> str:
-    """The subject in an answer such as "the dog."; the rules' head noun where the answer is not part of the phrase."""
+    """The subject in an answer such as "the dog."; the rules' head noun where the answer is not one or two neighbouring words of the phrase."""
     wanted = [word for word in map(_normal, answer.strip().partition("\n")[0].split()) if word not in {"a", "an", "the"}]
     words = [_normal(word) for word in phrase.split()]
     found = any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1))
-    return " ".join(wanted) if wanted and found else head_noun(phrase)
+    return " ".join(wanted) if found and 1 <= len(wanted) <= 2 else head_noun(phrase)
 
 
 def _normal(word: str) -> str:

@@ -1,4 +1,4 @@
-"""Noun phrases of English image captions by hand-made rules: no model, no download, tens of thousands of captions a second.
+"""Noun phrases of English image captions by hand-made rules: no model, no download, tens of thousands of captions a second and core.
 
 Three steps. Every word gets a tag from the lexicon; the tags that are open (-ing and -ed forms, words that are both noun and verb) are decided by
 their neighbours, left to right; a regular expression over the string of tags finds the noun phrases.
@@ -24,10 +24,11 @@ from datamodules.batches import Phrase
 from datamodules.chunkers import lexicon
 from datamodules.chunkers.base import PUNCTUATION, Chunker, phrase_text
 
-# Bounded repetition keeps the search linear in the caption's length.
-_MODIFIERS = "(?:B(?=[JK])|[JKN]|(?<!N)M|(?<=[JK])(?:,?C|,)(?=[JK])){0,12}"
+# No phrase is longer than a few times this many words, and no decision looks further back: the time stays linear in the caption's length.
+_REACH = 12
+_MODIFIERS = f"(?:B(?=[JK])|[JKN]|(?<!N)M|(?<=[JK])(?:,?C|,)(?=[JK])){{0,{_REACH}}}"
 _BASE = f"D{{0,3}}{_MODIFIERS}N(?:S{_MODIFIERS}N)*"
-_COLOUR = "(?:[DM]+|(?<=P))J*K(?:,?C?K)*(?![JKN])"
+_COLOUR = "(?:[DM]{1,3}|(?<=P))J{0,6}K(?:,?C?K){0,6}(?![JKN])"
 _NOUN_PHRASE = re.compile(f"(?:D?[MD]O)?{_BASE}(?:O{_BASE})*|{_COLOUR}")
 
 _NOMINAL = frozenset("NJKMEGUuWwS")  # what may follow a modifier
@@ -104,14 +105,15 @@ def slots(tokens: Sequence[str]) -> tuple[list[str], list[int], list[str]]:
         if token in {"'s", "\u2019s", "'"}:
             add(token, "S", i)
             continue
-        word = token.strip(PUNCTUATION).lower()
+        plural_possessive = token.endswith(("s'", "s\u2019")) and token[0] not in PUNCTUATION
+        word = token.lower() if plural_possessive else token.strip(PUNCTUATION).lower()
         if not word:
             add(token, "," if token == "," else ".", i)
             continue
         if token[0] in PUNCTUATION:
             add(token[0], ".", i)
         add(word, "." if word in {"-", "--"} else lexicon.tag(word), i)
-        if token[-1] in PUNCTUATION:
+        if token[-1] in PUNCTUATION and not plural_possessive:
             add(token[-1], "," if token[-1] == "," else ".", i)
     return words, origin, tags
 
@@ -128,7 +130,8 @@ def resolve(words: Sequence[str], tags: Sequence[str]) -> list[str]:
         if tag in "GE":
             if before == "K" and not _determined(closed):
                 before = "N"  # "in red walking", unlike "a red flowing dress"
-            tag = (_ing if tag == "G" else _participle)(words[i], before, after, words[i + 1] if i < last else "")
+            next_word = words[i + 1] if i < last else ""
+            tag = _ing(words[i], before, after, next_word) if tag == "G" else _participle(words[i], before, after)
         elif tag in "UuWw":
             tag = _noun_or_verb(tag, words, closed, after, verb_seen, plural_subject)
         elif tag == "D" and after in "PV.,XC" and words[i] not in lexicon.ARTICLES:
@@ -155,7 +158,7 @@ def resolve(words: Sequence[str], tags: Sequence[str]) -> list[str]:
 
 def _determined(closed: Sequence[str]) -> bool:
     """Does the run of adjectives at the end follow a determiner or a numeral?"""
-    return "".join(closed).rstrip("JKC,B").endswith(("D", "M"))
+    return "".join(closed[-_REACH:]).rstrip("JKC,B").endswith(("D", "M"))
 
 
 def _ing(word: str, before: str, after: str, next_word: str) -> str:
@@ -171,9 +174,9 @@ def _ing(word: str, before: str, after: str, next_word: str) -> str:
     return "N" if before == "P" and after in "P.," and word in lexicon.AMBIGUOUS_ING_NOUNS else "V"
 
 
-def _participle(word: str, before: str, after: str, next_word: str) -> str:
-    """Modifier ("a painted wall", "a tree lined street", "dressed-up dogs") or verb ("a man dressed in black")."""
-    if after not in _NOMINAL or next_word == "each":
+def _participle(word: str, before: str, after: str) -> str:
+    """Modifier ("a painted wall", "a tree lined street") or verb ("a man dressed in black")."""
+    if after not in _NOMINAL:
         return "V"
     if before == "N":
         return "J" if word in lexicon.COMPOUND_ED else "V"
@@ -185,7 +188,7 @@ def _noun_or_verb(tag: str, words: Sequence[str], closed: Sequence[str], after: 
     before, previous = (closed[-1], words[len(closed) - 1]) if closed else (".", "")
     verby, s_form = tag in "Uu", tag in "uw"
     if before in "DJSM":
-        verb = s_form and previous in lexicon.SINGULAR_DETERMINERS  # "another paints"
+        verb = s_form and previous == "another"  # "another paints"
     elif before in "KN":
         verb = _verb_after_noun(tag, words, closed, after, verb_seen, plural_subject)
     elif previous in lexicon.BASE_FORM_FOLLOWS:
@@ -197,7 +200,7 @@ def _noun_or_verb(tag: str, words: Sequence[str], closed: Sequence[str], after: 
     elif before == "C":
         verb = (verb_seen and after in ("DPBX" if verby else "D")) or (verby and closed[-2:-1] in (["V"], ["B"], ["P"]))
     elif before in ".,":
-        verb = verby and after in "DPB"
+        verb = verby and (after in "DPB" or (s_form and len(closed) > 0 and after in ".,"))
     else:  # a preposition or a verb, whose object this is
         verb = False
     return "V" if verb else "N"
@@ -211,7 +214,7 @@ def _verb_after_noun(tag: str, words: Sequence[str], closed: Sequence[str], afte
         return tag in "Uu" and after in "PDB.," and not _determined(closed)
     many = lexicon.plural(previous)
     first = i - 1
-    while first and closed[first - 1] in "DMJKN":
+    while first > max(0, i - _REACH) and closed[first - 1] in "DMJKN":
         first -= 1
     quantified = any(word in lexicon.QUANTITIES for word in words[first:i])
     if tag == "u":

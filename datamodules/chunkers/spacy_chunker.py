@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from datamodules.batches import Phrase
@@ -31,8 +32,8 @@ class SpacyChunker(Chunker):
 
     @property
     def fingerprint(self) -> str:
-        meta = self._load().meta
-        return f"spacy({self.model}-{meta.get('version', '')}, spacy {meta.get('spacy_version', '')})"
+        """From the installed versions, so that a reader of a cache need not load the parser."""
+        return f"spacy-1({self.model} {_installed(self.model)}, spacy {_installed('spacy')})"
 
     def __call__(self, captions: Sequence[str]) -> list[list[Phrase]]:
         documents = self._load().pipe(captions, batch_size=self.batch_size)
@@ -48,6 +49,13 @@ class SpacyChunker(Chunker):
                     "or use RuleChunker, which needs neither."
                 ) from error
         return self._pipeline
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except (PackageNotFoundError, ValueError):
+        return "not installed"  # or a folder
 
 
 def phrases_of(caption: str, document: Any) -> list[Phrase]:

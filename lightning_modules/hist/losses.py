@@ -56,17 +56,20 @@ def contrastive_loss(image: Features, text: Features, image_queue: Tensor, text_
 
 
 def negative_weights(similarities: Tensor, power: float = 1.0, excluded: Tensor | None = None) -> Tensor:
-    """Weights (B,B) with which each row draws its hard negative: the soft-max of its similarities with its own partner left out.
+    """Probabilities (B,B) with which each row draws its hard negative: the soft-max of its similarities with its own partner left out.
+
+    The public codes set the partner's weight to zero after the soft-max, which is the same until a sure model leaves nothing to the others. Of
+    similarities that are not finite all rows are as likely: the loss will not be finite either, and is where such a run is stopped.
 
     Args:
-        power: 1 is ALBEF's. A smaller one draws easier negatives, with which matching starts to learn much sooner from scratch.
+        power: of the soft-max weights. 1 is ALBEF's. A smaller one draws easier negatives, with which matching starts to learn much sooner from scratch.
         excluded: (B,B) bool, further pairs that are no negatives; by default only the diagonal. A row with nothing left draws from all but itself.
     """
-    weights = similarities.float().softmax(dim=1).pow(power)
-    diagonal = torch.eye(len(weights), dtype=torch.bool, device=weights.device)
-    kept = weights.masked_fill(diagonal if excluded is None else diagonal | excluded, 0)
-    hopeless = kept.sum(dim=1, keepdim=True) == 0
-    return torch.where(hopeless, (~diagonal).to(kept.dtype), kept)
+    own = torch.eye(len(similarities), dtype=torch.bool, device=similarities.device)
+    excluded = own if excluded is None else own | excluded
+    excluded = torch.where(excluded.all(dim=1, keepdim=True), own, excluded)
+    weights = (power * similarities.float()).masked_fill(excluded, -torch.inf).softmax(dim=1)
+    return weights.nan_to_num(nan=1.0)
 
 
 def same_text(texts: Sequence[str]) -> Tensor:

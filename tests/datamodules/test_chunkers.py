@@ -41,7 +41,7 @@ CASES: list[tuple[str, list[tuple[str, str]]]] = [
     ("A man and woman dance .", [("A man", "man"), ("woman", "woman")]),
     ("a dog, a cat.", [("a dog", "dog"), ("a cat", "cat")]),
     ("A red, white and blue flag.", [("A red, white and blue flag", "flag")]),
-    ('A sign that says "stop".', [("A sign", "sign")]),
+    ('A sign that says "stop".', [("A sign", "sign"), ("stop", "stop")]),
     ("(A dog) jumps!", [("A dog", "dog")]),
     ("A dog jumps over two ski jumps .", [("A dog", "dog"), ("two ski jumps", "jumps")]),
     ("Two kids play on the swings .", [("Two kids", "kids"), ("the swings", "swings")]),
@@ -86,18 +86,22 @@ def test_every_caption_of_a_batch_keeps_its_place() -> None:
     assert RuleChunker()([]) == []
 
 
-@pytest.mark.parametrize("unit", ["big ", "a dog and ", "red , ", "dog ", "of ", "two of ", "a man 's "])
+@pytest.mark.parametrize(
+    "unit", ["big ", "a dog and ", "red , ", "dog ", "of ", "two of ", "a man 's ", "the ", "jump ", "red walking ", "dog jumps "]
+)
 def test_a_very_long_caption_takes_linear_time(unit: str) -> None:
     chunker = RuleChunker()
     chunker([unit])
 
     def seconds(repeats: int) -> float:
-        start = time.perf_counter()
-        chunker([unit * repeats])
-        return time.perf_counter() - start
+        times = []
+        for _ in range(3):  # the best of three, on a busy machine
+            start = time.perf_counter()
+            chunker([unit * repeats])
+            times.append(time.perf_counter() - start)
+        return min(times)
 
-    short = min(seconds(2_000) for _ in range(3))
-    assert seconds(20_000) < 60 * short  # a quadratic search would take 100 times as long
+    assert seconds(20_000) < 60 * seconds(2_000)  # a quadratic search would take 100 times as long
 
 
 def test_settings_are_dropped_unless_asked_for() -> None:
@@ -142,6 +146,10 @@ class TestSpacy:
         with pytest.raises(DataError, match="python -m spacy download en_core_web_lg"):
             SpacyChunker("en_core_web_lg")(["a dog"])
 
+    def test_the_fingerprint_needs_no_parser(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("datamodules.chunkers.spacy_chunker.version", lambda package: {"spacy": "3.8", "en_core_web_sm": "3.7"}[package])
+        assert SpacyChunker().fingerprint == "spacy-1(en_core_web_sm 3.7, spacy 3.8)"
+
     def test_chunks_are_aligned_to_whitespace_tokens(self) -> None:
         caption = "Look:  a dog, it bites (a man's hat)."
 
@@ -180,9 +188,8 @@ class TestLLM:
         assert all(prompt.endswith(("\nPhrases:", "\nSubject:")) for prompt in chunker.prompts)
 
     def test_a_subject_that_is_not_in_the_phrase_falls_back_to_the_rules(self) -> None:
-        chunker = Scripted({"a group of men": "a group of men"} | {})
-        (phrases,) = chunker(["a group of men"])
-        assert phrases[0].subject == "men"  # the scripted answer to the subject prompt, the whole phrase, is no single head but part of it
+        (phrases,) = Scripted({"a group of men": "a group of men"})(["a group of men"])
+        assert phrases[0].subject == "men"  # the script repeats the phrase where its subject is asked for
         assert parse_subject("animal", "a pile of wet leaves") == "leaves"
         assert parse_subject("", "the red car") == "car"
 
@@ -205,7 +212,7 @@ class TestLLM:
         assert parse_phrases(answer) == phrases
 
     def test_phrases_are_located_without_overlap(self) -> None:
-        tokens = "A dog , a Dog and the man 's hat .".split()
+        tokens = ["A", "dog", ",", "a", "Dog", "and", "the", "man", "'s", "hat", "."]
         assert locate(["a dog", "a dog", "a dog", "the man 's hat", "man", "unicorn"], tokens) == [(0, 2), (3, 5), (6, 10)]
 
     def test_the_fingerprint_knows_model_and_examples(self) -> None:
@@ -219,7 +226,7 @@ class TestLLM:
         assert LLMChunker("a").fingerprint == LLMChunker("a", batch_size=2, device="cpu").fingerprint
 
     def test_an_unknown_model_is_one_sentence(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="could not be loaded.*RuleChunker"):
+        with pytest.raises(DataError, match=r"could not be loaded.*RuleChunker"):
             LLMChunker(str(tmp_path / "nothing"))(["a dog"])
 
     def test_a_real_transformers_model_runs(self, tmp_path: Path) -> None:
@@ -236,6 +243,25 @@ class TestLLM:
         assert any(together)
         assert pickle.loads(pickle.dumps(chunker)).generate(prompts[:1]) == together[:1]
 
+    def test_generation_stops_at_the_end_of_the_line(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import torch
+
+        chunker = LLMChunker(str(tiny_gpt2(tmp_path)), max_new_tokens=50, device="cpu", examples=[])
+        tokenizer, model = chunker._load()
+        with torch.no_grad():  # a model that says nothing but line breaks
+            model.transformer.ln_f.weight.zero_()
+            model.transformer.ln_f.bias.copy_(100 * model.transformer.wte.weight[tokenizer.convert_tokens_to_ids("\n")])
+        generate, lengths = model.generate, []
+
+        def measured(**options):
+            output = generate(**options)
+            lengths.append(output.shape[1] - options["input_ids"].shape[1])
+            return output
+
+        monkeypatch.setattr(model, "generate", measured)
+        assert chunker.generate(["a dog", "the man with a hat"]) == ["", ""]
+        assert lengths == [1]
+
 
 def tiny_gpt2(folder: Path) -> Path:
     """A random GPT-2 and a word tokenizer, saved as transformers saves them."""
@@ -245,7 +271,7 @@ def tiny_gpt2(folder: Path) -> Path:
     from tokenizers.pre_tokenizers import Whitespace
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    words = "<end> <unk> a dog runs the man with hat sits ball ; Caption Phrases : Subject".split()
+    words = ["<end>", "<unk>", "a", "dog", "runs", "the", "man", "with", "hat", "sits", "ball", ";", "Caption", "Phrases", ":", "Subject", "\n"]
     tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", unk_token="<unk>").save_pretrained(folder)
@@ -268,4 +294,4 @@ def test_a_config_can_name_a_chunker(name: str) -> None:
     parser.add_subclass_arguments(Chunker, "chunker")
     arguments = {"model": "x"} if name != "RuleChunker" else {"drop_settings": False}
     config = parser.parse_object({"chunker": {"class_path": f"datamodules.chunkers.{name}", "init_args": arguments}})
-    assert type(parser.instantiate_classes(config).chunker).__name__ == name
+    assert type(parser.instantiate(config).chunker).__name__ == name

@@ -1,0 +1,87 @@
+"""Tiny modules, and one training step of them without a trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from networks.albef import ALBEF
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"a and the of red blue green small big tall man dog cat car tree hat on left old".split()]
+NETWORK: dict[str, Any] = {
+    "image_size": 32,
+    "patch_size": 8,
+    "vision_width": 16,
+    "vision_depth": 2,
+    "vision_heads": 2,
+    "text_width": 16,
+    "text_depth": 4,
+    "text_heads": 2,
+    "text_intermediate": 24,
+    "fusion_layer": 2,
+    "cam_layer": 2,
+    "vocab_size": len(WORDS),
+    "max_positions": 32,
+    "dropout": 0.0,
+    "embed_dim": 8,
+    "queue_size": 6,
+}
+
+
+def tiny_network(**changes: Any) -> ALBEF:
+    """Weights large enough for maps and similarities to differ from text to text; momentum twins that are no copies."""
+    torch.manual_seed(0)
+    network = ALBEF(**(NETWORK | changes))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.25)
+            elif name.endswith("bias"):
+                parameter.normal_(std=0.1)
+    return network
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Callable[..., Any]:
+    """``build(cls, network=None, words=WORDS, **arguments)``: a module in training mode."""
+
+    def factory(cls: type, network: nn.Module | None = None, words: list[str] = WORDS, **arguments: Any) -> Any:
+        vocabulary = tmp_path / f"vocabulary{len(words)}.txt"
+        vocabulary.write_text("\n".join(words))
+        return cls(network if network is not None else tiny_network(), vocabulary, **arguments).train()
+
+    return factory
+
+
+def train_step(module: Any, batch: Any, epochs: float = 0.0, batch_idx: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of one training step ``epochs`` after the start, and the terms that it logs."""
+    progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(processed=round(epochs % 1 * 100))))
+    module.trainer = SimpleNamespace(
+        world_size=1,
+        accumulate_grad_batches=1,
+        current_epoch=int(epochs),
+        global_step=0,
+        num_training_batches=100,
+        fit_loop=SimpleNamespace(epoch_loop=progress),
+    )
+    logged: dict[str, Tensor] = {}
+    module.log_dict = lambda values, **_: logged.update(values)
+    module.log = lambda name, value, **_: logged.update({name: value})
+    loss = module.training_step(batch, batch_idx)
+    return loss, {name.removeprefix("train/"): value for name, value in logged.items()}
+
+
+def gradients(module: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
+
+
+@pytest.fixture
+def first_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hard negatives without chance: the likeliest one."""
+    monkeypatch.setattr(torch, "multinomial", lambda weights, samples: weights.argmax(dim=1, keepdim=True))

@@ -114,13 +114,13 @@ class GroundingEvaluation(pl.Callback):
         values = {f"{stage}/{result.dataset}/{result.protocol}/{result.metric}": result.value for result in results if result.method == "model"}
         pl_module.log_dict(values, batch_size=1, rank_zero_only=False)
 
-    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule, results: list[Result], skipped: int) -> Path:
+    def _write(self, trainer: pl.Trainer, pl_module: Any, results: list[Result], skipped: int) -> Path:
         record = next((callback for callback in trainer.callbacks if isinstance(callback, RunRecord)), None)  # type: ignore[attr-defined]
         checkpoint = trainer.ckpt_path
         content = {
             "run": Path(trainer.default_root_dir).name,
             "checkpoint": str(checkpoint) if checkpoint else None,
-            "step": trainer.global_step or getattr(pl_module, "loaded_step", 0),
+            "step": pl_module.loaded_step,
             "seconds": round(time.monotonic() - self.started, 1),
             "skipped": skipped,
             "protocols": {rules.name: asdict(rules) for rules in self.protocols},

@@ -14,6 +14,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import yaml
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "numpy", "opencv-python-headless", "tokenizers", "wandb")
@@ -82,11 +84,13 @@ class RunRecord(pl.Callback):
         folder.mkdir(parents=True, exist_ok=True)
         if stage == "fit":
             (folder / "config.yaml").write_text(self.config)
+            for logger in trainer.loggers:
+                logger.log_hyperparams(yaml.safe_load(self.config))
             path = folder / "run.json"
             starts = json.loads(path.read_text()) if path.is_file() else []
             path.write_text(json.dumps([*starts, self.provenance(trainer, pl_module)], indent=2))
         else:
-            keep_earlier(folder / stage)
+            keep_earlier(folder / TrainerFn(stage).value)  # Lightning passes an enumeration, whose text is "TrainerFn.TESTING"
 
 
 def keep_earlier(folder: Path) -> None:

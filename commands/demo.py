@@ -39,7 +39,7 @@ def stages(size: str, seed: int, runs: Path, extra: list[str]) -> dict[str, tupl
         config = "configs/demo/pretrain.yaml" if name == "pretrain" else "configs/demo/hist.yaml"
         steps = pretrain_steps if name == "pretrain" else finetune_steps
         common = ["--config", config, "--runs", str(runs), "--name", f"{prefix}/{name}", "--seed_everything", str(seed), *extra]
-        options = ["--trainer.max_steps", str(steps), "--data.init_args.seed", str(seed)]
+        options = ["--trainer.max_steps", str(steps)]
         if name != "pretrain":
             options += ["--model.init_args.pretrained", str(start), *ABLATION[name]]
         commands[name] = (["fit", *common, *options], ["test", *common, "--ckpt_path", "last"])

@@ -56,6 +56,8 @@ class WeakgroundCLI(LightningCLI):
             config.verbose = False  # GroundingEvaluation prints its own table
         if trainer.enable_progress_bar is None:
             trainer.enable_progress_bar = sys.stdout.isatty()
+        if self.subcommand == "fit" and config.monitor:
+            trainer.enable_checkpointing = True
         if config.ckpt_path:
             config.ckpt_path = str(find_checkpoint(self.folder, config.ckpt_path))
         elif self.subcommand == "fit" and _get_rank() in (None, 0) and checkpoints(self.folder):
@@ -145,9 +147,11 @@ def quiet() -> None:
         ".*GPU available but not used.*",
         ".*LightningCLI's args parameter is intended.*",
         ".*Total length of .* across ranks is zero.*",  # a run without validation
+        ".*callbacks used to create the checkpoint need to be provided.*",  # those of fit alone
+        ".*predict returned None.*",  # Predictions writes files
     ):
         warnings.filterwarnings("ignore", text)
-    unwanted = ("litlogger", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")
+    unwanted = ("litlogger", "litmodels", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: not any(text in record.getMessage() for text in unwanted))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

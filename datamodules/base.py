@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,11 @@ def spare_cores() -> int:
     return max(0, min(4, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 2
 
 
+def ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; the main one says when to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class GroundingDataModule(pl.LightningDataModule):
     """Base of all datamodules. A data set gives its sources; the model in training says what it wants to be fed (``train_batch``) and how images
     must look (``preprocessing``).
@@ -42,7 +48,7 @@ class GroundingDataModule(pl.LightningDataModule):
         chunker: finds phrases and subjects in captions, for methods that learn from phrases.
         cache_dir: where phrases found by the chunker are kept.
         max_skipped: share of unreadable records above which a run stops.
-        seed: of the order of samples and of everything drawn for a sample.
+        seed: of the order of samples and of everything drawn for a sample; by default that of the run (``seed_everything``).
     """
 
     name: str
@@ -56,7 +62,7 @@ class GroundingDataModule(pl.LightningDataModule):
         chunker: Chunker | None = None,
         cache_dir: Path = Path(".cache"),
         max_skipped: float = 0.01,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or (eval_batch_size or 1) < 1:
@@ -126,7 +132,8 @@ class GroundingDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         source, module, trainer = self._training_source(), self.module, self.trainer
         assert trainer is not None
-        common = (source, module.preprocessing, self.augmentation, self.seed)
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
+        common = (source, module.preprocessing, self.augmentation, seed)
         if module.train_batch is PhraseBatch:
             view, collate = PhraseView(*common, lookup=self.phrase_cache.lookup), collate_phrases
         elif module.train_batch is ImageTextBatch:
@@ -138,11 +145,11 @@ class GroundingDataModule(pl.LightningDataModule):
                 f"{self.name} has {len(source)} training images, fewer than one batch ({self.batch_size} on each of {trainer.world_size} processes): "
                 "lower --data.batch_size."
             )
-        sampler = EpochSampler(len(view), self.batch_size, self.seed, trainer.global_rank, trainer.world_size)
-        # A resumed run has seen a part of its epoch already. (After a whole epoch Lightning starts the next one by itself.)
-        sampler.epoch = trainer.current_epoch
-        seen = trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        sampler.skip_batches = seen if seen < self.training_batches() else 0
+        sampler = EpochSampler(len(view), self.batch_size, seed, trainer.global_rank, trainer.world_size)
+        # A resumed run has seen a part of its epoch already, or all of it. Workers fetch ahead before Lightning says which epoch it is.
+        begun, progress = trainer.fit_loop.epoch_progress.current.ready, trainer.fit_loop.epoch_loop.batch_progress
+        sampler.epoch = begun if progress.is_last_batch else max(0, begun - 1)
+        sampler.skip_batches = 0 if progress.is_last_batch else progress.current.processed
         return self._loader(view, collate, sampler, self.batch_size, drop_last=True)
 
     def training_batches(self) -> int:
@@ -176,11 +183,12 @@ class GroundingDataModule(pl.LightningDataModule):
     def _loader(self, view: Any, collate: Any, sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
         return DataLoader(
             view,
-            batch_size,
+            batch_size=batch_size,
             sampler=sampler,
             collate_fn=collate,
             drop_last=drop_last,
             num_workers=self.num_workers,
+            worker_init_fn=ignore_interrupts,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.module.device.type == "cuda" or None,
         )
@@ -205,7 +213,8 @@ class GroundingDataModule(pl.LightningDataModule):
             return
         assert self.trainer is not None
         path = Path(self.trainer.default_root_dir) / f"skipped-{name}-rank{self.trainer.global_rank}.tsv"
-        self._skips.setdefault(name, SkipLog(path, len(source) + len(source.broken), self.max_skipped)).add(lines)
+        queries = source.number_of_queries or 0 if isinstance(source, GroundingSource) and name != "train" else 0
+        self._skips.setdefault(name, SkipLog(path, len(source) + queries + len(source.broken), self.max_skipped)).add(lines)
 
     def skipped(self) -> Iterator[tuple[str, int, Path]]:
         """For each set with unreadable records: its name, how many there were on this process, and the file that names them."""

@@ -36,7 +36,8 @@ class COCOCaptionSource(CaptionSource):
             names = {image["id"]: image["file_name"] for image in content["images"]}
             captions: dict[int, list[str]] = {}
             for entry in content["annotations"]:
-                captions.setdefault(entry["image_id"], []).append(" ".join(entry["caption"].split()))
+                if caption := " ".join(entry["caption"].split()):
+                    captions.setdefault(entry["image_id"], []).append(caption)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{annotation}: not readable as COCO captions ({type(error).__name__}: {error}).") from error
         self.images = root / subset

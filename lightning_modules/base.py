@@ -71,7 +71,9 @@ def require(module: Any, capability: type, asked_by: str) -> None:
     """Raises `ModelError` with one sentence if ``module`` lacks ``capability``."""
     if not isinstance(module, capability):
         needed = next(name for name in vars(capability) if not name.startswith("_"))
-        raise ModelError(f"{asked_by} needs a module that can `{needed}`, and {type(module).__name__} cannot; take this evaluation out of the config.")
+        raise ModelError(
+            f"{asked_by} needs a module that can `{needed}`, and {type(module).__name__} cannot; take this evaluation out of the config."
+        )
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Optimisation:
         weight_decay: not applied to biases and other 1-d parameters. (The 0-d temperature and the 3-d position embeddings *are* decayed, as in the
             public code of ALBEF and SelfEQ.)
         betas: of AdamW.
+        scalar_lr: learning rate of 0-d parameters, such as the temperature, as a share of ``lr``. 1 is the reference. Adam moves a parameter by about
+            ``lr`` a step whatever its size: at 1e-3 the temperature falls from 0.07 to 0.007 within 65 steps, and its gradient then dwarfs all others.
         schedule: ``constant``; ``cosine`` (each step, to ``min_lr``); ``one_cycle`` (up for 30 % of the steps, then down, both by a cosine);
             ``albef`` (as ALBEF's public code: flat after warm-up until the end of epoch 0, then a cosine that moves once an epoch).
         warmup_steps: steps of linear warm-up from ``warmup_lr``; not for ``one_cycle``.
@@ -92,6 +96,7 @@ class Optimisation:
     lr: float = 1e-4
     weight_decay: float = 0.02
     betas: tuple[float, float] = (0.9, 0.999)
+    scalar_lr: float = 1.0
     schedule: Literal["constant", "cosine", "one_cycle", "albef"] = "cosine"
     warmup_steps: int = 0
     warmup_lr: float = 1e-6
@@ -118,13 +123,18 @@ class Optimisation:
         return self.lr
 
 
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups, with and without weight decay (see `Optimisation`)."""
-    decayed, plain = [], []
+def parameter_groups(module: nn.Module, optimisation: Optimisation) -> list[dict[str, Any]]:
+    """Trainable parameters in three groups: with weight decay, without, and scalars (see `Optimisation`)."""
+    decayed, plain, scalars = [], [], []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            (plain if parameter.ndim == 1 or name.endswith(".bias") else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+            (scalars if parameter.ndim == 0 else plain if parameter.ndim == 1 or name.endswith(".bias") else decayed).append(parameter)
+    groups = [
+        {"params": decayed, "weight_decay": optimisation.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+        {"params": scalars, "weight_decay": optimisation.weight_decay, "lr": optimisation.lr * optimisation.scalar_lr},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 class WeakgroundModule(pl.LightningModule):
@@ -142,6 +152,7 @@ class WeakgroundModule(pl.LightningModule):
     train_batch: ClassVar[type] = ImageTextBatch
     network: nn.Module
     preprocessing: Preprocessing
+    loaded_step: int = 0  # of the checkpoint that is judged
 
     def __init__(self, optimisation: Optimisation, pretrained: Path | None) -> None:
         super().__init__()
@@ -171,7 +182,7 @@ class WeakgroundModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimisation = self.optimisation
-        optimizer = torch.optim.AdamW(parameter_groups(self, optimisation.weight_decay), lr=optimisation.lr, betas=optimisation.betas)
+        optimizer = torch.optim.AdamW(parameter_groups(self, optimisation), lr=optimisation.lr, betas=optimisation.betas)
         total, per_epoch = self.planned_steps()
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: optimisation.lr_at(step, total, per_epoch) / optimisation.lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -182,9 +193,12 @@ class WeakgroundModule(pl.LightningModule):
         Lightning's ``estimated_stepping_batches`` would open the training data before a resumed run knows where it stopped.
         """
         trainer = self.trainer
-        batches = trainer.datamodule.training_batches() if hasattr(trainer.datamodule, "training_batches") else trainer.estimated_stepping_batches
-        limit = trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        if hasattr(trainer.datamodule, "training_batches"):
+            batches, limit = trainer.datamodule.training_batches(), trainer.limit_train_batches
+            batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        else:
+            trainer.fit_loop.setup_data()
+            batches = trainer.num_training_batches
         per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
         by_epochs = per_epoch * trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
         return int(min(by_epochs, trainer.max_steps if trainer.max_steps > 0 else math.inf, 10**9)), per_epoch
@@ -225,6 +239,7 @@ class WeakgroundModule(pl.LightningModule):
         Raises:
             ModelError: a tensor is missing, unexpected or of another shape.
         """
+        self.loaded_step = checkpoint["global_step"]
         own, found = self.state_dict(), checkpoint["state_dict"]
         for key in {**own, **found}:
             here, there = (str(tuple(state[key].shape)) if key in state else "absent" for state in (own, found))

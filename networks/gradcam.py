@@ -51,7 +51,8 @@ def cam_target(match_logits: Tensor, kind: Target = "itm_logit") -> Tensor:
 
 def attention_gradient(target: Tensor, attention: Tensor, *, create_graph: bool = False) -> Tensor:
     """d target / d attention, of attention's shape; parameters get no gradient. ``create_graph`` keeps it differentiable, for a loss on maps."""
-    return torch.autograd.grad(target, attention, create_graph=create_graph)[0]
+    with torch.autocast(attention.device.type, enabled=False):  # which would round the products of the backward pass, too
+        return torch.autograd.grad(target, attention, create_graph=create_graph)[0]
 
 
 def class_activation_map(

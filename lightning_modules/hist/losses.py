@@ -62,7 +62,8 @@ def negative_weights(similarities: Tensor, power: float = 1.0, excluded: Tensor 
     similarities that are not finite all rows are as likely: the loss will not be finite either, and is where such a run is stopped.
 
     Args:
-        power: of the soft-max weights. 1 is ALBEF's. A smaller one draws easier negatives, with which matching starts to learn much sooner from scratch.
+        power: of the soft-max weights. 1 is ALBEF's. A smaller one draws easier negatives, with which matching starts to learn much sooner from
+            scratch.
         excluded: (B,B) bool, further pairs that are no negatives; by default only the diagonal. A row with nothing left draws from all but itself.
     """
     own = torch.eye(len(similarities), dtype=torch.bool, device=similarities.device)
@@ -88,7 +89,8 @@ def matching_loss(positive: Tensor, negative: Tensor) -> Tensor:
 def mask_tokens(ids: Tensor, special_ids: Sequence[int], mask_id: int, vocab_size: int, probability: float) -> tuple[Tensor, Tensor]:
     """BERT's masking: of the chosen tokens 80 % become [MASK], 10 % a random token, 10 % stay.
 
-    At least one token of the batch is chosen if there is any to choose: the public codes return NaN for a batch of short phrases without a masked one.
+    At least one token of the batch is chosen if there is any to choose: the public codes return NaN for a batch of short phrases that has no masked
+    one.
 
     Returns:
         masked ids (B,T), and which tokens are to be predicted (B,T) bool.

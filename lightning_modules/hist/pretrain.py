@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from datamodules.batches import ImageTextBatch, Interpolation, Preprocessing
 from lightning_modules.base import ModelError, Optimisation, WeakgroundModule
 from lightning_modules.hist.losses import (
+    Contrast,
     Features,
     contrastive_loss,
     legacy_distillation,
@@ -22,7 +23,7 @@ from lightning_modules.hist.losses import (
     same_text,
 )
 from lightning_modules.vocabulary import read_vocabulary, vocabulary_digest
-from networks.albef import ALBEF
+from networks.albef import ALBEF, Fusion
 from networks.gradcam import Relu, Target, TokenReduce, attention_gradient, cam_target, class_activation_map, minmax
 from networks.tokenizer import Tokens, WordPieceTokenizer, pre_caption
 
@@ -38,16 +39,6 @@ class Images(NamedTuple):
     features: Features
 
 
-class Texts(NamedTuple):
-    """M encoded texts: hidden states (M,T,W) before fusion, mask (M,T)."""
-
-    hidden: Tensor
-    mask: Tensor
-
-    def __getitem__(self, rows: Any) -> Texts:
-        return Texts(self.hidden[rows], self.mask[rows])
-
-
 class ALBEFPretrain(WeakgroundModule):
     """Trains ALBEF on images and captions by ITC + ITM + MLM, all weighted 1, and grounds phrases by class activation maps.
 
@@ -61,19 +52,19 @@ class ALBEFPretrain(WeakgroundModule):
         distillation: share of the momentum model in the targets of ITC and MLM, ramped up linearly over the first epoch. 0 leaves the momentum
             model out of MLM.
         mlm_probability: share of masked tokens.
-        negative_power: the soft-max weights of hard negatives are raised to this power; 1 is ALBEF's. From scratch, 1 kept matching at chance for over a
-            thousand steps where 0.3 did not.
+        negative_power: the soft-max weights of hard negatives are raised to this power; 1 is ALBEF's. From scratch, 1 kept matching at chance for
+            over a thousand steps where 0.3 did not.
         negative_mask: pairs that are no negatives: the ``diagonal`` as in the public codes, or ``same_text`` too.
         add_sep: close texts with [SEP]. ALBEF's weights never saw one there.
         legacy_mlm_distill: the distillation of SelfEQ's and AMC's code, whose log-soft-max runs over the token axis.
-        cam_target: what the map is the gradient of: the matching logit as in all public codes; the cross-entropy (HIST's text taken literally) has the
-            opposite sign and vanishes where the model is sure.
+        cam_target: what the map is the gradient of: the matching logit as in all public codes; the cross-entropy (HIST's text taken literally) has
+            the opposite sign and vanishes where the model is sure.
         cam_relu: where negative gradients are dropped: ``per_element`` (codes), or ``after_mean``.
         cam_tokens: how tokens are averaged. ``mean_all`` (codes) divides by the longest text of the batch, ``mean_valid`` by the text's own length.
         queries_per_pass: phrases grounded at once; bounds the memory.
     """
 
-    train_batch = ImageTextBatch
+    train_batch: ClassVar[type] = ImageTextBatch
     network: ALBEF
 
     def __init__(
@@ -116,8 +107,7 @@ class ALBEFPretrain(WeakgroundModule):
     # Training.
 
     def training_step(self, batch: ImageTextBatch, batch_idx: int) -> Tensor:
-        images = self.encode_images(batch, batch_idx)
-        terms = self.vision_language_terms(images, batch.captions)
+        terms = self.vision_language_terms(self.encode_images(batch, batch_idx), {"": batch.captions})
         loss = terms["itc"] + terms["itm"] + terms["mlm"]
         self.log_terms(loss, terms)
         return loss
@@ -136,50 +126,60 @@ class ALBEFPretrain(WeakgroundModule):
             momentum_feature = network.image_feature(momentum_tokens, momentum=True)
         return Images(tokens, momentum_tokens, Features(network.image_feature(tokens), momentum_feature))
 
-    def vision_language_terms(self, images: Images, captions: list[str]) -> dict[str, Tensor]:
-        """ITC, ITM and MLM of B images with one text each; the fusion encoder runs once. Enqueues the features."""
-        network, batch = self.network, len(captions)
-        tokens = self.tokenize(captions)
-        masked_ids, chosen = self.mask(tokens)
-        texts = self.encode_texts(Tokens(torch.cat([tokens.ids, masked_ids]), tokens.mask.repeat(2, 1)))
-        features = self.text_features(texts[:batch], tokens)
-        contrast = contrastive_loss(images.features, features, network.image_queue, network.text_queue, network.temp, self.distillation_now)
-        negative_images, negative_texts = self.draw_negatives(contrast.image_to_text, contrast.text_to_image, captions)
+    def vision_language_terms(self, images: Images, levels: dict[str, list[str]]) -> dict[str, Tensor]:
+        """ITC and ITM of the images with every level of texts, and MLM of the first level; text and fusion encoder run once for all.
+
+        The features of the first level are enqueued.
+
+        Args:
+            levels: B texts, one for each image, under the prefix of their terms' names.
+        """
+        network, batch, aligned = self.network, len(images.tokens), len(images.tokens) * len(levels)
         rows = torch.arange(batch, device=self.device)
-        # Pairs that match, (negative image, text), (image, negative text), (image, masked text).
-        of_text = torch.cat([rows, rows, negative_texts, batch + rows])
-        of_image = torch.cat([rows, negative_images, rows, rows])
-        hidden = network.fuse(*texts[of_text], images.tokens, of_image).hidden
-        logits = network.match_logits(hidden[: 3 * batch])
-        terms = {
-            "itc": contrast.loss,
-            "itm": matching_loss(logits[:batch], logits[batch:]),
-            "mlm": self.masked_language_term(hidden[3 * batch :], tokens, masked_ids, chosen, images),
-        }
-        self.enqueue(images.features.momentum, features.momentum)
+        tokens = self.tokenize([text for texts in levels.values() for text in texts])
+        first = Tokens(tokens.ids[:batch], tokens.mask[:batch])
+        masked_ids, chosen = self.mask(first)
+        mask = torch.cat([tokens.mask, first.mask])
+        hidden = network.encode_text(torch.cat([tokens.ids, masked_ids]), mask)
+        features = self.text_features(hidden[:aligned], tokens)
+
+        terms: dict[str, Tensor] = {}
+        of_text, of_image = [], []
+        for start, (name, texts) in zip(range(0, aligned, batch), levels.items(), strict=True):
+            own = Features(*(feature[start : start + batch] for feature in features))
+            contrast = contrastive_loss(images.features, own, network.image_queue, network.text_queue, network.temp, self.distillation_now)
+            terms[f"{name}itc"] = contrast.loss
+            negative_images, negative_texts = self.draw_negatives(contrast, texts)
+            of_text += [start + rows, start + rows, start + negative_texts]
+            of_image += [rows, negative_images, rows]
+        of_text_q, of_image_q = torch.cat([*of_text, aligned + rows]), torch.cat([*of_image, rows])
+        fused = network.fuse(hidden[of_text_q], mask[of_text_q], images.tokens, of_image_q).hidden
+
+        logits = network.match_logits(fused[:-batch]).split(3 * batch)
+        terms |= {f"{name}itm": matching_loss(pairs[:batch], pairs[batch:]) for name, pairs in zip(levels, logits, strict=True)}
+        terms["mlm"] = self.masked_language_term(fused[-batch:], first, masked_ids, chosen, images)
+        self.enqueue(images.features.momentum, features.momentum[:batch])
         return terms
 
-    def tokenize(self, texts: Sequence[str]) -> Tokens:
-        return self.tokenizer([pre_caption(text, self.max_words) for text in texts], max_length=self.max_tokens, device=self.device)
+    def tokenize(self, texts: Sequence[str], max_tokens: int | None = None) -> Tokens:
+        """Cleaned texts to tokens; of each ``max_tokens``, by default as many as in training."""
+        return self.tokenizer([pre_caption(text, self.max_words) for text in texts], max_length=max_tokens or self.max_tokens, device=self.device)
 
-    def encode_texts(self, tokens: Tokens) -> Texts:
-        return Texts(self.network.encode_text(tokens.ids, tokens.mask), tokens.mask)
-
-    def text_features(self, texts: Texts, tokens: Tokens) -> Features:
-        """Contrastive features of texts, the momentum twin's too."""
+    def text_features(self, hidden: Tensor, tokens: Tokens) -> Features:
+        """Contrastive features of M encoded texts, with those of the momentum twin, which encodes them itself."""
         network = self.network
         with torch.no_grad():
-            momentum = network.text_feature(network.encode_text(tokens.ids, tokens.mask, momentum=True), momentum=True)
-        return Features(network.text_feature(texts.hidden), momentum)
+            momentum = network.text_feature(network.encode_text(*tokens, momentum=True), momentum=True)
+        return Features(network.text_feature(hidden), momentum)
 
-    def draw_negatives(self, image_to_text: Tensor, text_to_image: Tensor, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def draw_negatives(self, contrast: Contrast, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """For each text an image, and for each image a text, that do not match but look as if they did: (B,) and (B,) indices."""
         excluded = same_text(texts).to(self.device) if self.negative_mask == "same_text" else None
-        images, texts_ = (
+        images, of_images = (
             torch.multinomial(negative_weights(similarities, self.negative_power, excluded), 1).squeeze(1)
-            for similarities in (text_to_image, image_to_text)
+            for similarities in (contrast.text_to_image, contrast.image_to_text)
         )
-        return images, texts_
+        return images, of_images
 
     def mask(self, tokens: Tokens) -> tuple[Tensor, Tensor]:
         tokenizer = self.tokenizer
@@ -190,30 +190,28 @@ class ALBEFPretrain(WeakgroundModule):
         """MLM from the fused masked texts (B,T,W); the momentum model reads the same masked texts."""
         network, alpha = self.network, self.distillation_now
         logits, labels = network.mlm_logits(fused[chosen]), tokens.ids[chosen]
-        if not self.distillation:
+        if not alpha:
             return masked_language_loss(logits, labels, None, 0.0)
         with torch.no_grad():
             hidden = network.encode_text(masked_ids, tokens.mask, momentum=True)
             hidden = network.fuse(hidden, tokens.mask, images.momentum_tokens, momentum=True).hidden
-            if not self.legacy_mlm_distill:
-                return_momentum = network.mlm_logits(hidden[chosen], momentum=True)
-            else:
-                return_momentum = network.mlm_logits(hidden, momentum=True)
+            momentum_logits = network.mlm_logits(hidden if self.legacy_mlm_distill else hidden[chosen], momentum=True)
         if self.legacy_mlm_distill:
-            soft = legacy_distillation(network.mlm_logits(fused), chosen, return_momentum)
+            soft = legacy_distillation(network.mlm_logits(fused), chosen, momentum_logits)
             return (1 - alpha) * masked_language_loss(logits, labels, None, 0.0) + alpha * soft
-        return masked_language_loss(logits, labels, return_momentum, alpha)
+        return masked_language_loss(logits, labels, momentum_logits, alpha)
 
     def enqueue(self, image_features: Tensor, text_features: Tensor) -> None:
         """Puts the momentum features of all processes into the queues."""
         if self.trainer.world_size > 1:
-            image_features, text_features = (self.all_gather(features).flatten(0, 1) for features in (image_features, text_features))
+            gathered = self.all_gather((image_features, text_features))
+            image_features, text_features = (features.flatten(0, 1) for features in gathered)  # type: ignore[union-attr]
         self.network.enqueue(image_features, text_features)
 
     @property
     def epochs_done(self) -> float:
         """Epochs since the start, with fractions."""
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
         return self.current_epoch + progress / max(1, self.trainer.num_training_batches)
 
     @property
@@ -222,25 +220,28 @@ class ALBEFPretrain(WeakgroundModule):
 
     # Capabilities.
 
+    @torch.no_grad()
     def ground(self, images: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
         """Class activation maps, each scaled to [0,1]; every image is encoded once. See `lightning_modules.base.CanGround`."""
         if not phrases:
             return torch.zeros(0, *self.network.grid, device=images.device)
-        with torch.no_grad():
-            encoded = self.network.encode_image(images)
-        passes = range(0, len(phrases), self.queries_per_pass)
-        return torch.cat([self._ground_pass(encoded, phrases[i : i + self.queries_per_pass], image_of_query[i : i + self.queries_per_pass]) for i in passes])
+        encoded = self.network.encode_image(images)
+        passes = [slice(start, start + self.queries_per_pass) for start in range(0, len(phrases), self.queries_per_pass)]
+        return torch.cat([self._ground_pass(encoded, phrases[queries], image_of_query[queries]) for queries in passes])
 
     def _ground_pass(self, encoded: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
-        texts = [pre_caption(phrase, self.max_words) for phrase in phrases]
-        tokens = self.tokenizer(texts, max_length=self.network.max_positions, device=encoded.device)
-        with torch.no_grad():
-            hidden = self.network.encode_text(tokens.ids, tokens.mask)
-        fused = self.network.fuse(hidden, tokens.mask, encoded, image_of_query, return_attention=True)
-        return minmax(self.activation_map(fused, tokens.mask)).detach()
+        hidden, mask = self.encode_queries(phrases)
+        fused = self.network.fuse(hidden, mask, encoded, image_of_query, return_attention=True)
+        return minmax(self.activation_map(fused, mask))
 
-    def activation_map(self, fused: Any, mask: Tensor, create_graph: bool = False, denominator: Tensor | None = None) -> Tensor:
+    def encode_queries(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Hidden states (M,T,W) and mask (M,T) of texts in full length, as evaluations ask them."""
+        tokens = self.tokenize(texts, self.network.max_positions)
+        return self.network.encode_text(*tokens), tokens.mask
+
+    def activation_map(self, fused: Fusion, mask: Tensor, create_graph: bool = False, denominator: Tensor | None = None) -> Tensor:
         """The raw map (M,h,w) of M fused texts, from the attention that their matching logits were computed with."""
+        assert fused.attention is not None
         with torch.enable_grad():
             target = cam_target(self.network.match_logits(fused.hidden), self.cam_target)
             gradient = attention_gradient(target, fused.attention, create_graph=create_graph)
@@ -251,8 +252,8 @@ class ALBEFPretrain(WeakgroundModule):
     @torch.no_grad()
     def match(self, images: Tensor, texts: list[str]) -> Tensor:
         """Cosines of the contrastive features (N,M). See `lightning_modules.base.CanMatch`."""
-        tokens = self.tokenize(texts)
-        return self.network.image_feature(self.network.encode_image(images)) @ self.network.text_feature(self.encode_texts(tokens).hidden).t()
+        hidden, _ = self.encode_queries(texts)
+        return self.network.image_feature(self.network.encode_image(images)) @ self.network.text_feature(hidden).t()
 
     # Checkpoints remember the vocabulary, without which their word embeddings mean nothing.
 

@@ -7,13 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from networks.albef import ALBEF
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"a and the of red blue green small big tall man dog cat car tree hat on left old".split()]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "and", "the", "of", "on", "left", "red", "green", "blue", "small", "big", "tall", "old"]
+WORDS += ["man", "dog", "cat", "car", "tree", "hat"]
 NETWORK: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
@@ -75,6 +78,18 @@ def train_step(module: Any, batch: Any, epochs: float = 0.0, batch_idx: int = 0)
     module.log = lambda name, value, **_: logged.update({name: value})
     loss = module.training_step(batch, batch_idx)
     return loss, {name.removeprefix("train/"): value for name, value in logged.items()}
+
+
+def quiet_trainer(**options: Any) -> pl.Trainer:
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return pl.Trainer(accelerator="cpu", devices=1, **quiet, **options)
+
+
+def fit(module: pl.LightningModule, batches: list[Any], **options: Any) -> pl.Trainer:
+    """Trains on ready-made batches with a real trainer, which is returned."""
+    trainer = quiet_trainer(**options)
+    trainer.fit(module, DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch))
+    return trainer
 
 
 def gradients(module: nn.Module) -> dict[str, Tensor]:

@@ -213,7 +213,8 @@ def test_legacy_distillation_normalises_over_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reduction", "combine", "expected"), [("sum", "add", 0.4), ("mean", "add", 0.2), ("sum", "clamp", 0.3), ("sum", "max", 0.25), ("mean", "max", 0.125)]
+    ("reduction", "combine", "expected"),
+    [("sum", "add", 0.4), ("mean", "add", 0.2), ("sum", "clamp", 0.3), ("sum", "max", 0.25), ("mean", "max", 0.125)],
 )
 def test_addition_loss_by_hand(reduction: Any, combine: Any, expected: float) -> None:
     """Added, the maps of row 0 miss their composite by .4 (half of it beyond 1) and .2; those of row 1 by .2 and 0."""

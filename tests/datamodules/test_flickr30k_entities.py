@@ -1,0 +1,90 @@
+"""The publisher's layout, read as it was written; a missing piece is one sentence that names folder, content and remedy."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from datamodules.errors import DataError, DatasetNotFoundError
+from datamodules.flickr30k_entities import Flickr30kEntities, Flickr30kSplit, chain_boxes, plain_caption
+from tests.fakes.flickr30k_entities import CAPTIONS, MENTIONS, SENTENCES, write
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_both_layouts(nested: bool, tmp_path: Path) -> None:
+    write(tmp_path, nested)
+    test, train = Flickr30kSplit(tmp_path, "test"), Flickr30kSplit(tmp_path, "train")
+    assert len(train) == 6
+    assert train.captions(0) == CAPTIONS
+    assert [test.key(index) for index in range(len(test))] == ["300", "301", "302", "303", "304", "392", "393"]  # 390 has nothing to judge
+    assert test.number_of_queries == 5 * 5 + 5 + 2
+    assert [line.split("\t")[0] for line in test.broken] == ["391"]
+    assert test.image(2).shape == (30, 40, 3)
+
+
+def test_boxes_count_from_zero_and_end_exclusively(tmp_path: Path) -> None:
+    write(tmp_path)
+    found = {query.key.split("/", 1)[1]: query for query in Flickr30kSplit(tmp_path, "test").queries(0)}
+    assert {key: (query.phrase, query.boxes.tolist()) for key, query in found.items()} == MENTIONS
+    assert {key: query.chain for key, query in found.items()} == {"0/0": "11", "0/1": "12", "1/0": "13", "2/0": "12", "4/0": "11"}
+
+
+def test_a_chain_without_a_box_is_not_asked_for(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert sorted(chain_boxes(tmp_path / "Annotations" / "300.xml")) == ["11", "12", "13"]
+
+
+def test_markup_leaves_the_words() -> None:
+    assert [plain_caption(sentence) for sentence in SENTENCES] == CAPTIONS
+    assert plain_caption("[/EN#1/people/other A man 's [ hat] .") == "A man 's [ hat ."
+
+
+@pytest.mark.parametrize("missing", ["", "flickr30k_images", "Annotations", "Sentences", "test.txt"])
+def test_a_missing_piece(missing: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    root.mkdir()
+    write(root)
+    path = root / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(DatasetNotFoundError) as raised:
+        Flickr30kEntities(root=root).grounding_source("test")
+    text = str(raised.value)
+    assert f"{path} not found" in text
+    assert "must hold flickr30k_images/, Annotations/, Sentences/" in text
+    assert "--data.root" in text
+    assert "\n" not in text
+
+
+def test_an_empty_split_list(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "test.txt").write_text("\n")
+    with pytest.raises(DataError, match="names no image; it must hold one image id a line"):
+        Flickr30kSplit(tmp_path, "test")
+
+
+def test_training_reads_no_annotation(tmp_path: Path) -> None:
+    write(tmp_path)
+    for path in (tmp_path / "Annotations").iterdir():
+        path.write_text("torn")
+    assert Flickr30kSplit(tmp_path, "train").captions(3) == CAPTIONS
+
+
+@pytest.mark.parametrize("text", [b"", b"\n \n", b"\xff\xfe\xff"])
+def test_a_broken_sentence_file_is_a_data_error(text: bytes, tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "Sentences" / "10.txt").write_bytes(text)
+    with pytest.raises(DataError, match=r"10\.txt"):
+        Flickr30kSplit(tmp_path, "train").captions(0)
+
+
+@pytest.mark.parametrize("side", ["<xmin>x</xmin>", "<ymin>1</ymin>"])
+def test_a_box_that_is_no_box_is_named_and_not_judged(side: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    path = tmp_path / "Annotations" / "300.xml"
+    path.write_text(path.read_text().replace("<xmin>1</xmin>", side, 1))
+    source = Flickr30kSplit(tmp_path, "test")
+    named = {line.split("\t")[0] for line in source.broken}
+    faults = [] if "300" in named else [query.fault(30, 40) for query in source.queries(0)]
+    assert ("300" in named) != any(faults)

@@ -1,0 +1,113 @@
+"""A run that was stopped and resumed is, bit for bit, the run that was not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cli
+from tests.tiny import differences, last_checkpoint, tiny_config, write_config
+
+STEPS = 8
+VALIDATED = (3, 6)
+HELPERS = "tests.integration.helpers"
+
+
+def train(
+    base: Path, method: str, accumulate: int = 1, stop: dict[str, int] | None = None, workers: int = 0, **trainer: Any
+) -> tuple[int, Path]:
+    """Trains below ``base``; a second call with the same folder resumes."""
+    config = tiny_config(method)
+    config["trainer"]["callbacks"] = [{"class_path": f"{HELPERS}.Order"}]
+    if stop:
+        config["trainer"]["callbacks"].append({"class_path": f"{HELPERS}.StopAt", "init_args": stop})
+    config["trainer"] |= {"max_steps": STEPS, "accumulate_grad_batches": accumulate, **trainer}
+    config["model"]["init_args"]["optimisation"] |= {"schedule": "constant", "warmup_steps": 4} if trainer else {}
+    config["data"]["init_args"] |= {"num_workers": workers, "val_size": 2, "train_size": 12 * accumulate}
+    config["data"]["init_args"]["augmentation"] = {"crop_scale": [0.5, 1.0], "flip": 0.5, "jitter": 0.2}
+    folder = base / "runs" / "tiny"
+    resume = ["--ckpt_path", "last"] if folder.exists() else []
+    return cli.main(["fit", "--config", write_config(base / "tiny.yaml", config), "--runs", str(base / "runs"), *resume]), folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    made: dict[tuple[str, int], Path] = {}
+
+    def run(method: str, accumulate: int) -> Path:
+        if (method, accumulate) not in made:
+            code, made[method, accumulate] = train(tmp_path_factory.mktemp("whole"), method, accumulate)
+            assert code == 0
+        return made[method, accumulate]
+
+    return run
+
+
+CASES = {
+    "mid-epoch": ("ALBEFPretrain", 1, {"step": 2}, 0),
+    "end of an epoch": ("ALBEFPretrain", 1, {"step": 3}, 0),
+    "second epoch": ("ALBEFPretrain", 1, {"step": 5}, 0),
+    "mid-epoch, a worker": ("ALBEFPretrain", 1, {"step": 2}, 1),
+    "end of an epoch, a worker": ("ALBEFPretrain", 1, {"step": 6}, 1),
+    "between two summed gradients": ("ALBEFPretrain", 2, {"step": 2, "accumulated": 0}, 0),
+    "HIST": ("HISTFinetune", 1, {"step": 4}, 0),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_resumed_equals_uninterrupted(case: str, uninterrupted: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    method, accumulate, stop, workers = CASES[case]
+    whole = uninterrupted(method, accumulate)
+    code, folder = train(tmp_path, method, accumulate, stop, workers)
+    assert code == 0
+    assert last_checkpoint(folder)["global_step"] == stop["step"]
+    assert f"stopped at step {stop['step']}; the same command with --ckpt_path last goes on" in caplog.text
+    code, folder = train(tmp_path, method, accumulate, None, workers)
+    assert code == 0
+
+    first, second = last_checkpoint(whole), last_checkpoint(folder)
+    assert first["global_step"] == second["global_step"] == STEPS
+    assert first["epoch"] == second["epoch"]
+    for part in ("state_dict", "optimizer_states", "lr_schedulers"):
+        assert differences(first[part], second[part], part) == []
+    expected = (whole / "order.txt").read_text().splitlines()
+    if stop["step"] in VALIDATED:  # the stopped run did not wait for it
+        expected = [line for line in expected if not (line.startswith("validated") and line.endswith(f" {stop['step']}"))]
+    assert (folder / "order.txt").read_text().splitlines() == expected
+    assert len(json.loads((folder / "run.json").read_text())) == 2
+
+
+def test_what_the_runs_above_do(uninterrupted: Any) -> None:
+    """Other data and another view of it each step, and a validation an epoch; otherwise there would be little to repeat."""
+    lines = (uninterrupted("ALBEFPretrain", 1) / "order.txt").read_text().splitlines()
+    steps = [line for line in lines if not line.startswith("validated")]
+    assert len({line.split(" ", 2)[2] for line in steps}) == len(steps) == STEPS
+    assert [line for line in lines if line.startswith("validated")] == [f"validated epoch {n} at step {step}" for n, step in enumerate(VALIDATED)]
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
+    train(tmp_path, "ALBEFPretrain")
+    before = last_checkpoint(tmp_path / "runs" / "tiny")
+    code, folder = train(tmp_path, "ALBEFPretrain")
+    assert code == 0
+    assert differences(before["state_dict"], last_checkpoint(folder)["state_dict"]) == []
+    assert last_checkpoint(folder)["global_step"] == STEPS
+
+
+@pytest.mark.parametrize("first", [{"max_steps": 4}, {"max_steps": 6}, {"max_steps": -1, "max_epochs": 2}])
+@pytest.mark.parametrize("limit", [None, 2])
+def test_a_finished_run_can_be_made_longer(first: dict[str, int], limit: int | None, tmp_path: Path) -> None:
+    common = {"limit_train_batches": limit} if limit else {"max_time": None}
+    _, whole = train(tmp_path / "whole", "ALBEFPretrain", **common)
+    train(tmp_path / "parts", "ALBEFPretrain", **(common | first))
+    code, folder = train(tmp_path / "parts", "ALBEFPretrain", workers=1, **common)
+    assert code == 0
+    assert steps(folder) == steps(whole)
+    assert differences(last_checkpoint(whole)["state_dict"], last_checkpoint(folder)["state_dict"]) == []
+
+
+def steps(folder: Path) -> list[str]:
+    return [line for line in (folder / "order.txt").read_text().splitlines() if not line.startswith("validated")]

@@ -1,0 +1,125 @@
+"""A whole run through the command line, in this process: fit, validate, test, predict, and what each leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import yaml
+
+import cli
+from commands.trainer import run
+from lightning_modules.catalogue import METHODS
+from tests.tiny import last_checkpoint, metrics, tiny_config, write_config
+
+METRICS = {"pointing_game", "box_accuracy", "mean_iou"}
+
+
+@pytest.fixture(scope="module", params=[found.__name__ for found in METHODS])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished and judged run named ``tiny``."""
+    base = tmp_path_factory.mktemp(request.param)
+    config = write_config(base / "tiny.yaml", tiny_config(request.param))
+    run(["fit", "--config", config, "--runs", str(base / "runs"), "--monitor", "val/scenes/clean/pointing_game"])
+    run(["test", "--config", config, "--runs", str(base / "runs"), "--ckpt_path", "last"])
+    return base / "runs" / "tiny"
+
+
+def arguments(folder: Path) -> list[str]:
+    return ["--config", str(folder.parents[1] / "tiny.yaml"), "--runs", str(folder.parent)]
+
+
+def test_what_a_run_leaves(folder: Path) -> None:
+    kept = yaml.safe_load((folder / "config.yaml").read_text())
+    assert kept["data"]["init_args"]["train_size"] == 12
+    assert kept["model"]["init_args"]["mlm_probability"] == 0.15  # defaults are spelt out
+    (start,) = json.loads((folder / "run.json").read_text())
+    assert start["seed"] == 0
+    assert start["processes"] == 1
+    assert {"python", "torch", "lightning"} <= set(start["packages"])
+    assert start["commit"] is None or len(start["commit"].rstrip("+")) == 12
+    assert len(start["config_sha256"]) == 64
+    state = last_checkpoint(folder)
+    assert state["global_step"] == 4
+    assert (folder / "checkpoints" / "best.ckpt").is_file()
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_metrics_file(folder: Path) -> None:
+    content = metrics(folder)
+    assert {"run", "checkpoint", "seconds", "skipped", "protocols", "results", "seed", "commit", "config_sha256", "packages", "precision"} <= set(content)
+    assert (content["run"], content["skipped"], content["processes"]) == ("tiny", 0, 1)
+    assert content["checkpoint"].endswith("last.ckpt")
+    assert set(content["protocols"]) == {"clean", "selfeq"}
+    results = content["results"]
+    keys = {(result["protocol"], result["method"], result["metric"]) for result in results}
+    assert keys == {(rules, method, metric) for rules in ("clean", "selfeq") for method in ("model", "random", "centre") for metric in METRICS}
+    assert len(results) == len(keys)
+    for result in results:
+        assert result["dataset"] == "scenes"
+        assert 0 <= result["low"] <= result["value"] <= result["high"] <= 1
+        if result["metric"] != "mean_iou":
+            hits = result["value"] * result["n"]
+            assert math.isclose(hits, round(hits), abs_tol=result["n"] * 1e-6)
+    for rules in ("clean", "selfeq"):
+        assert len({result["n"] for result in results if result["protocol"] == rules}) == 1  # all methods answered the same questions
+
+
+def test_pictures_can_be_looked_at(folder: Path) -> None:
+    pictures = sorted((folder / "test" / "pictures").glob("*.png"))
+    assert [path.name for path in pictures] == ["scenes-00.png", *(f"scenes-{n:02d}.png" for n in range(1, 14)), "scenes.png"]  # 7 images, 2 phrases each
+    for path in pictures:
+        picture = cv2.imread(str(path))
+        assert picture.shape[0] >= 288
+        assert picture.std() > 10
+    assert (folder / "val" / "pictures" / "scenes.png").is_file()
+
+
+def test_alone_test_judges_the_newest_run_and_keeps_the_old_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = metrics(folder)
+    assert cli.main(["test", "--runs", str(folder.parent), "--ckpt_path", "last"]) == 0
+    assert metrics(folder)["results"] == before["results"]
+    assert json.loads((folder / "test-1" / "metrics.json").read_text()) == before
+    assert "pointing_game" in capsys.readouterr().err
+
+
+def test_validate(folder: Path) -> None:
+    command = run(["validate", *arguments(folder), "--ckpt_path", "best"])
+    logged = {name: float(value) for name, value in command.trainer.callback_metrics.items()}
+    assert set(logged) == {f"val/scenes/clean/{metric}" for metric in METRICS}
+    monitored = float(last_checkpoint_of(folder, "best"))
+    assert logged["val/scenes/clean/pointing_game"] == pytest.approx(monitored, abs=1e-6)
+
+
+def last_checkpoint_of(folder: Path, name: str) -> Any:
+    import torch
+
+    state = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return next(found["best_model_score"] for key, found in state["callbacks"].items() if "ModelCheckpoint" in key)
+
+
+def test_predict(folder: Path) -> None:
+    assert cli.main(["predict", *arguments(folder), "--ckpt_path", "last"]) == 0
+    lines = [json.loads(line) for line in (folder / "predict" / "predictions-rank0.jsonl").read_text().splitlines()]
+    asked = sum(1 for _ in lines)
+    assert asked == next(result["n"] for result in metrics(folder)["results"] if result["protocol"] == "clean")
+    for line in lines[:20]:
+        x, y = line["point"]
+        heatmap = cv2.imread(str(folder / "predict" / line["heatmap"]), cv2.IMREAD_UNCHANGED)
+        assert heatmap.shape == (32, 32)
+        assert heatmap[y, x] >= 0.9 * heatmap.max()
+        assert line["box"] is None or 0 <= line["box"][0] < line["box"][2] <= 32
+
+
+def test_a_second_fit_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (folder / "checkpoints" / "last.ckpt").read_bytes()
+    assert cli.main(["fit", *arguments(folder)]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "already holds a run" in line
+    assert "--ckpt_path last" in line
+    assert "--name" in line
+    assert (folder / "checkpoints" / "last.ckpt").read_bytes() == before

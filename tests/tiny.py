@@ -1,0 +1,98 @@
+"""Every method at a size at which a step takes milliseconds, as a configuration file, and ways to run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+ROOT = Path(__file__).parents[1]
+NETWORK = {
+    "image_size": 32,
+    "patch_size": 8,
+    "vision_width": 16,
+    "vision_depth": 1,
+    "vision_heads": 2,
+    "text_width": 16,
+    "text_depth": 3,
+    "text_heads": 2,
+    "text_intermediate": 32,
+    "fusion_layer": 1,
+    "cam_layer": 1,
+    "vocab_size": 67,
+    "max_positions": 32,
+    "dropout": 0.1,
+    "embed_dim": 8,
+    "queue_size": 32,
+}
+SCENES = {"image_size": 32, "batch_size": 4, "eval_batch_size": 2, "num_workers": 0, "train_size": 12, "val_size": 3, "test_size": 7}
+EVALUATION = [{"class_path": "GroundingEvaluation", "init_args": {"protocols": ["clean", "selfeq"]}}, {"class_path": "Pictures"}]
+
+
+def tiny_config(method: str = "ALBEFPretrain") -> dict[str, Any]:
+    """A run of four steps; three steps make an epoch."""
+    model: dict[str, Any] = {
+        "network": {"class_path": "ALBEF", "init_args": dict(NETWORK)},
+        "vocabulary": str(ROOT / "configs" / "demo" / "scenes_vocab.txt"),
+        "optimisation": {"lr": 1e-3, "schedule": "one_cycle"},
+        "negative_mask": "same_text",
+    }
+    trainer = {"accelerator": "cpu", "max_steps": 4, "logger": False, "enable_model_summary": False, "log_every_n_steps": 1}
+    return {
+        "trainer": {**trainer, "callbacks": [dict(callback) for callback in EVALUATION]},
+        "model": {"class_path": method, "init_args": model},
+        "data": {"class_path": "Scenes", "init_args": dict(SCENES)},
+    }
+
+
+def write_config(path: Path, content: dict[str, Any]) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return str(path)
+
+
+def last_checkpoint(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "test" / "metrics.json").read_text())
+
+
+def differences(first: Any, second: Any, place: str = "") -> list[str]:
+    """Where two nests of containers, tensors and plain values differ in any bit."""
+    if isinstance(first, torch.Tensor):
+        return [] if isinstance(second, torch.Tensor) and torch.equal(first, second) and first.dtype == second.dtype else [place]
+    if isinstance(first, dict):
+        if not isinstance(second, dict) or first.keys() != second.keys():
+            return [f"{place} keys"]
+        return [found for key in first for found in differences(first[key], second[key], f"{place}.{key}")]
+    if isinstance(first, list | tuple):
+        if len(first) != len(second):
+            return [f"{place} length"]
+        return [found for n, (one, other) in enumerate(zip(first, second, strict=True)) for found in differences(one, other, f"{place}[{n}]")]
+    return [] if first == second else [f"{place}: {first} and {second}"]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """``python cli.py ...`` in a process of its own, in the repository's folder."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, str(ROOT / "cli.py"), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 180.0) -> tuple[int, str]:
+    """Its exit code and all that it printed."""
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        raise AssertionError(f"still running after {seconds} s:\n{output[-3000:]}") from None
+    return process.returncode, output

@@ -25,7 +25,9 @@ class EpochLines(pl.Callback):
         total = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
         numbers = {name: value for name, value in trainer.callback_metrics.items() if name.startswith(("train/", "val/"))}
         shown = " ".join(f"{name.removeprefix('train/')}={value.item():.4g}" for name, value in numbers.items())
-        rank_zero_info(f"epoch {trainer.current_epoch} step {trainer.global_step}{total} ({(self.said - self.started) / max(1, steps):.2f} s/step): {shown}")
+        rank_zero_info(
+            f"epoch {trainer.current_epoch} step {trainer.global_step}{total} ({(self.said - self.started) / max(1, steps):.2f} s/step): {shown}"
+        )
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         if time.monotonic() - self.said > self.seconds:

@@ -18,8 +18,8 @@ class LastCheckpoint(pl.Callback):
     """Writes ``last.ckpt`` every so many steps, at the end, and when Ctrl-C or SIGTERM asks the run to stop.
 
     A signal's handler only sets a flag; all processes agree on it at the end of the step, save, and stop. (Saving inside a handler, as Lightning does for
-    SLURM, can catch the optimiser half-way through a step.) A validation that was due at that step is left out for good. A second Ctrl-C stops at once. The file is replaced by renaming, so that it is never half
-    written.
+    SLURM, can catch the optimiser half-way through a step.) A validation that was due at that step is left out for good. A second Ctrl-C stops at once.
+    The file is replaced by renaming, so that it is never half written.
 
     Args:
         path: of the checkpoint.

@@ -113,7 +113,9 @@ class Pictures(pl.Callback):
         for query, heatmap in zip(chosen, heatmaps, strict=True):
             image = int(batch.image_of_query[query])
             height, width = batch.sizes[image].tolist()
-            panels.append(draw(denormalise(batch.images[image], pl_module.preprocessing), batch.phrases[query], heatmap, batch.boxes[query], (height, width)))
+            panels.append(
+                draw(denormalise(batch.images[image], pl_module.preprocessing), batch.phrases[query], heatmap, batch.boxes[query], (height, width))
+            )
 
     def _write(self, trainer: pl.Trainer, stage: str) -> None:
         if not trainer.is_global_zero or trainer.sanity_checking:

@@ -20,8 +20,8 @@ from metrics.pointing_game import peak_points
 
 
 class Predictions(pl.Callback):
-    """Writes ``<run>/predict/predictions-rank<r>.jsonl``, a line a query ``{key, phrase, image, point: [x, y], box: [x0, y0, x1, y1], heatmap}`` in pixels of the
-    original image, and the heat maps as 8-bit grey PNG files of the image's size.
+    """Writes ``<run>/predict/predictions-rank<r>.jsonl``, a line a query ``{key, phrase, point: [x, y], box: [x0, y0, x1, y1], heatmap}`` in
+    pixels of the original image, and the heat maps as 8-bit grey PNG files of the image's size.
 
     Args:
         heatmaps: whether to write the PNG files.

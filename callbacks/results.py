@@ -24,9 +24,7 @@ class Result:
 
 def tidy(result: Result) -> dict[str, Any]:
     """A result as JSON can hold it: six digits, and null for nan."""
-    return {
-        name: (None if math.isnan(value) else round(value, 6)) if isinstance(value, float) else value for name, value in asdict(result).items()
-    }
+    return {name: (None if math.isnan(value) else round(value, 6)) if isinstance(value, float) else value for name, value in asdict(result).items()}
 
 
 def format_estimate(value: float | None, low: float | None, high: float | None) -> str:
@@ -41,7 +39,8 @@ def format_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Aligned columns, the first two to the left."""
     table = [list(header), *map(list, rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) if column < 2 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in table]
+    pad = [str.ljust, str.ljust] + [str.rjust] * (len(header) - 2)
+    lines = ["  ".join(side(cell, width) for side, cell, width in zip(pad, row, widths, strict=True)) for row in table]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 

@@ -42,7 +42,8 @@ def rows_of(path: Path, runs: Path) -> list[list[str]]:
     rows = []
     for dataset, protocol, method in keys:
         label = run.removesuffix("/test") if method == "model" else method
-        rows.append([label, f"{dataset} ({protocol})", *method_cells(content, method, dataset, protocol), str(content.get("seed", "")), str(content.get("commit", ""))])
+        cells = method_cells(content, method, dataset, protocol)
+        rows.append([label, f"{dataset} ({protocol})", *cells, str(content.get("seed", "")), str(content.get("commit", ""))])
     return rows
 
 

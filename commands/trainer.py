@@ -41,7 +41,9 @@ class WeakgroundCLI(LightningCLI):
         parser.add_argument("--name", type=str | None, default=None, help="name of the run; by default that of the config file")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.add_argument("--monitor", type=str | None, default=None, help="logged number by which checkpoints/best.ckpt is kept (the highest)")
-        parser.add_argument("--save_every", type=int, default=1000, help="steps between two writes of checkpoints/last.ckpt; it is also written at the end")
+        parser.add_argument(
+            "--save_every", type=int, default=1000, help="steps between two writes of checkpoints/last.ckpt; it is also written at the end"
+        )
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would read the whole checkpoint for hyper-parameters, which ours do not hold."""

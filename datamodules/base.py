@@ -21,7 +21,7 @@ from datamodules.phrase_cache import PhraseCache
 from datamodules.samplers import EpochSampler
 from datamodules.skips import SkipLog
 from datamodules.sources import CaptionSource, GroundingSource
-from datamodules.views import Augmentation, CaptionView, GroundingView, PhraseView, collate_captions, collate_phrases, collate_queries
+from datamodules.views import Augmentation, CaptionView, GroundingView, PhraseView, TrainingView, collate_captions, collate_phrases, collate_queries
 
 Split = Literal["train", "val", "test"]
 
@@ -113,12 +113,12 @@ class GroundingDataModule(pl.LightningDataModule):
             source = self._training_source()
             rank_zero_info(f"train on {self.name}: {len(source):,} images")
             self._log_skips("train", source, source.broken)
-        for split in {"fit": ("val",), "validate": ("val",), "test": ("test",), "predict": ("test",)}[stage]:
-            self._grounding[split] = self.grounding_sources(split)
-            for name, source in self._grounding[split].items():
-                queries = f", {source.number_of_queries:,} queries" if source.number_of_queries is not None else ""
-                rank_zero_info(f"{split} on {name}: {len(source):,} images{queries}")
-                self._log_skips(name, source, source.broken)
+        split: Split = "val" if stage in {"fit", "validate"} else "test"
+        self._grounding[split] = self.grounding_sources(split)
+        for name, judged in self._grounding[split].items():
+            queries = f", {judged.number_of_queries:,} queries" if judged.number_of_queries is not None else ""
+            rank_zero_info(f"{split} on {name}: {len(judged):,} images{queries}")
+            self._log_skips(name, judged, judged.broken)
         if stage != "fit" and not self._grounding[split]:
             raise DataError(f"{self.name} has no {split} split to judge on; name a data set that has queries with boxes (see docs/datasets.md).")
 
@@ -135,22 +135,25 @@ class GroundingDataModule(pl.LightningDataModule):
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
         common = (source, module.preprocessing, self.augmentation, seed)
         if module.train_batch is PhraseBatch:
-            view, collate = PhraseView(*common, lookup=self.phrase_cache.lookup), collate_phrases
+            view: TrainingView = PhraseView(*common, lookup=self.phrase_cache.lookup)
         elif module.train_batch is ImageTextBatch:
-            view, collate = CaptionView(*common), collate_captions
+            view = CaptionView(*common)
         else:
             raise DataError(f"{type(module).__name__} trains on {module.train_batch.__name__}, which {self.name} cannot give.")
         if len(source) < self.batch_size * trainer.world_size:
             raise DataError(
                 f"{self.name} has {len(source)} training images, fewer than one batch ({self.batch_size} on each of {trainer.world_size} processes): "
-                "lower --data.batch_size."
+                "lower --data.init_args.batch_size."
             )
         sampler = EpochSampler(len(view), self.batch_size, seed, trainer.global_rank, trainer.world_size)
         # A resumed run has seen a part of its epoch already, or all of it. Workers fetch ahead before Lightning says which epoch it is.
         begun, progress = trainer.fit_loop.epoch_progress.current.ready, trainer.fit_loop.epoch_loop.batch_progress
+        current: Any = progress.current
         sampler.epoch = begun if progress.is_last_batch else max(0, begun - 1)
-        sampler.skip_batches = 0 if progress.is_last_batch else progress.current.processed
-        return self._loader(view, collate, sampler, self.batch_size, drop_last=True)
+        sampler.skip_batches = 0 if progress.is_last_batch else current.processed
+        return self._loader(
+            view, collate_phrases if module.train_batch is PhraseBatch else collate_captions, sampler, self.batch_size, drop_last=True
+        )
 
     def training_batches(self) -> int:
         """Batches of one epoch on each process."""
@@ -190,7 +193,7 @@ class GroundingDataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             worker_init_fn=ignore_interrupts,
             persistent_workers=self.num_workers > 0,
-            pin_memory=self.module.device.type == "cuda" or None,
+            pin_memory=self.module.device.type == "cuda",
         )
 
     def evaluation_sources(self) -> dict[str, GroundingSource]:

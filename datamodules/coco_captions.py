@@ -1,4 +1,5 @@
-"""COCO captions (Chen et al. 2015, arXiv:1504.00325), as its publishers ship them: ``train2017/``, ``val2017/`` (or 2014) and ``annotations/captions_*.json``."""
+"""COCO captions (Chen et al. 2015, arXiv:1504.00325), as its publishers ship them: ``train2017/``, ``val2017/`` (or 2014) and
+``annotations/captions_*.json``."""
 
 from __future__ import annotations
 

@@ -19,7 +19,10 @@ from datamodules.images import read_image
 from datamodules.sources import CaptionSource, GroundingSource, Query
 
 PHRASE = re.compile(r"\[/EN#(?P<chain>\d+)(?P<types>(?:/\w+)+) (?P<words>[^\]]+)\]")
-REMEDY = "Set --data.root; the photographs are had from shannon.cs.illinois.edu/DenotationGraph, the annotations from github.com/BryanPlummer/flickr30k_entities."
+REMEDY = (
+    "Set --data.init_args.root; the photographs are had from shannon.cs.illinois.edu/DenotationGraph, the annotations from "
+    "github.com/BryanPlummer/flickr30k_entities."
+)
 
 
 def plain_caption(sentence: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -122,13 +123,13 @@ class GroundingView(Dataset):
 def collate_captions(samples: list[tuple]) -> ImageTextBatch:
     """Samples of a `CaptionView` -> a batch whose images are still uint8."""
     images, captions, keys, skipped = zip(*samples, strict=True)
-    return ImageTextBatch(torch.stack(images), list(captions), list(keys), sum(skipped, []))
+    return ImageTextBatch(torch.stack(images), list(captions), list(keys), list(chain.from_iterable(skipped)))
 
 
 def collate_phrases(samples: list[tuple]) -> PhraseBatch:
     """Samples of a `PhraseView` -> a batch whose images are still uint8."""
     images, phrases, subjects, partners, keys, skipped = zip(*samples, strict=True)
-    return PhraseBatch(torch.stack(images), list(phrases), list(subjects), list(partners), list(keys), sum(skipped, []))
+    return PhraseBatch(torch.stack(images), list(phrases), list(subjects), list(partners), list(keys), list(chain.from_iterable(skipped)))
 
 
 def collate_queries(samples: list[tuple]) -> GroundingBatch:
@@ -150,4 +151,3 @@ def collate_queries(samples: list[tuple]) -> GroundingBatch:
         masks=masks if len(masks) == len(queries) else None,
         skipped=skipped,
     )
-

@@ -125,7 +125,9 @@ class Optimisation:
 
 def parameter_groups(module: nn.Module, optimisation: Optimisation) -> list[dict[str, Any]]:
     """Trainable parameters in three groups: with weight decay, without, and scalars (see `Optimisation`)."""
-    decayed, plain, scalars = [], [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    scalars: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             (scalars if parameter.ndim == 0 else plain if parameter.ndim == 1 or name.endswith(".bias") else decayed).append(parameter)
@@ -180,7 +182,7 @@ class WeakgroundModule(pl.LightningModule):
             text += f", {len(keys)} {what}" + (f" ({', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''})" if keys else "")
         rank_zero_info(text)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         optimisation = self.optimisation
         optimizer = torch.optim.AdamW(parameter_groups(self, optimisation), lr=optimisation.lr, betas=optimisation.betas)
         total, per_epoch = self.planned_steps()
@@ -192,7 +194,7 @@ class WeakgroundModule(pl.LightningModule):
 
         Lightning's ``estimated_stepping_batches`` would open the training data before a resumed run knows where it stopped.
         """
-        trainer = self.trainer
+        trainer: Any = self.trainer
         if hasattr(trainer.datamodule, "training_batches"):
             batches, limit = trainer.datamodule.training_batches(), trainer.limit_train_batches
             batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
@@ -220,7 +222,8 @@ class WeakgroundModule(pl.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Logs the norm of all gradients."""
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        trainer: Any = self.trainer
+        if (self.global_step + 1) % trainer.log_every_n_steps == 0:
             gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
             self.log("train/gradient_norm", torch.nn.utils.get_total_norm(gradients), batch_size=1)
 

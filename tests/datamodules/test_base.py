@@ -118,7 +118,9 @@ def test_phrases_come_from_the_captions(written: tuple[type, Fake], tmp_path: Pa
     data = attach(make(kind, fake, tmp_path), tmp_path, PhraseBatch, stage="fit")
     data.prepare_data()
     data.setup("fit")
-    rows = [row for batch in batches(data, data.train_dataloader()) for row in zip(batch.keys, batch.phrases, batch.subjects, batch.partners, strict=True)]
+    rows = [
+        row for batch in batches(data, data.train_dataloader()) for row in zip(batch.keys, batch.phrases, batch.subjects, batch.partners, strict=True)
+    ]
     assert rows
     assert fake.captions is not None
     for key, phrase, subject, partner in rows:
@@ -189,7 +191,9 @@ def test_more_processes_than_images(tmp_path: Path) -> None:
         data.test_dataloader()
 
 
-@pytest.mark.parametrize(("ready", "seen", "is_last", "epoch"), [(0, 0, False, 0), (1, 1, False, 0), (3, 3, False, 2), (3, 4, True, 3), (3, 2, True, 3)])
+@pytest.mark.parametrize(
+    ("ready", "seen", "is_last", "epoch"), [(0, 0, False, 0), (1, 1, False, 0), (3, 3, False, 2), (3, 4, True, 3), (3, 2, True, 3)]
+)
 def test_a_resumed_epoch_leaves_out_what_was_seen(ready: int, seen: int, is_last: bool, epoch: int, tmp_path: Path) -> None:
     data = scenes(tmp_path)
     fresh = data.train_dataloader()

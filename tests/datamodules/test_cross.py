@@ -18,7 +18,10 @@ def test_training_options_are_those_of_the_training_set(tmp_path: Path) -> None:
     data = CrossDataset(train=train)
     assert (data.name, data.batch_size, data.eval_batch_size, data.num_workers, data.seed) == ("scenes", 7, 9, 0, 3)
     assert (data.augmentation, data.chunker, data.phrase_cache.path) == (augmentation, train.chunker, tmp_path / "phrases.sqlite")
-    assert (CrossDataset(train=train, eval_batch_size=1, num_workers=2).eval_batch_size, CrossDataset(train=train, num_workers=2).num_workers) == (1, 2)
+    assert (CrossDataset(train=train, eval_batch_size=1, num_workers=2).eval_batch_size, CrossDataset(train=train, num_workers=2).num_workers) == (
+        1,
+        2,
+    )
 
 
 def test_members_are_judged_on_their_own_split() -> None:

@@ -27,7 +27,9 @@ def save(path: Path, mode: str, **options: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("name", "mode"), [("x.jpg", "RGB"), ("x.png", "RGBA"), ("x.gif", "RGB"), ("x.webp", "RGB"), ("x.bmp", "RGB"), ("x.tif", "RGB")])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("x.jpg", "RGB"), ("x.png", "RGBA"), ("x.gif", "RGB"), ("x.webp", "RGB"), ("x.bmp", "RGB"), ("x.tif", "RGB")]
+)
 def test_colours_of_every_format(name: str, mode: str, tmp_path: Path) -> None:
     image = read_image(save(tmp_path / name, mode))
     assert (image.shape, image.dtype) == ((12, 20, 3), np.uint8)

@@ -100,7 +100,12 @@ def write(root: Path) -> Fake:
     (root / "val.jsonl").write_text(json.dumps({"image": "a.jpg", "phrase": "a dog", "boxes": [[0, 0, 10, 12]]}))
     val = {"val.jsonl:1": Asked(RED, SIZE, "a dog", [[0, 0, 10, 12]])}
     return Fake(
-        arguments={"images": root / "images", "captions": root / "captions.csv", "val_queries": root / "val.jsonl", "test_queries": root / "test.jsonl"},
+        arguments={
+            "images": root / "images",
+            "captions": root / "captions.csv",
+            "val_queries": root / "val.jsonl",
+            "test_queries": root / "test.jsonl",
+        },
         captions=CAPTIONS,
         queries={"val": {"folder": val}, "test": {"folder": asked}},
         skipped={"train": {*BROKEN_IMAGES, "captions.csv:12"}, "folder": BROKEN_QUERIES},

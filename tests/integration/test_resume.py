@@ -16,9 +16,7 @@ VALIDATED = (3, 6)
 HELPERS = "tests.integration.helpers"
 
 
-def train(
-    base: Path, method: str, accumulate: int = 1, stop: dict[str, int] | None = None, workers: int = 0, **trainer: Any
-) -> tuple[int, Path]:
+def train(base: Path, method: str, accumulate: int = 1, stop: dict[str, int] | None = None, workers: int = 0, **trainer: Any) -> tuple[int, Path]:
     """Trains below ``base``; a second call with the same folder resumes."""
     config = tiny_config(method)
     config["trainer"]["callbacks"] = [{"class_path": f"{HELPERS}.Order"}]

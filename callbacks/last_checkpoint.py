@@ -85,6 +85,6 @@ class LastCheckpoint(pl.Callback):
         """On all processes."""
         self.saved_step = trainer.global_step
         partial = self.path.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
+        trainer.save_checkpoint(partial, weights_only=False)
         if trainer.is_global_zero:
             os.replace(partial, self.path)

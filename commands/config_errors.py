@@ -116,7 +116,7 @@ def explain(error: Exception) -> str | None:
     The parser wraps what went wrong in the options and classes that lead there, and also what a class of ours says in its constructor.
     """
     text = re.sub(r"\s+", " ", str(error)).strip()
-    if type(error).__name__ == "MisconfigurationException":
+    if type(error).__name__ == "MisconfigurationException" or text.startswith("You selected an invalid"):
         return text
     if type(error).__module__.split(".")[0] not in {"jsonargparse", "argparse"} and UNION.search(text) is None:
         return None

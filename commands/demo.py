@@ -23,8 +23,8 @@ TITLES = {
     "hist": "+ L_phrase + L_add + L_subject",
 }
 ABLATION = {
-    "phrase": ["--model.init_args.add_weight", "0", "--model.init_args.subject_weight", "0"],
-    "phrase_add": ["--model.init_args.subject_weight", "0"],
+    "phrase": ["--model.add_weight", "0", "--model.subject_weight", "0"],
+    "phrase_add": ["--model.subject_weight", "0"],
     "hist": [],
 }
 
@@ -41,7 +41,7 @@ def stages(size: str, seed: int, runs: Path, extra: list[str]) -> dict[str, tupl
         common = ["--config", config, "--runs", str(runs), "--name", f"{prefix}/{name}", "--seed_everything", str(seed), *extra]
         options = ["--trainer.max_steps", str(steps)]
         if name != "pretrain":
-            options += ["--model.init_args.pretrained", str(start), *ABLATION[name]]
+            options += ["--model.pretrained", str(start), *ABLATION[name]]
         commands[name] = (["fit", *common, *options], ["test", *common, "--ckpt_path", "last"])
     return commands
 

@@ -59,7 +59,7 @@ def readable(path: Path) -> Path:
     except Exception as error:
         raise RunError(f"{path} is damaged or no checkpoint of a run; --ckpt_path takes best, last or a file.") from error
     if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
-        raise RunError(f"{path} is no checkpoint of a run; weights of another program are read by --model.init_args.pretrained {path}.")
+        raise RunError(f"{path} is no checkpoint of a run; weights of another program are read by --model.pretrained {path}.")
     return path
 
 

@@ -67,7 +67,7 @@ class WeakgroundCLI(LightningCLI):
                 f"{self.folder} already holds a run: go on with it by --ckpt_path last, or begin another one by --name NEW_NAME (nothing is overwritten)."
             )
         elif self.subcommand != "fit":
-            start = config.model.init_args.get("pretrained")
+            start = (config.model.get("init_args") or {}).get("pretrained")
             weights = f"the weights {start} as they are" if start else "an UNTRAINED model (random weights)"
             rank_zero_info(f"no --ckpt_path given: this judges {weights}; --ckpt_path best|last|FILE judges a trained one.")
 
@@ -153,8 +153,9 @@ def quiet() -> None:
         ".*predict returned None.*",  # Predictions writes files
     ):
         warnings.filterwarnings("ignore", text)
-    unwanted = ("litlogger", "litmodels", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: not any(text in record.getMessage() for text in unwanted))
+    unwanted = ("litlogger", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors.checkpoint_connector"):
+        logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in unwanted))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

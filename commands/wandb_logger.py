@@ -28,10 +28,10 @@ def run_id(folder: Path) -> str:
 
 def wandb_logger(folder: Path, name: str) -> Any:
     """The logger of a run. ``WANDB_MODE`` (online, offline, disabled) overrules the choice."""
+    import wandb
     from lightning.pytorch.loggers import WandbLogger
 
     mode = os.environ.get("WANDB_MODE") or ("online" if has_account() else "offline")
-    os.environ.setdefault("WANDB_SILENT", "true")
     if mode == "offline":
-        rank_zero_info(f"W&B: no account on this machine, logging offline; `wandb sync {folder}/wandb/offline-run-*` uploads this run later.")
-    return WandbLogger(project="weakground", name=name, id=run_id(folder), save_dir=str(folder), resume="allow", mode=mode, log_model=False)
+        rank_zero_info(f"W&B: logging offline (no account, or WANDB_MODE=offline); `wandb sync {folder}/wandb/offline-run-*` uploads it later.")
+    return WandbLogger(project="weakground", name=name, id=run_id(folder), save_dir=str(folder), resume="allow", mode=mode, log_model=False, settings=wandb.Settings(silent=True))

@@ -143,7 +143,7 @@ class GroundingDataModule(pl.LightningDataModule):
         if len(source) < self.batch_size * trainer.world_size:
             raise DataError(
                 f"{self.name} has {len(source)} training images, fewer than one batch ({self.batch_size} on each of {trainer.world_size} processes): "
-                "lower --data.init_args.batch_size."
+                "lower --data.batch_size."
             )
         sampler = EpochSampler(len(view), self.batch_size, seed, trainer.global_rank, trainer.world_size)
         # A resumed run has seen a part of its epoch already, or all of it. Workers fetch ahead before Lightning says which epoch it is.

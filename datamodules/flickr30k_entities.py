@@ -20,7 +20,7 @@ from datamodules.sources import CaptionSource, GroundingSource, Query
 
 PHRASE = re.compile(r"\[/EN#(?P<chain>\d+)(?P<types>(?:/\w+)+) (?P<words>[^\]]+)\]")
 REMEDY = (
-    "Set --data.init_args.root; the photographs are had from shannon.cs.illinois.edu/DenotationGraph, the annotations from "
+    "Set --data.root; the photographs are had from shannon.cs.illinois.edu/DenotationGraph, the annotations from "
     "github.com/BryanPlummer/flickr30k_entities."
 )
 

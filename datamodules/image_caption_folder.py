@@ -36,7 +36,7 @@ def find_images(folder: Path) -> dict[str, Path]:
         DataError: it holds no image.
     """
     if not folder.is_dir():
-        raise DatasetNotFoundError("ImageCaptionFolder", folder, "image files", "Set --data.init_args.images.")
+        raise DatasetNotFoundError("ImageCaptionFolder", folder, "image files", "Set --data.images.")
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -44,7 +44,7 @@ def find_images(folder: Path) -> dict[str, Path]:
             found[relative.as_posix()] = path
             found.setdefault(relative.with_suffix("").as_posix(), path)
     if not found:
-        raise DataError(f"{folder.absolute()} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); set --data.init_args.images.")
+        raise DataError(f"{folder.absolute()} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); set --data.images.")
     return found
 
 
@@ -57,7 +57,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict | str]]:
     """
     if not path.is_file():
         raise DatasetNotFoundError(
-            "ImageCaptionFolder", path, "one caption or query a line", "Set --data.init_args.captions or --data.init_args.test_queries."
+            "ImageCaptionFolder", path, "one caption or query a line", "Set --data.captions or --data.test_queries."
         )
     kind = next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "")
     try:

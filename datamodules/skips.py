@@ -39,5 +39,5 @@ class SkipLog:
         if len(self.seen) > max(self.grace, self.max_share * self.total):
             raise DataError(
                 f"{len(self.seen)} of {self.total} records could not be read, more than max_skipped={self.max_share:.2%}; "
-                f"they are named in {self.path}: mend them, or raise --data.init_args.max_skipped."
+                f"they are named in {self.path}: mend them, or raise --data.max_skipped."
             )

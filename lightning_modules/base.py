@@ -214,7 +214,7 @@ class WeakgroundModule(pl.LightningModule):
         if not torch.isfinite(loss):
             values = ", ".join(f"{name}={value.item():.4g}" for name, value in terms.items())
             raise ModelError(
-                f"the loss became {loss.item()} at step {self.global_step} ({values}): lower model.init_args.optimisation.lr, set "
+                f"the loss became {loss.item()} at step {self.global_step} ({values}): lower model.optimisation.lr, set "
                 "trainer.gradient_clip_val, or resume from the last checkpoint with --ckpt_path last; no weight was changed by this step."
             )
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=1)
@@ -260,7 +260,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ModelError: no such file, or nothing that can be read safely.
     """
     if not path.is_file():
-        raise ModelError(f"pre-trained weights {path.absolute()} not found; set --model.init_args.pretrained, or leave it out to start from scratch.")
+        raise ModelError(f"pre-trained weights {path.absolute()} not found; set --model.pretrained, or leave it out to start from scratch.")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -263,4 +263,4 @@ class ALBEFPretrain(WeakgroundModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if checkpoint.get("vocabulary_digest", self.vocabulary_digest) != self.vocabulary_digest:
-            raise ModelError("the checkpoint was trained with another vocabulary; set --model.init_args.vocabulary to that file.")
+            raise ModelError("the checkpoint was trained with another vocabulary; set --model.vocabulary to that file.")

@@ -93,13 +93,13 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
     "scene size": (lambda c: c["data"]["init_args"].update(image_size=8), ["32 pixels or more, not 8: set --data.image_size"]),
     "vocabulary missing": (
         lambda c: model(c).update(vocabulary="nowhere/vocab.txt"),
-        ["nowhere/vocab.txt not found", "set --model.init_args.vocabulary"],
+        ["nowhere/vocab.txt not found", "set --model.vocabulary"],
     ),
     "vocabulary size": (
         lambda c: model(c)["network"]["init_args"].update(vocab_size=66),
         ["has 67 tokens and network.vocab_size is 66; make them equal"],
     ),
-    "weights missing": (lambda c: model(c).update(pretrained="nowhere.pth"), ["nowhere.pth not found; set --model.init_args.pretrained"]),
+    "weights missing": (lambda c: model(c).update(pretrained="nowhere.pth"), ["nowhere.pth not found; set --model.pretrained"]),
     "data folder": (
         lambda c: c.update(data={"class_path": "Flickr30kEntities", "init_args": {"root": "/nowhere/flickr"}}),
         ["/nowhere/flickr not found", "flickr30k_images/", "--data.root"],
@@ -127,7 +127,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "type": (["--data.batch_size", "abc"], "data.batch_size must be of type int, not 'abc'."),
     "trainer type": (["--trainer.max_steps", "many"], "trainer.max_steps must be of type int, not 'many'."),
     "choice": (["--model.init_args.negative_mask", "foo"], "must be one of diagonal, same_text, not 'foo'."),
-    "device": (["--trainer.accelerator", "warp"], "accelerator"),
+    "device": (["--trainer.accelerator", "warp"], "`accelerator='warp'`. Available names are: "),
     "checkpoint": (["--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt not found; --ckpt_path takes best, last or a file."),
     "no last checkpoint": (["--ckpt_path", "last"], "has no last checkpoint (it has: none)"),
 }
@@ -187,7 +187,13 @@ def test_an_evaluation_that_the_module_cannot_serve(tmp_path: Path, monkeypatch:
 def checkpoint(tmp_path: Path, kind: str) -> Path:
     """A file that is no checkpoint of a run of this size."""
     path = tmp_path / "x.ckpt"
-    state: dict[str, Any] = {"state_dict": {"network.temp": torch.zeros(())}, "pytorch-lightning_version": pl.__version__, "loops": {}}
+    state: dict[str, Any] = {
+        "state_dict": {"network.temp": torch.zeros(())},
+        "pytorch-lightning_version": pl.__version__,
+        "global_step": 1,
+        "epoch": 0,
+        "loops": {},
+    }
     if kind == "torn":
         torch.save(state, path)
         path.write_bytes(path.read_bytes()[:-200])
@@ -209,7 +215,7 @@ CHECKPOINTS = {
     "text": "is damaged or no checkpoint of a run",
     "empty": "is damaged or no checkpoint of a run",
     "code": "is damaged or no checkpoint of a run",
-    "official": "weights of another program are read by --model.init_args.pretrained",
+    "official": "weights of another program are read by --model.pretrained",
     "other model": "the checkpoint is of another model or size",
 }
 
@@ -230,7 +236,7 @@ def test_a_checkpoint_of_another_vocabulary(tmp_path: Path, capsys: pytest.Captu
     other = tmp_path / "vocab.txt"
     other.write_text("\n".join([*tokens[:-2], tokens[-1], tokens[-2]]))
     argv = ["test", "--config", str(tmp_path / "c.yaml"), "--runs", str(tmp_path / "runs"), "--ckpt_path", "last"]
-    assert "another vocabulary; set --model.init_args.vocabulary" in refused([*argv, "--model.init_args.vocabulary", str(other)], capsys)
+    assert "another vocabulary; set --model.vocabulary" in refused([*argv, "--model.init_args.vocabulary", str(other)], capsys)
     line = refused([*argv, "--model.init_args.network.init_args.vision_width", "8"], capsys)
     assert "is (1, 1, 16) in it and (1, 1, 8) in this ALBEFPretrain; use the config.yaml of the run that wrote it" in line
 

@@ -1,0 +1,98 @@
+"""The entry: quick help, subcommands by name, and which run a bare ``test`` means."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import cli
+from commands import COMMANDS
+from commands.config_errors import known_options
+from commands.runs import RunError, default_checkpoint, newest_run
+from commands.suggest import nearest
+from commands.trainer import with_newest_run
+from tests.tiny import ROOT
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_help_is_quick_and_names_every_subcommand() -> None:
+    started = time.monotonic()
+    found = python("cli.py", "--help")
+    assert time.monotonic() - started < 5
+    assert found.returncode == 0
+    assert all(f"\n  {name} " in found.stdout for name in COMMANDS)
+
+
+def test_importing_the_entry_imports_nothing_heavy() -> None:
+    code = "import sys, cli, commands; print(sorted({'torch', 'lightning', 'numpy', 'yaml', 'wandb', 'transformers'} & set(sys.modules)))"
+    assert python("-c", code).stdout.strip() == "[]"
+
+
+def test_every_subcommand_has_a_main() -> None:
+    for command in COMMANDS.values():
+        assert callable(import_module(command.module).main)
+
+
+@pytest.mark.parametrize("argv", [[], ["-h"], ["--help"]])
+def test_help_in_process(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv) == 0
+    assert "usage: python cli.py SUBCOMMAND" in capsys.readouterr().out
+
+
+def test_suggestions() -> None:
+    assert nearest("max_stpes", ["max_steps", "max_epochs"]) == ", did you mean 'max_steps'?"
+    assert nearest("zzz", ["max_steps"]) == ""
+    assert {"lr", "batch_size", "vision_width", "max_steps", "protocols", "min_area"} <= set(known_options())
+
+
+def made_run(runs: Path, name: str, when: int, *checkpoints: str) -> Path:
+    folder = runs / name
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.yaml").write_text("model: {}\n")
+    for checkpoint in checkpoints:
+        path = folder / "checkpoints" / f"{checkpoint}.ckpt"
+        path.touch()
+        os.utime(path, (when, when))
+    return folder
+
+
+def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
+    made_run(tmp_path, "old", 1000, "last")
+    newest = made_run(tmp_path, "demo/hist", 3000, "last", "best")
+    made_run(tmp_path, "older", 2000, "last")
+    made_run(tmp_path, "without a checkpoint", 4000)
+    (made_run(tmp_path, "without a config", 5000, "last") / "config.yaml").unlink()
+    assert newest_run(tmp_path) == newest
+    assert default_checkpoint(newest) == "best"
+    assert default_checkpoint(tmp_path / "old") == "last"
+
+
+def test_a_bare_test_means_the_newest_run(tmp_path: Path) -> None:
+    made_run(tmp_path, "demo/hist", 1000, "last", "best")
+    runs = ["--runs", str(tmp_path)]
+    config = str(tmp_path / "demo" / "hist" / "config.yaml")
+    assert with_newest_run(["test", *runs]) == ["test", "--config", config, "--name", "demo/hist", "--ckpt_path", "best", *runs]
+    assert with_newest_run(["test", *runs, "--name", "demo/hist"]) == [
+        "test",
+        "--config",
+        config,
+        "--ckpt_path",
+        "best",
+        *runs,
+        "--name",
+        "demo/hist",
+    ]
+    assert with_newest_run(["validate", *runs, "--ckpt_path=last"])[:5] == ["validate", "--config", config, "--name", "demo/hist"]
+    for argv in (["fit", *runs], ["test", "--config", "x.yaml"], ["test", "-c", "x.yaml"], ["test", "--config=x.yaml"], ["test", "--help"]):
+        assert with_newest_run(argv) == argv
+    with pytest.raises(RunError, match="holds no run"):
+        with_newest_run(["test", *runs, "--name", "gone"])

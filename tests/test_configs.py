@@ -1,0 +1,76 @@
+"""Every configuration says what it is for, and names only classes and keys that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from commands.config_errors import OURS, check_config
+from commands.trainer import WeakgroundCLI
+from tests.tiny import ROOT
+
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+WHOLE = [path for path in CONFIGS if "class_path" in str((yaml.safe_load(path.read_text()) or {}).get("model"))]
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def header(path: Path) -> str:
+    return re.match(r"(#.*\n)*", path.read_text(encoding="utf-8"))[0]  # type: ignore[index]
+
+
+def class_paths(content: Any) -> list[str]:
+    if isinstance(content, list):
+        return [found for item in content for found in class_paths(item)]
+    if isinstance(content, dict):
+        own = [content["class_path"]] if "class_path" in content else []
+        return own + [found for value in content.values() for found in class_paths(value)]
+    return []
+
+
+def test_there_are_configurations() -> None:
+    assert len(CONFIGS) >= 2
+    assert WHOLE
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name)
+def test_it_begins_with_what_it_is_for(path: Path) -> None:
+    text = header(path)
+    assert text.count("\n") >= 2
+    assert f"python cli.py fit --config {name(path)}" in text or "--config" in text
+    assert re.search(r"[Ee]xpect|cost|[Nn]ot measured", text), "neither the expected result nor the cost"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name)
+def test_its_keys_and_classes_exist(path: Path) -> None:
+    check_config(["fit", "--config", str(path)])
+    for found in class_paths(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        assert found in OURS or found.split(".")[0] in {"lightning", "torch"}
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=name)
+def test_the_parser_takes_its_values(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All types are checked; nothing is built, since the paper's sizes are slow on a laptop."""
+    monkeypatch.chdir(ROOT)
+    parsed: list[Any] = []
+
+    class Parsed(Exception):
+        pass
+
+    def stop(command: WeakgroundCLI) -> None:
+        parsed.append(command.config[command.subcommand])
+        raise Parsed
+
+    from commands import trainer
+
+    monkeypatch.setattr(WeakgroundCLI, "before_instantiate_classes", stop)
+    with pytest.raises(Parsed):
+        trainer.run(["fit", "--config", str(path)])
+    assert parsed[0].model.class_path.startswith("lightning_modules.")
+    assert parsed[0].data.class_path.startswith("datamodules.")

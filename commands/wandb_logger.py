@@ -34,4 +34,13 @@ def wandb_logger(folder: Path, name: str) -> Any:
     mode = os.environ.get("WANDB_MODE") or ("online" if has_account() else "offline")
     if mode == "offline":
         rank_zero_info(f"W&B: logging offline (no account, or WANDB_MODE=offline); `wandb sync {folder}/wandb/offline-run-*` uploads it later.")
-    return WandbLogger(project="weakground", name=name, id=run_id(folder), save_dir=str(folder), resume="allow", mode=mode, log_model=False, settings=wandb.Settings(silent=True))
+    return WandbLogger(
+        project="weakground",
+        name=name,
+        id=run_id(folder),
+        save_dir=str(folder),
+        resume="allow",
+        mode=mode,
+        log_model=False,
+        settings=wandb.Settings(silent=True),
+    )

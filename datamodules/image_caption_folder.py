@@ -56,9 +56,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict | str]]:
         DataError: the file is of another kind, or its header lacks a column.
     """
     if not path.is_file():
-        raise DatasetNotFoundError(
-            "ImageCaptionFolder", path, "one caption or query a line", "Set --data.captions or --data.test_queries."
-        )
+        raise DatasetNotFoundError("ImageCaptionFolder", path, "one caption or query a line", "Set --data.captions or --data.test_queries.")
     kind = next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "")
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as raw:

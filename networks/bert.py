@@ -193,7 +193,7 @@ class BertModel(nn.Module):
         self.fusion_layer = fusion_layer
         self.embeddings = Embeddings(width, vocab_size, max_positions, dropout, pad_id, use_token_types)
         self.encoder = Encoder(Layer(width, heads, intermediate, encoder_width if i >= fusion_layer else None, dropout) for i in range(depth))
-        self.apply(init_bert_weights)
+        init_bert_weights(self, width)
 
     def encode_text(self, ids: Tensor, mask: Tensor) -> Tensor:
         """ids and mask (B,T), 1 = token -> (B,T,W): embeddings and the layers that read text only."""
@@ -280,7 +280,7 @@ class Predictions(nn.Module):
         self.decoder.weight = word_embeddings.weight
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         self.decoder.bias = self.bias
-        self.transform.apply(init_bert_weights)
+        init_bert_weights(self.transform, width)
 
     def forward(self, hidden: Tensor) -> Tensor:
         return self.decoder(self.transform(hidden))
@@ -310,9 +310,14 @@ def key_mask(mask: Tensor) -> Tensor:
     return mask.bool()[:, None, None, :]
 
 
-def init_bert_weights(module: nn.Module) -> None:
-    """BERT's normal(0, 0.02) for weights, zero for biases; norms keep torch's one and zero."""
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear):
-        nn.init.zeros_(module.bias)
+def init_bert_weights(module: nn.Module, width: int) -> None:
+    """BERT's normal(0, 0.02) for weights, zero for biases, in all parts of ``module``; norms keep torch's one and zero.
+
+    0.02 belongs to a width of 768. Narrower layers start wider by the square root, or their branches would hardly be heard beside the residual.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, std=0.02)
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=0.02 * (768 / width) ** 0.5)
+            nn.init.zeros_(part.bias)

@@ -106,7 +106,7 @@ class VisionTransformer(nn.Module):
             nn.init.trunc_normal_(parameter, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=0.02 * (768 / width) ** 0.5)  # 0.02 at the width of ViT-B
                 nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -66,7 +66,8 @@ class ImageTextBatch:
 class PhraseBatch:
     """Rows of HIST's algorithm 1: a phrase C_i of the image, its subject S_i, and a partner C_j of another subject, or ``None``.
 
-    ``images`` (B,3,H,W) float32, normalised for the model; the lists have length B.
+    ``images`` (B,3,H,W) float32, normalised for the model; the lists have length B. ``mentioned`` holds for each image all phrases and subjects of all
+    its captions, if they are known: with them a loss can leave out false negatives.
     """
 
     images: Tensor
@@ -74,6 +75,7 @@ class PhraseBatch:
     subjects: list[str]
     partners: list[str | None]
     keys: list[str]
+    mentioned: list[frozenset[str]] | None = None
     skipped: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:

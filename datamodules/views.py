@@ -87,7 +87,7 @@ class PhraseView(TrainingView):
         super().__init__(*args)
         self.lookup = lookup
 
-    def texts(self, index: int, rng: np.random.Generator) -> tuple[str, str, str | None] | None:
+    def texts(self, index: int, rng: np.random.Generator) -> tuple[str, str, str | None, frozenset[str]] | None:
         phrases = self.source.phrases(index)
         if phrases is None:
             assert self.lookup is not None, "a source without phrases of its own needs a chunker"
@@ -95,7 +95,8 @@ class PhraseView(TrainingView):
         if not phrases:
             return None
         phrase, partner = draw_pair(phrases, rng)
-        return phrase.text, phrase.subject, partner.text if partner else None
+        mentioned = frozenset(text for found in phrases for text in (found.text, found.subject))
+        return phrase.text, phrase.subject, partner.text if partner else None, mentioned
 
 
 class GroundingView(Dataset):
@@ -128,8 +129,9 @@ def collate_captions(samples: list[tuple]) -> ImageTextBatch:
 
 def collate_phrases(samples: list[tuple]) -> PhraseBatch:
     """Samples of a `PhraseView` -> a batch whose images are still uint8."""
-    images, phrases, subjects, partners, keys, skipped = zip(*samples, strict=True)
-    return PhraseBatch(torch.stack(images), list(phrases), list(subjects), list(partners), list(keys), list(chain.from_iterable(skipped)))
+    images, phrases, subjects, partners, mentioned, keys, skipped = zip(*samples, strict=True)
+    skipped_lines = list(chain.from_iterable(skipped))
+    return PhraseBatch(torch.stack(images), list(phrases), list(subjects), list(partners), list(keys), list(mentioned), skipped_lines)
 
 
 def collate_queries(samples: list[tuple]) -> GroundingBatch:

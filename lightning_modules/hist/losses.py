@@ -6,6 +6,7 @@ Legend: B rows of a batch, E embedding width, K queue length, T tokens, V vocabu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -78,6 +79,20 @@ def same_text(texts: Sequence[str]) -> Tensor:
     numbers = {text: number for number, text in enumerate(texts)}
     of_row = torch.tensor([numbers[text] for text in texts])
     return of_row[:, None] == of_row[None, :]
+
+
+def said_of(texts: Sequence[str], mentioned: Sequence[frozenset[str]]) -> Tensor:
+    """(B,B) bool: whether text b (row) is among what the captions of image a (column) mention; articles do not count.
+
+    Such a pair is a false negative: a caption of another image that also has a man in it does not make "man" wrong there.
+    """
+    known = [{bare(text) for text in of_image} for of_image in mentioned]
+    return torch.tensor([[bare(text) in of_image for of_image in known] for text in texts])
+
+
+def bare(text: str) -> str:
+    """Lower case, without a leading article."""
+    return re.sub(r"^(?:an?|the) ", "", text.lower())
 
 
 def matching_loss(positive: Tensor, negative: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class HISTFinetune(ALBEFPretrain):
         share = 1 - vision_language_share(self.alpha_schedule, self.epochs_done)
         # Only phrases, the first level, are enqueued: subjects are so few that the queue would fill with false negatives.
         levels = {"": batch.phrases} | ({"subject_": batch.subjects} if share * self.subject_weight else {})
-        terms = self.vision_language_terms(images, levels)
+        terms = self.vision_language_terms(images, levels, batch.mentioned)
         loss = terms["itc"] + terms["itm"] + terms["mlm"]
         if share * self.subject_weight:
             loss = loss + share * self.subject_weight * (terms["subject_itc"] + terms["subject_itm"])

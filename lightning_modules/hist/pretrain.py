@@ -20,6 +20,7 @@ from lightning_modules.hist.losses import (
     masked_language_loss,
     matching_loss,
     negative_weights,
+    said_of,
     same_text,
 )
 from lightning_modules.vocabulary import read_vocabulary, vocabulary_digest
@@ -54,7 +55,8 @@ class ALBEFPretrain(WeakgroundModule):
         mlm_probability: share of masked tokens.
         negative_power: the soft-max weights of hard negatives are raised to this power; 1 is ALBEF's. From scratch, 1 kept matching at chance for
             over a thousand steps where 0.3 did not.
-        negative_mask: pairs that are no negatives: the ``diagonal`` as in the public codes, or ``same_text`` too.
+        negative_mask: pairs that are never drawn as negatives of ITM: the ``diagonal`` as in the public codes; ``same_text`` too; or ``mentioned``, every text
+            that some caption of the other image mentions as well (phrases only; captions are treated as ``same_text``).
         add_sep: close texts with [SEP]. ALBEF's weights never saw one there.
         legacy_mlm_distill: the distillation of SelfEQ's and AMC's code, whose log-soft-max runs over the token axis.
         cam_target: what the map is the gradient of: the matching logit as in all public codes; the cross-entropy (HIST's text taken literally) has
@@ -81,7 +83,7 @@ class ALBEFPretrain(WeakgroundModule):
         distillation: float = 0.4,
         mlm_probability: float = 0.15,
         negative_power: float = 1.0,
-        negative_mask: Literal["diagonal", "same_text"] = "diagonal",
+        negative_mask: Literal["diagonal", "same_text", "mentioned"] = "diagonal",
         add_sep: bool = False,
         legacy_mlm_distill: bool = False,
         cam_target: Target = "itm_logit",
@@ -126,13 +128,16 @@ class ALBEFPretrain(WeakgroundModule):
             momentum_feature = network.image_feature(momentum_tokens, momentum=True)
         return Images(tokens, momentum_tokens, Features(network.image_feature(tokens), momentum_feature))
 
-    def vision_language_terms(self, images: Images, levels: dict[str, list[str]]) -> dict[str, Tensor]:
+    def vision_language_terms(
+        self, images: Images, levels: dict[str, list[str]], mentioned: Sequence[frozenset[str]] | None = None
+    ) -> dict[str, Tensor]:
         """ITC and ITM of the images with every level of texts, and MLM of the first level; text and fusion encoder run once for all.
 
         The features of the first level are enqueued.
 
         Args:
             levels: B texts, one for each image, under the prefix of their terms' names.
+            mentioned: what the captions of each image mention, see ``negative_mask``.
         """
         network, batch, aligned = self.network, len(images.tokens), len(images.tokens) * len(levels)
         rows = torch.arange(batch, device=self.device)
@@ -149,7 +154,7 @@ class ALBEFPretrain(WeakgroundModule):
             own = Features(*(feature[start : start + batch] for feature in features))
             contrast = contrastive_loss(images.features, own, network.image_queue, network.text_queue, network.temp, self.distillation_now)
             terms[f"{name}itc"] = contrast.loss
-            negative_images, negative_texts = self.draw_negatives(contrast, texts)
+            negative_images, negative_texts = self.draw_negatives(contrast, texts, mentioned)
             of_text += [start + rows, start + rows, start + negative_texts]
             of_image += [rows, negative_images, rows]
         of_text_q, of_image_q = torch.cat([*of_text, aligned + rows]), torch.cat([*of_image, rows])
@@ -172,12 +177,17 @@ class ALBEFPretrain(WeakgroundModule):
             momentum = network.text_feature(network.encode_text(*tokens, momentum=True), momentum=True)
         return Features(network.text_feature(hidden), momentum)
 
-    def draw_negatives(self, contrast: Contrast, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def draw_negatives(
+        self, contrast: Contrast, texts: Sequence[str], mentioned: Sequence[frozenset[str]] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """For each text an image, and for each image a text, that do not match but look as if they did: (B,) and (B,) indices."""
-        excluded = same_text(texts).to(self.device) if self.negative_mask == "same_text" else None
+        by_text = by_image = None
+        if self.negative_mask != "diagonal":
+            wrong = said_of(texts, mentioned) if self.negative_mask == "mentioned" and mentioned else same_text(texts)
+            by_text, by_image = wrong.to(self.device), wrong.t().to(self.device)
         images, of_images = (
             torch.multinomial(negative_weights(similarities, self.negative_power, excluded), 1).squeeze(1)
-            for similarities in (contrast.text_to_image, contrast.image_to_text)
+            for similarities, excluded in ((contrast.text_to_image, by_text), (contrast.image_to_text, by_image))
         )
         return images, of_images
 

@@ -79,7 +79,7 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
     ),
     "choice": (
         lambda c: model(c).update(negative_mask="same_txt"),
-        ["model.negative_mask must be one of diagonal, same_text, not 'same_txt', did you mean"],
+        ["model.negative_mask must be one of diagonal, same_text, mentioned, not 'same_txt', did you mean"],
     ),
     "schedule": (
         lambda c: model(c)["optimisation"].update(schedule="one_cyle"),
@@ -126,7 +126,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "stray word": (["extra"], "no option 'extra'"),
     "type": (["--data.batch_size", "abc"], "data.batch_size must be of type int, not 'abc'."),
     "trainer type": (["--trainer.max_steps", "many"], "trainer.max_steps must be of type int, not 'many'."),
-    "choice": (["--model.init_args.negative_mask", "foo"], "must be one of diagonal, same_text, not 'foo'."),
+    "choice": (["--model.init_args.negative_mask", "foo"], "must be one of diagonal, same_text, mentioned, not 'foo'."),
     "device": (["--trainer.accelerator", "warp"], "`accelerator='warp'`. Available names are: "),
     "checkpoint": (["--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt not found; --ckpt_path takes best, last or a file."),
     "no last checkpoint": (["--ckpt_path", "last"], "has no last checkpoint (it has: none)"),

@@ -81,8 +81,8 @@ def phrases(*subjects: str) -> list[Phrase]:
 
 def test_an_image_without_phrases_is_passed_over_silently() -> None:
     view = PhraseView(ListSource([["x"]] * 3, [[], [], phrases("dog")]), PLAIN, NONE, 0)
-    _, phrase, subject, partner, key, skipped = view[0, 0]
-    assert (phrase, subject, partner, key, skipped) == ("the dog", "dog", None, "image-2", [])
+    _, phrase, subject, partner, mentioned, key, skipped = view[0, 0]
+    assert (phrase, subject, partner, mentioned, key, skipped) == ("the dog", "dog", None, {"the dog", "dog"}, "image-2", [])
     with pytest.raises(DataError, match="no caption has a phrase"):
         PhraseView(ListSource([["x"]] * 3, [[], [], []]), PLAIN, NONE, 0)[0, 0]
 

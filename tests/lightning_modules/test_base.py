@@ -209,7 +209,7 @@ def test_missing_and_unexpected_weights_are_named(module: ALBEFPretrain, tmp_pat
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "not found; set --model.init_args.pretrained, or leave it out to start from scratch"),
+        (None, "not found; set --model.pretrained, or leave it out to start from scratch"),
         (b"a text, not a model", "not readable as weights without running code"),
         ([1, 2], "holds a list, not a dictionary of tensors"),
         ({}, "holds nothing of ALBEF"),
@@ -311,7 +311,7 @@ class TestCheckpoint:
         (tmp_path / "other").mkdir()
         vocabulary = tmp_path / "other" / "vocabulary.txt"
         vocabulary.write_text("\n".join(WORDS[:-2] + WORDS[:-3:-1]))
-        with pytest.raises(ModelError, match=r"another vocabulary; set --model\.init_args\.vocabulary"):
+        with pytest.raises(ModelError, match=r"another vocabulary; set --model\.vocabulary"):
             resume(ALBEFPretrain(tiny_network(), vocabulary), checkpoint)
 
 

@@ -256,6 +256,16 @@ class TestStep:
         module.negative_mask = "diagonal"
         assert module.draw_negatives(contrast, ["man", "man", "dog"])[0].tolist() == [1, 0, 1]
 
+    def test_no_negative_is_mentioned(self, build: Build) -> None:
+        """The man of row 0 also stands in image 1, whose captions say so; the dog of row 1 is not in image 0."""
+        module = build(HISTFinetune, negative_mask="mentioned")
+        similarities = torch.tensor([[0.0, 9.0, 1.0], [9.0, 0.0, 1.0], [1.0, 2.0, 0.0]])
+        contrast = Contrast(torch.zeros(()), similarities, similarities)
+        mentioned = [frozenset({"man"}), frozenset({"dog", "a man"}), frozenset({"hat"})]
+        images, texts = module.draw_negatives(contrast, ["man", "dog", "hat"], mentioned)
+        assert images.tolist() == [2, 0, 1]
+        assert texts.tolist() == [1, 2, 1]
+
 
 def counted(network: Any) -> Counter[str]:
     """Counts what a network is asked to do from now on."""

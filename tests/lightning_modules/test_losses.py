@@ -19,6 +19,7 @@ from lightning_modules.hist.losses import (
     masked_language_loss,
     matching_loss,
     negative_weights,
+    said_of,
     same_text,
     vision_language_share,
 )
@@ -156,6 +157,11 @@ def test_negatives_can_be_drawn_whatever_the_model_says() -> None:
     weights = negative_weights(torch.full((3, 3), math.nan))
     assert weights.isfinite().all()
     assert torch.multinomial(weights, 1).shape == (3, 1)
+
+
+def test_said_of() -> None:
+    mentioned = [frozenset({"a man", "the red hat", "hat"}), frozenset({"dog"}), frozenset({"Red hat", "man"})]
+    assert said_of(["man", "a red hat", "the dog"], mentioned).tolist() == [[True, False, True], [True, False, True], [False, True, False]]
 
 
 def test_same_text() -> None:

@@ -151,14 +151,19 @@ def legacy_distillation(logits: Tensor, chosen: Tensor, momentum_logits: Tensor)
 
 
 def addition_loss(
-    phrase: Tensor, partner: Tensor, composite: Tensor, reduction: Literal["sum", "mean"] = "sum", combine: Literal["add", "clamp", "max"] = "add"
+    phrase: Tensor,
+    partner: Tensor,
+    composite: Tensor,
+    reduction: Literal["sum", "mean", "relative"] = "sum",
+    combine: Literal["add", "clamp", "max"] = "add",
 ) -> Tensor:
     """L_add of HIST: the map of "C_i and C_j" should be the sum of the maps of C_i and C_j.
 
     Args:
         phrase, partner, composite: (B,h,w) maps; raw as the paper prints it, or each scaled to [0,1] (then two maps can add up to 2 where the
             composite cannot exceed 1, for which ``clamp`` and ``max`` are remedies).
-        reduction: over the grid: ``sum`` as the paper prints it, or ``mean``. Over rows always the mean.
+        reduction: over the grid: ``sum`` as the paper prints it; ``mean``; or ``relative``, the sum as a share of all that the maps hold, in [0,1], which
+            neither a smaller scale of all maps nor fewer cells can lower. Over rows always the mean.
         combine: how the two maps are joined.
     """
     if not len(phrase):
@@ -167,6 +172,8 @@ def addition_loss(
     if combine == "clamp":
         joined = joined.clamp(max=1)
     difference = (joined - composite).abs().flatten(1)
+    if reduction == "relative":
+        return (difference.sum(dim=1) / ((joined + composite).flatten(1).sum(dim=1) + 1e-12)).mean()
     return (difference.sum(dim=1) if reduction == "sum" else difference.mean(dim=1)).mean()
 
 

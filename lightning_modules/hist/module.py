@@ -17,6 +17,8 @@ from lightning_modules.hist.pretrain import ALBEFPretrain, Images
 from networks.albef import ALBEF
 from networks.gradcam import minmax
 
+REDUCTIONS: dict[str, Literal["sum", "mean", "relative"]] = {"raw": "sum", "minmax": "mean", "relative": "relative"}
+
 
 class HISTFinetune(ALBEFPretrain):
     """Fine-tunes ALBEF with HIST's losses: alpha L_vl + (1 - alpha) (L_vl + L_subject + L_add), with L_vl = L_phrase.
@@ -25,7 +27,9 @@ class HISTFinetune(ALBEFPretrain):
         network, vocabulary: as for `ALBEFPretrain`.
         subject_weight, add_weight: of L_subject and L_add; 1 in the paper. 0 leaves a loss out, work and all (the paper's table 6).
         alpha_schedule: see `lightning_modules.hist.losses.vision_language_share`. The paper's sentence allows several readings.
-        add_maps: ``raw`` maps summed over the grid as the paper prints it, or ``minmax`` maps averaged over it as SelfEQ's code normalises them.
+        add_maps: ``raw`` maps and the sum of their differences over the grid, as the paper prints it; ``minmax`` maps and the mean, as SelfEQ's code
+            normalises them; or ``relative``, raw maps and the difference as a share of what they hold. From scratch at laptop size, raw differences
+            were too small to teach anything, and scaled ones made the maps collapse to points (docs/results.md).
         add_combine: how the parts' maps are joined: ``add``, ``clamp`` (at 1) or ``max``; the last two are meant for ``minmax``.
         kwargs: as for `ALBEFPretrain`.
     """
@@ -39,7 +43,7 @@ class HISTFinetune(ALBEFPretrain):
         subject_weight: float = 1.0,
         add_weight: float = 1.0,
         alpha_schedule: Literal["step", "linear", "constant"] = "step",
-        add_maps: Literal["raw", "minmax"] = "raw",
+        add_maps: Literal["raw", "minmax", "relative"] = "raw",
         add_combine: Literal["add", "clamp", "max"] = "add",
         **kwargs: Any,
     ) -> None:
@@ -77,4 +81,4 @@ class HISTFinetune(ALBEFPretrain):
         maps = self.activation_map(fused, tokens.mask, create_graph=True, denominator=longest)
         maps = minmax(maps) if self.add_maps == "minmax" else maps
         phrase, partner, composite = maps.chunk(3)
-        return addition_loss(phrase, partner, composite, "sum" if self.add_maps == "raw" else "mean", self.add_combine)
+        return addition_loss(phrase, partner, composite, REDUCTIONS[self.add_maps], self.add_combine)

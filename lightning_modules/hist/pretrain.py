@@ -177,9 +177,7 @@ class ALBEFPretrain(WeakgroundModule):
             momentum = network.text_feature(network.encode_text(*tokens, momentum=True), momentum=True)
         return Features(network.text_feature(hidden), momentum)
 
-    def draw_negatives(
-        self, contrast: Contrast, texts: Sequence[str], mentioned: Sequence[frozenset[str]] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def draw_negatives(self, contrast: Contrast, texts: Sequence[str], mentioned: Sequence[frozenset[str]] | None = None) -> tuple[Tensor, Tensor]:
         """For each text an image, and for each image a text, that do not match but look as if they did: (B,) and (B,) indices."""
         by_text = by_image = None
         if self.negative_mask != "diagonal":

@@ -106,6 +106,8 @@ class GroundingEvaluation(pl.Callback):
         skipped = trainer.strategy.reduce(torch.tensor(sum(count for _, count, _ in trainer.datamodule.skipped())), reduce_op="sum")  # type: ignore[attr-defined]
         if trainer.is_global_zero:
             path = self._write(trainer, pl_module, results, int(skipped))
+            for dataset in {result.dataset for result in results if not result.n}:
+                rank_zero_info(f"no query of {dataset} was judged: none has a box that the protocol asks for (the key is `boxes`).")
             rank_zero_info(f"\n{format_table(results)}\n{f'{int(skipped)} records were skipped; ' if skipped else ''}written to {path}")
 
     @staticmethod

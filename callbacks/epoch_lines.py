@@ -17,10 +17,10 @@ class EpochLines(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = self.said = time.monotonic()
-        self.first_step = trainer.global_step
+        self.first_step = self.said_step = trainer.global_step
 
     def _say(self, trainer: pl.Trainer) -> None:
-        self.said = time.monotonic()
+        self.said, self.said_step = time.monotonic(), trainer.global_step
         steps = trainer.global_step - self.first_step
         total = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
         numbers = {name: value for name, value in trainer.callback_metrics.items() if name.startswith(("train/", "val/"))}
@@ -34,4 +34,5 @@ class EpochLines(pl.Callback):
             self._say(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._say(trainer)
+        if self.said_step != trainer.global_step:
+            self._say(trainer)

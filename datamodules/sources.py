@@ -50,8 +50,12 @@ class Query:
         return None
 
 
-class CaptionSource(ABC):
-    """Images with captions. ``broken`` holds a line (name, tab, reason) for each record that opening the source had to leave out."""
+class ImageSource(ABC):
+    """Images by index.
+
+    Attributes:
+        broken: a line (name, tab, reason) for each record that opening the source had to leave out.
+    """
 
     broken: Sequence[str] = ()
 
@@ -66,6 +70,10 @@ class CaptionSource(ABC):
     @abstractmethod
     def image(self, index: int) -> np.ndarray:
         """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
+
+
+class CaptionSource(ImageSource):
+    """Images with captions."""
 
     @abstractmethod
     def captions(self, index: int) -> list[str]:
@@ -76,28 +84,14 @@ class CaptionSource(ABC):
         return None
 
 
-class GroundingSource(ABC):
+class GroundingSource(ImageSource):
     """Images with queries.
 
     Attributes:
-        broken: a line (name, tab, reason) for each record that opening the source had to leave out.
         published_boxes: how the publisher writes boxes, ``corners`` or ``xywh``; reference protocols treat them differently (`metrics.protocols`).
     """
 
-    broken: Sequence[str] = ()
     published_boxes: Literal["corners", "xywh"] = "corners"
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of images."""
-
-    @abstractmethod
-    def key(self, index: int) -> str:
-        """Name of an image, unique within the data set."""
-
-    @abstractmethod
-    def image(self, index: int) -> np.ndarray:
-        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
 
     @abstractmethod
     def queries(self, index: int) -> list[Query]:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 import uuid
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 
 def has_account() -> bool:
-    """Whether W&B knows who we are: an API key in the environment or in its own settings."""
-    import wandb
-
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+    """Whether W&B knows who we are: an API key in the environment, or in the netrc file that `wandb login` writes."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return netrc(os.environ.get("NETRC")).authenticators(str(host)) is not None
+    except (OSError, NetrcParseError):
+        return False
 
 
 def run_id(folder: Path) -> str:
@@ -28,7 +34,7 @@ def run_id(folder: Path) -> str:
 
 def wandb_logger(folder: Path, name: str) -> Any:
     """The logger of a run. ``WANDB_MODE`` (online, offline, disabled) overrules the choice."""
-    import wandb
+    os.environ.setdefault("WANDB_SILENT", "true")  # before its first import; the one line below says what matters
     from lightning.pytorch.loggers import WandbLogger
 
     mode = os.environ.get("WANDB_MODE") or ("online" if has_account() else "offline")
@@ -42,5 +48,4 @@ def wandb_logger(folder: Path, name: str) -> Any:
         resume="allow",
         mode=mode,
         log_model=False,
-        settings=wandb.Settings(silent=True),
     )

@@ -21,15 +21,15 @@ import numpy as np
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.images import read_image
-from datamodules.sources import CaptionSource, GroundingSource, Query
+from datamodules.sources import CaptionSource, GroundingSource, ImageSource, Query
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 IMAGE_COLUMNS = ("image", "image_id", "file_name", "filename", "filepath", "path")
 CAPTION_COLUMNS = ("caption", "captions", "title", "text", "sentence")
 
 
-def find_images(folder: Path) -> dict[str, Path]:
-    """The images below ``folder`` by relative path, with and without extension.
+def find_images(folder: Path) -> dict[str, str]:
+    """The relative paths of the images below ``folder``, each under itself and under itself without extension.
 
     Raises:
         DatasetNotFoundError: no such folder.
@@ -41,8 +41,8 @@ def find_images(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             relative = path.relative_to(folder)
-            found[relative.as_posix()] = path
-            found.setdefault(relative.with_suffix("").as_posix(), path)
+            found[relative.as_posix()] = relative.as_posix()
+            found.setdefault(relative.with_suffix("").as_posix(), relative.as_posix())
     if not found:
         raise DataError(f"{folder.absolute()} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); set --data.images.")
     return found
@@ -103,7 +103,23 @@ def _field(row: dict, names: tuple[str, ...]) -> Any:
     return next((row[name] for name in names if name in row), None)
 
 
-class CaptionedFolder(CaptionSource):
+class ListedImages(ImageSource):
+    """The images of a folder that a file names: ``names`` are their paths below ``folder``."""
+
+    folder: Path
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def key(self, index: int) -> str:
+        return self.names[index]
+
+    def image(self, index: int) -> np.ndarray:
+        return read_image(self.folder / self.names[index])
+
+
+class CaptionedFolder(ListedImages, CaptionSource):
     """Images and captions of a folder. Rows that are broken, empty, or name an image that is not there are listed in ``broken``."""
 
     def __init__(self, images: Path, captions: Path, ignore_missing: bool = False) -> None:
@@ -117,12 +133,11 @@ class CaptionedFolder(CaptionSource):
         if not grouped:
             reason = f" ({self.broken[0]})" if self.broken else ""
             raise DataError(f"{captions}: no row names an image below {images.absolute()} and a caption{reason}.")
-        self.names = list(grouped)
-        self.paths = [found[name] for name in self.names]
+        self.folder, self.names = images, list(grouped)
         self.texts = list(grouped.values())
 
     @staticmethod
-    def _take(row: dict, found: dict[str, Path], grouped: dict[str, list[str]], ignore_missing: bool) -> str | None:
+    def _take(row: dict, found: dict[str, str], grouped: dict[str, list[str]], ignore_missing: bool) -> str | None:
         """Adds a row, or says what is wrong with it."""
         name, captions = _field(row, IMAGE_COLUMNS), _field(row, CAPTION_COLUMNS)
         if name is None or captions is None:
@@ -137,23 +152,14 @@ class CaptionedFolder(CaptionSource):
             return "the caption is empty"
         if not all(map(is_unicode, captions)):
             return "the caption is not UTF-8"
-        grouped.setdefault(str(name), []).extend(captions)
+        grouped.setdefault(found[str(name)], []).extend(captions)
         return None
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def key(self, index: int) -> str:
-        return self.names[index]
-
-    def image(self, index: int) -> np.ndarray:
-        return read_image(self.paths[index])
 
     def captions(self, index: int) -> list[str]:
         return self.texts[index]
 
 
-class QueriedFolder(GroundingSource):
+class QueriedFolder(ListedImages, GroundingSource):
     """Images and queries of a folder; broken rows are listed in ``broken``."""
 
     def __init__(self, images: Path, queries: Path) -> None:
@@ -171,28 +177,18 @@ class QueriedFolder(GroundingSource):
                 if not is_unicode(str(row["phrase"])):
                     raise ValueError("the phrase is not UTF-8")
                 boxes = np.asarray(row.get("boxes", []), dtype=np.float32).reshape(-1, 4)
-                grouped.setdefault(name, []).append(Query(str(row["phrase"]), boxes, key, str(row.get("chain", key))))
+                grouped.setdefault(found[name], []).append(Query(str(row["phrase"]), boxes, key, str(row.get("chain", key))))
             except (KeyError, ValueError, TypeError) as error:
                 self.broken.append(f"{key}\t{f'no {error}' if isinstance(error, KeyError) else error}")
         if not grouped:
             reason = f" ({self.broken[0]})" if self.broken else ""
             raise DataError(f"{queries}: no row names an image below {images.absolute()}, a phrase and its boxes{reason}.")
-        self.names = list(grouped)
-        self.paths = [found[name] for name in self.names]
+        self.folder, self.names = images, list(grouped)
         self.of_image = list(grouped.values())
-
-    def __len__(self) -> int:
-        return len(self.names)
 
     @property
     def number_of_queries(self) -> int:
         return sum(map(len, self.of_image))
-
-    def key(self, index: int) -> str:
-        return self.names[index]
-
-    def image(self, index: int) -> np.ndarray:
-        return read_image(self.paths[index])
 
     def queries(self, index: int) -> list[Query]:
         return self.of_image[index]

@@ -38,3 +38,15 @@ def test_an_account_is_known_by_its_key(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     assert has_account() is True
+
+
+def test_an_account_is_known_by_what_login_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from commands.wandb_logger import has_account
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert has_account() is False
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password key\n")
+    assert has_account() is True
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert has_account() is False

@@ -10,7 +10,7 @@ import pytest
 from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.image_caption_folder import CaptionedFolder, ImageCaptionFolder, QueriedFolder, find_images
 from tests.fakes.base import save_image
-from tests.fakes.image_caption_folder import CAPTIONS, IMAGES, write_captions, write_images, write_queries
+from tests.fakes.image_caption_folder import CAPTIONS, IMAGES, by_path, write_captions, write_images, write_queries
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +30,14 @@ def read(source: CaptionedFolder) -> dict[str, list[str]]:
 def test_every_format(name: str, encoding: str, as_list: bool, images: Path, tmp_path: Path) -> None:
     write_captions(tmp_path / name, CAPTIONS, encoding, as_list)
     source = CaptionedFolder(images, tmp_path / name)
-    assert read(source) == CAPTIONS
+    assert read(source) == by_path(CAPTIONS)
     assert source.broken == []
     assert [source.image(index)[12, 16].tolist() for index in range(len(source))] == [pytest.approx(colour, abs=5) for colour in IMAGES.values()]
 
 
 def test_names_without_extension_and_in_subfolders(images: Path) -> None:
     found = find_images(images)
-    assert found["sub/deep/c"] == found["sub/deep/c.JPG"] == images / "sub" / "deep" / "c.JPG"
+    assert found["sub/deep/c"] == found["sub/deep/c.JPG"] == "sub/deep/c.JPG"
     assert "notes" not in found
     assert "c" not in found
 
@@ -50,7 +50,7 @@ def test_other_column_names(images: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_line_ends_and_quoted_line_breaks(newline: str, images: Path, tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_bytes(newline.join(["image,caption", 'a.jpg,"a dog', 'on a sofa"', "sub/b,a cat", ""]).encode())
-    assert read(CaptionedFolder(images, tmp_path / "c.csv")) == {"a.jpg": ["a dog on a sofa"], "sub/b": ["a cat"]}
+    assert read(CaptionedFolder(images, tmp_path / "c.csv")) == {"a.jpg": ["a dog on a sofa"], "sub/b.png": ["a cat"]}
 
 
 BROKEN_ROWS = {
@@ -83,7 +83,7 @@ def test_broken_rows_are_named_and_left_out(row: str, images: Path, tmp_path: Pa
     text = f"image,caption\na.jpg,a dog\n{row}\nsub/b,a cat\n"
     (tmp_path / "c.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
     source = CaptionedFolder(images, tmp_path / "c.csv")
-    assert read(source) == {"a.jpg": ["a dog"], "sub/b": ["a cat"]}
+    assert read(source) == {"a.jpg": ["a dog"], "sub/b.png": ["a cat"]}
     assert source.broken == [f"c.csv:3\t{BROKEN_ROWS[row]}"]
 
 
@@ -92,7 +92,7 @@ def test_broken_lines_are_named_and_left_out(line: str, images: Path, tmp_path: 
     text = '{"image": "a.jpg", "caption": "a dog"}\n\n' + line + '\n{"image": "sub/b", "caption": "a cat"}'
     (tmp_path / "c.jsonl").write_bytes(text.encode("utf-8", "surrogateescape"))
     source = CaptionedFolder(images, tmp_path / "c.jsonl")
-    assert read(source) == {"a.jpg": ["a dog"], "sub/b": ["a cat"]}
+    assert read(source) == {"a.jpg": ["a dog"], "sub/b.png": ["a cat"]}
     (named,) = source.broken
     assert named.startswith(f"c.jsonl:3\t{BROKEN_LINES[line]}")
 
@@ -100,7 +100,7 @@ def test_broken_lines_are_named_and_left_out(line: str, images: Path, tmp_path: 
 def test_numbers_may_name_images(tmp_path: Path) -> None:
     save_image(tmp_path / "1001.jpg", (9, 9, 9), (4, 4))
     (tmp_path / "c.jsonl").write_text('{"image": 1001, "caption": "a dog"}')
-    assert read(CaptionedFolder(tmp_path, tmp_path / "c.jsonl")) == {"1001": ["a dog"]}
+    assert read(CaptionedFolder(tmp_path, tmp_path / "c.jsonl")) == {"1001.jpg": ["a dog"]}
 
 
 def test_missing_images_may_be_ignored(images: Path, tmp_path: Path) -> None:
@@ -190,3 +190,8 @@ def test_a_folder_without_captions_or_queries(images: Path) -> None:
     data = ImageCaptionFolder(images=images)
     assert data.caption_source() is None
     assert data.grounding_source("test") is None
+
+
+def test_an_image_under_both_of_its_names_is_one(images: Path, tmp_path: Path) -> None:
+    write_captions(tmp_path / "c.csv", {"a.jpg": ["a dog"], "a": ["a puppy"]})
+    assert read(CaptionedFolder(images, tmp_path / "c.csv")) == {"a.jpg": ["a dog", "a puppy"]}

@@ -35,6 +35,11 @@ def write_images(folder: Path) -> None:
     (folder / "notes.txt").write_text("neither is this")
 
 
+def by_path(captions: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Captions under the full names of their images."""
+    return {FULL_NAMES.get(name, name): texts for name, texts in captions.items()}
+
+
 def write_captions(path: Path, captions: dict[str, list[str]], encoding: str = "utf-8", as_list: bool = True) -> None:
     """A file whose suffixes say its format: .csv, .tsv or .jsonl, each also with .gz.
 
@@ -89,6 +94,7 @@ def write_queries(path: Path) -> dict[str, Asked]:
     }
 
 
+FULL_NAMES = {"sub/b": "sub/b.png", "with blanks": "with blanks.webp"}
 BROKEN_QUERIES = {*(f"test.jsonl:{n}" for n in range(7, 20)), "cut.jpg"} - {"test.jsonl:17"}  # the unreadable image goes by its own name
 
 
@@ -106,7 +112,7 @@ def write(root: Path) -> Fake:
             "val_queries": root / "val.jsonl",
             "test_queries": root / "test.jsonl",
         },
-        captions=CAPTIONS,
+        captions=by_path(CAPTIONS),
         queries={"val": {"folder": val}, "test": {"folder": asked}},
         skipped={"train": {*BROKEN_IMAGES, "captions.csv:12"}, "folder": BROKEN_QUERIES},
     )

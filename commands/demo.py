@@ -14,7 +14,7 @@ from typing import Any
 from callbacks.results import format_rows
 from commands.report import method_cells, read_metrics
 
-STEPS = {"small": (540, 110), "full": (2000, 400)}
+STEPS = {"small": (450, 110), "full": (2000, 400)}
 PAPER = {"pretrain": 79.4, "phrase": 81.6, "phrase_add": 85.0, "hist": 85.3}
 TITLES = {
     "pretrain": "pre-trained, zero-shot",

@@ -31,8 +31,6 @@ class HISTFinetune(ALBEFPretrain):
             normalises them; or ``relative``, raw maps and the difference as a share of what they hold. From scratch at laptop size, raw differences
             were too small to teach anything, and scaled ones made the maps collapse to points (docs/results.md).
         add_combine: how the parts' maps are joined: ``add``, ``clamp`` (at 1) or ``max``; the last two are meant for ``minmax``.
-        add_teaches: ``all`` three maps, or only the ``composite``, with the parts as its fixed target: maps that do not depend on the text at all add up, too,
-            and it is the parts that drift there.
         kwargs: as for `ALBEFPretrain`.
     """
 
@@ -47,12 +45,11 @@ class HISTFinetune(ALBEFPretrain):
         alpha_schedule: Literal["step", "linear", "constant"] = "step",
         add_maps: Literal["raw", "minmax", "relative"] = "raw",
         add_combine: Literal["add", "clamp", "max"] = "add",
-        add_teaches: Literal["all", "composite"] = "all",
         **kwargs: Any,
     ) -> None:
         super().__init__(network, vocabulary, **kwargs)
         self.subject_weight, self.add_weight, self.alpha_schedule = subject_weight, add_weight, alpha_schedule
-        self.add_maps, self.add_combine, self.add_teaches = add_maps, add_combine, add_teaches
+        self.add_maps, self.add_combine = add_maps, add_combine
 
     def training_step(self, batch: PhraseBatch, batch_idx: int) -> Tensor:  # type: ignore[override]
         images = self.encode_images(batch, batch_idx)
@@ -84,6 +81,4 @@ class HISTFinetune(ALBEFPretrain):
         maps = self.activation_map(fused, tokens.mask, create_graph=True, denominator=longest)
         maps = minmax(maps) if self.add_maps == "minmax" else maps
         phrase, partner, composite = maps.chunk(3)
-        if self.add_teaches == "composite":
-            phrase, partner = phrase.detach(), partner.detach()
         return addition_loss(phrase, partner, composite, REDUCTIONS[self.add_maps], self.add_combine)

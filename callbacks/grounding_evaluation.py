@@ -41,7 +41,7 @@ class GroundingEvaluation(pl.Callback):
 
     def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, protocols: list[Protocol], methods: tuple[str, ...]) -> None:
         self.started = time.monotonic()
-        sources = trainer.datamodule.evaluation_sources()  # type: ignore[attr-defined]
+        sources = trainer.datamodule.judged_sources()  # type: ignore[attr-defined]
         self.datasets = list(sources)
         self.scores = {
             (dataset, rules.name, method): GroundingScore(rules, source.published_boxes).to(pl_module.device)

@@ -96,7 +96,7 @@ class Pictures(pl.Callback):
         require(pl_module, CanGround, type(self).__name__)
 
     def _start(self, trainer: pl.Trainer) -> None:
-        self.panels: dict[str, list[np.ndarray]] = {name: [] for name in trainer.datamodule.evaluation_sources()}  # type: ignore[attr-defined]
+        self.panels: dict[str, list[np.ndarray]] = {name: [] for name in trainer.datamodule.judged_sources()}  # type: ignore[attr-defined]
 
     def _draw(self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, dataloader_idx: int) -> None:
         panels = list(self.panels.values())[dataloader_idx]

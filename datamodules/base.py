@@ -83,12 +83,12 @@ class GroundingDataModule(pl.LightningDataModule):
         """The training split, or None if the data set has none. Raises `DatasetNotFoundError`."""
 
     @abstractmethod
-    def grounding_source(self, split: Split) -> GroundingSource | None:
+    def evaluation_source(self, split: Split) -> GroundingSource | None:
         """A split to be judged on, or None if the data set has none. Raises `DatasetNotFoundError`."""
 
-    def grounding_sources(self, split: Split) -> dict[str, GroundingSource]:
+    def evaluation_sources(self, split: Split) -> dict[str, GroundingSource]:
         """The sets that ``validate`` (val) and ``test`` (test) judge on, by name."""
-        source = self.grounding_source(split)
+        source = self.evaluation_source(split)
         return {} if source is None else {self.name: source}
 
     # What the trainer calls.
@@ -114,7 +114,7 @@ class GroundingDataModule(pl.LightningDataModule):
             rank_zero_info(f"train on {self.name}: {len(source):,} images")
             self._log_skips("train", source, source.broken)
         split: Split = "val" if stage in {"fit", "validate"} else "test"
-        self._grounding[split] = self.grounding_sources(split)
+        self._grounding[split] = self.evaluation_sources(split)
         for name, judged in self._grounding[split].items():
             queries = f", {judged.number_of_queries:,} queries" if judged.number_of_queries is not None else ""
             rank_zero_info(f"{split} on {name}: {len(judged):,} images{queries}")
@@ -161,18 +161,18 @@ class GroundingDataModule(pl.LightningDataModule):
         return len(self._training_source()) // self.trainer.world_size // self.batch_size
 
     def val_dataloader(self) -> list[DataLoader]:
-        return self._grounding_loaders("val")
+        return self._evaluation_loaders("val")
 
     def test_dataloader(self) -> list[DataLoader]:
-        return self._grounding_loaders("test")
+        return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[DataLoader]:
-        return self._grounding_loaders("test")
+        return self._evaluation_loaders("test")
 
-    def _grounding_loaders(self, split: Split) -> list[DataLoader]:
-        return [self._grounding_loader(name, source) for name, source in self._grounding[split].items()]
+    def _evaluation_loaders(self, split: Split) -> list[DataLoader]:
+        return [self._evaluation_loader(name, source) for name, source in self._grounding[split].items()]
 
-    def _grounding_loader(self, name: str, source: GroundingSource) -> DataLoader:
+    def _evaluation_loader(self, name: str, source: GroundingSource) -> DataLoader:
         assert self.trainer is not None
         view = GroundingView(source, self.module.preprocessing)
         sampler = None
@@ -196,7 +196,7 @@ class GroundingDataModule(pl.LightningDataModule):
             pin_memory=self.module.device.type == "cuda",
         )
 
-    def evaluation_sources(self) -> dict[str, GroundingSource]:
+    def judged_sources(self) -> dict[str, GroundingSource]:
         """The sets that the running evaluation judges on, in the order of its dataloaders."""
         assert self.trainer is not None
         return self._grounding["test" if self.trainer.testing or self.trainer.predicting else "val"]
@@ -205,7 +205,7 @@ class GroundingDataModule(pl.LightningDataModule):
         """Normalises the uint8 images on the device, and takes note of skipped records."""
         batch.images = normalise(batch.images, self.module.preprocessing)
         if isinstance(batch, GroundingBatch):
-            name, source = list(self.evaluation_sources().items())[dataloader_idx]
+            name, source = list(self.judged_sources().items())[dataloader_idx]
             self._log_skips(name, source, batch.skipped)
         else:
             self._log_skips("train", self._training_source(), batch.skipped)

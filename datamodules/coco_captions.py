@@ -78,5 +78,5 @@ class COCOCaptions(GroundingDataModule):
     def caption_source(self) -> COCOCaptionSource:
         return COCOCaptionSource(self.root, f"train{self.year}")
 
-    def grounding_source(self, split: Split) -> None:
+    def evaluation_source(self, split: Split) -> None:
         return None

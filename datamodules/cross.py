@@ -43,13 +43,13 @@ class CrossDataset(GroundingDataModule):
     def caption_source(self) -> CaptionSource | None:
         return self.train.caption_source() if self.train else None
 
-    def grounding_source(self, split: Split) -> GroundingSource | None:
-        raise DataError("a CrossDataset has several sets to judge on; ask for grounding_sources.")
+    def evaluation_source(self, split: Split) -> GroundingSource | None:
+        raise DataError("a CrossDataset has several sets to judge on; ask for evaluation_sources.")
 
-    def grounding_sources(self, split: Split) -> dict[str, GroundingSource]:
+    def evaluation_sources(self, split: Split) -> dict[str, GroundingSource]:
         found = {}
         for name, member in (self.val if split == "val" else self.test).items():
-            source = member.grounding_source(split)
+            source = member.evaluation_source(split)
             if source is None:
                 raise DataError(f"{name}: {type(member).__name__} has no {split} split to judge on.")
             found[name] = source

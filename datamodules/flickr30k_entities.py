@@ -142,5 +142,5 @@ class Flickr30kEntities(GroundingDataModule):
     def caption_source(self) -> Flickr30kSplit:
         return Flickr30kSplit(self.root, "train")
 
-    def grounding_source(self, split: Split) -> Flickr30kSplit:
+    def evaluation_source(self, split: Split) -> Flickr30kSplit:
         return Flickr30kSplit(self.root, split)

@@ -223,6 +223,6 @@ class ImageCaptionFolder(GroundingDataModule):
     def caption_source(self) -> CaptionedFolder | None:
         return CaptionedFolder(self.images, self.captions, self.ignore_missing) if self.captions else None
 
-    def grounding_source(self, split: Split) -> QueriedFolder | None:
+    def evaluation_source(self, split: Split) -> QueriedFolder | None:
         queries = self.queries.get(split)
         return QueriedFolder(self.images, queries) if queries else None

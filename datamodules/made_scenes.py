@@ -94,5 +94,5 @@ class Scenes(GroundingDataModule):
     def caption_source(self) -> SceneSource:
         return SceneSource(self.scene_seed, "train", self.sizes["train"], self.image_size, self.holdout)
 
-    def grounding_source(self, split: Split) -> SceneSource | None:
+    def evaluation_source(self, split: Split) -> SceneSource | None:
         return SceneSource(self.scene_seed, split, self.sizes[split], self.image_size, self.holdout) if self.sizes[split] else None

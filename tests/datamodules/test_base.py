@@ -77,8 +77,8 @@ def test_evaluation_sees_every_sample_once(written: tuple[type, Fake], split: An
     for rank in range(world_size):
         data = attach(make(kind, fake, tmp_path), tmp_path, rank=rank, world_size=world_size, stage="test" if split == "test" else "validate")
         data.setup("test" if split == "test" else "validate")
-        assert list(data.evaluation_sources()) == list(fake.queries[split])
-        if world_size > min(map(len, data.evaluation_sources().values())):
+        assert list(data.judged_sources()) == list(fake.queries[split])
+        if world_size > min(map(len, data.judged_sources().values())):
             with pytest.raises(DataError, match="judge it with fewer"):
                 data.val_dataloader()
             return
@@ -146,7 +146,7 @@ def test_chains_are_numbered_within_the_batch(judged_set: tuple[type, Fake], tmp
     kind, fake = judged_set
     data = attach(make(kind, fake, tmp_path), tmp_path)
     data.setup("test")
-    for number, (loader, source) in enumerate(zip(data.test_dataloader(), data.evaluation_sources().values(), strict=True)):
+    for number, (loader, source) in enumerate(zip(data.test_dataloader(), data.judged_sources().values(), strict=True)):
         names = {query.key: (image, query.chain) for image in range(len(source)) for query in source.queries(image)}
         for batch in batches(data, loader, number):
             chains = [names[key] for key in batch.keys]

@@ -26,8 +26,8 @@ def test_training_options_are_those_of_the_training_set(tmp_path: Path) -> None:
 
 def test_members_are_judged_on_their_own_split() -> None:
     data = CrossDataset(val={"small": Scenes(val_size=3)}, test={"one": Scenes(test_size=4), "two": Scenes(test_size=5, scene_seed=1)})
-    assert {name: len(source) for name, source in data.grounding_sources("val").items()} == {"small": 3}
-    assert {name: len(source) for name, source in data.grounding_sources("test").items()} == {"one": 4, "two": 5}
+    assert {name: len(source) for name, source in data.evaluation_sources("val").items()} == {"small": 3}
+    assert {name: len(source) for name, source in data.evaluation_sources("test").items()} == {"one": 4, "two": 5}
     assert data.caption_source() is None
 
 
@@ -35,6 +35,6 @@ def test_a_member_that_cannot_be_judged(tmp_path: Path) -> None:
     image_caption_folder.write_images(tmp_path)
     data = CrossDataset(test={"own": ImageCaptionFolder(images=tmp_path)})
     with pytest.raises(DataError, match="own: ImageCaptionFolder has no test split to judge on"):
-        data.grounding_sources("test")
-    with pytest.raises(DataError, match="ask for grounding_sources"):
-        data.grounding_source("test")
+        data.evaluation_sources("test")
+    with pytest.raises(DataError, match="ask for evaluation_sources"):
+        data.evaluation_source("test")

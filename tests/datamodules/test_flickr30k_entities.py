@@ -49,7 +49,7 @@ def test_a_missing_piece(missing: str, tmp_path: Path) -> None:
     path = root / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(DatasetNotFoundError) as raised:
-        Flickr30kEntities(root=root).grounding_source("test")
+        Flickr30kEntities(root=root).evaluation_source("test")
     text = str(raised.value)
     assert f"{path} not found" in text
     assert "must hold flickr30k_images/, Annotations/, Sentences/" in text

@@ -100,7 +100,7 @@ class Pictures(pl.Callback):
 
     def _draw(self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, dataloader_idx: int) -> None:
         panels = list(self.panels.values())[dataloader_idx]
-        if not trainer.is_global_zero or not len(batch):
+        if not isinstance(batch, GroundingBatch) or not trainer.is_global_zero or not len(batch):
             return
         of_image: dict[int, list[int]] = {}
         for query, image in enumerate(batch.image_of_query.tolist()):

@@ -42,7 +42,7 @@ class Predictions(pl.Callback):
     def on_predict_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: GroundingBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        if not len(batch):
+        if not isinstance(batch, GroundingBatch) or not len(batch):
             return
         with trainer.precision_plugin.forward_context():
             heatmaps = pl_module.ground(batch.images, batch.phrases, batch.image_of_query).float().cpu()

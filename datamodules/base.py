@@ -14,14 +14,15 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 
-from datamodules.batches import GroundingBatch, ImageTextBatch, PhraseBatch, normalise
+from datamodules.batches import EvaluationBatch, ImageTextBatch, PhraseBatch, normalise
 from datamodules.chunkers import Chunker, RuleChunker
 from datamodules.errors import DataError
+from datamodules.evaluation_views import view_of
 from datamodules.phrase_cache import PhraseCache
 from datamodules.samplers import EpochSampler
 from datamodules.skips import SkipLog
-from datamodules.sources import CaptionSource, GroundingSource
-from datamodules.views import Augmentation, CaptionView, GroundingView, PhraseView, TrainingView, collate_captions, collate_phrases, collate_queries
+from datamodules.sources import CaptionSource, EvaluationSource
+from datamodules.views import Augmentation, CaptionView, PhraseView, TrainingView, collate_captions, collate_phrases
 
 Split = Literal["train", "val", "test"]
 
@@ -73,7 +74,7 @@ class GroundingDataModule(pl.LightningDataModule):
         self.chunker = chunker or RuleChunker()
         self.phrase_cache = PhraseCache(Path(cache_dir) / "phrases.sqlite", self.chunker)
         self._captions: CaptionSource | None = None
-        self._grounding: dict[str, dict[str, GroundingSource]] = {}
+        self._judged: dict[str, dict[str, EvaluationSource]] = {}
         self._skips: dict[str, SkipLog] = {}
 
     # What a data set implements.
@@ -83,10 +84,10 @@ class GroundingDataModule(pl.LightningDataModule):
         """The training split, or None if the data set has none. Raises `DatasetNotFoundError`."""
 
     @abstractmethod
-    def evaluation_source(self, split: Split) -> GroundingSource | None:
+    def evaluation_source(self, split: Split) -> EvaluationSource | None:
         """A split to be judged on, or None if the data set has none. Raises `DatasetNotFoundError`."""
 
-    def evaluation_sources(self, split: Split) -> dict[str, GroundingSource]:
+    def evaluation_sources(self, split: Split) -> dict[str, EvaluationSource]:
         """The sets that ``validate`` (val) and ``test`` (test) judge on, by name."""
         source = self.evaluation_source(split)
         return {} if source is None else {self.name: source}
@@ -114,12 +115,12 @@ class GroundingDataModule(pl.LightningDataModule):
             rank_zero_info(f"train on {self.name}: {len(source):,} images")
             self._log_skips("train", source, source.broken)
         split: Split = "val" if stage in {"fit", "validate"} else "test"
-        self._grounding[split] = self.evaluation_sources(split)
-        for name, judged in self._grounding[split].items():
+        self._judged[split] = self.evaluation_sources(split)
+        for name, judged in self._judged[split].items():
             queries = f", {judged.number_of_queries:,} queries" if judged.number_of_queries is not None else ""
             rank_zero_info(f"{split} on {name}: {len(judged):,} images{queries}")
             self._log_skips(name, judged, judged.broken)
-        if stage != "fit" and not self._grounding[split]:
+        if stage != "fit" and not self._judged[split]:
             raise DataError(f"{self.name} has no {split} split to judge on; name a data set that has queries with boxes (see docs/datasets.md).")
 
     def _training_source(self) -> CaptionSource:
@@ -170,18 +171,18 @@ class GroundingDataModule(pl.LightningDataModule):
         return self._evaluation_loaders("test")
 
     def _evaluation_loaders(self, split: Split) -> list[DataLoader]:
-        return [self._evaluation_loader(name, source) for name, source in self._grounding[split].items()]
+        return [self._evaluation_loader(name, source) for name, source in self._judged[split].items()]
 
-    def _evaluation_loader(self, name: str, source: GroundingSource) -> DataLoader:
+    def _evaluation_loader(self, name: str, source: EvaluationSource) -> DataLoader:
         assert self.trainer is not None
-        view = GroundingView(source, self.module.preprocessing)
+        view, collate = view_of(source, self.module.preprocessing)
         sampler = None
         if self.trainer.world_size > 1:
             if len(view) < self.trainer.world_size:
                 raise DataError(f"{name} has {len(view)} images for {self.trainer.world_size} processes: judge it with fewer (--trainer.devices).")
             # Lightning's default sampler repeats samples until they divide, so that N processes would count some queries twice.
             sampler = UnrepeatedDistributedSampler(view, num_replicas=self.trainer.world_size, rank=self.trainer.global_rank, shuffle=False)
-        return self._loader(view, collate_queries, sampler, self.eval_batch_size)
+        return self._loader(view, collate, sampler, self.eval_batch_size)
 
     def _loader(self, view: Any, collate: Any, sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
         return DataLoader(
@@ -196,27 +197,32 @@ class GroundingDataModule(pl.LightningDataModule):
             pin_memory=self.module.device.type == "cuda",
         )
 
-    def judged_sources(self) -> dict[str, GroundingSource]:
+    def judged_sources(self) -> dict[str, EvaluationSource]:
         """The sets that the running evaluation judges on, in the order of its dataloaders."""
         assert self.trainer is not None
-        return self._grounding["test" if self.trainer.testing or self.trainer.predicting else "val"]
+        return self._judged["test" if self.trainer.testing or self.trainer.predicting else "val"]
+
+    def judged_batches(self) -> dict[str, type]:
+        """The kind of batch that each of them gives."""
+        return {name: view_of(source, self.module.preprocessing)[0].batch_type for name, source in self.judged_sources().items()}
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalises the uint8 images on the device, and takes note of skipped records."""
-        batch.images = normalise(batch.images, self.module.preprocessing)
-        if isinstance(batch, GroundingBatch):
+        if hasattr(batch, "images"):
+            batch.images = normalise(batch.images, self.module.preprocessing)
+        if isinstance(batch, EvaluationBatch):
             name, source = list(self.judged_sources().items())[dataloader_idx]
             self._log_skips(name, source, batch.skipped)
         else:
             self._log_skips("train", self._training_source(), batch.skipped)
         return batch
 
-    def _log_skips(self, name: str, source: CaptionSource | GroundingSource, lines: Sequence[str]) -> None:
+    def _log_skips(self, name: str, source: CaptionSource | EvaluationSource, lines: Sequence[str]) -> None:
         if not lines:
             return
         assert self.trainer is not None
         path = Path(self.trainer.default_root_dir) / f"skipped-{name}-rank{self.trainer.global_rank}.tsv"
-        queries = source.number_of_queries or 0 if isinstance(source, GroundingSource) and name != "train" else 0
+        queries = 0 if name == "train" else source.number_of_queries or 0
         self._skips.setdefault(name, SkipLog(path, len(source) + queries + len(source.broken), self.max_skipped)).add(lines)
 
     def skipped(self) -> Iterator[tuple[str, int, Path]]:

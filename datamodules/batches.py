@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+IGNORED = 255  # label of pixels that are not judged
+
 Interpolation = Literal["bicubic", "bilinear", "cv2_bilinear"]
 
 
@@ -111,6 +113,115 @@ class GroundingBatch:
 
     def __len__(self) -> int:
         return len(self.phrases)
+
+
+@dataclass
+class SpanBatch:
+    """Captions as words, with the phrases that a human marked in them. ``spans``: for each caption (start, end) over its words, the end exclusive."""
+
+    words: list[list[str]]
+    spans: list[list[tuple[int, int]]]
+    keys: list[str]
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+@dataclass
+class SegmentationBatch:
+    """Images with a class for every pixel. ``labels``: N uint8 tensors (H,W) at original size, `IGNORED` where nothing is asked; ``sizes`` (N,2) long."""
+
+    images: Tensor
+    labels: list[Tensor]
+    sizes: Tensor
+    keys: list[str]
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
+class TagBatch:
+    """Images, their captions as words, and for each word whether it is a tag, something to be seen.
+
+    ``masks``: for each image (T,H,W) bool, the region of each of its T tagged words, or None where the set has no masks.
+    """
+
+    images: Tensor
+    words: list[list[str]]
+    tags: list[list[bool]]
+    masks: list[Tensor] | None
+    keys: list[str]
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+
+@dataclass
+class LabelBatch:
+    """Images and which of C named classes each shows: ``labels`` (N,C) bool."""
+
+    images: Tensor
+    labels: Tensor
+    keys: list[str]
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
+class PairRankBatch:
+    """Pairs of which one must score higher: a text with two images, or an image with two texts.
+
+    ``positive`` and ``negative`` (P,2) long: (image, text) as indices into ``images`` and ``texts``, each of which stands once. ``groups``: P names, for
+    figures of their own (SVO-Probes: subject, verb, object).
+    """
+
+    images: Tensor
+    texts: list[str]
+    positive: Tensor
+    negative: Tensor
+    groups: list[str]
+    keys: list[str]
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+
+@dataclass
+class RetrievalBatch:
+    """Images, each with all of its captions."""
+
+    images: Tensor
+    captions: list[list[str]]
+    keys: list[str]
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@dataclass
+class QuestionBatch:
+    """Questions about images, each image once: Q texts, ``image_of_question`` (Q,) long, and for each question its answers with their weights."""
+
+    images: Tensor
+    questions: list[str]
+    image_of_question: Tensor
+    answers: list[dict[str, float]]
+    keys: list[str]
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+
+EvaluationBatch = GroundingBatch | SpanBatch | SegmentationBatch | TagBatch | LabelBatch | PairRankBatch | RetrievalBatch | QuestionBatch
 
 
 def normalise(images_uint8: Tensor, preprocessing: Preprocessing) -> Tensor:

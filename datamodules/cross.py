@@ -6,7 +6,7 @@ from typing import Any
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError
-from datamodules.sources import CaptionSource, GroundingSource
+from datamodules.sources import CaptionSource, EvaluationSource
 
 
 class CrossDataset(GroundingDataModule):
@@ -43,14 +43,15 @@ class CrossDataset(GroundingDataModule):
     def caption_source(self) -> CaptionSource | None:
         return self.train.caption_source() if self.train else None
 
-    def evaluation_source(self, split: Split) -> GroundingSource | None:
+    def evaluation_source(self, split: Split) -> EvaluationSource | None:
         raise DataError("a CrossDataset has several sets to judge on; ask for evaluation_sources.")
 
-    def evaluation_sources(self, split: Split) -> dict[str, GroundingSource]:
-        found = {}
+    def evaluation_sources(self, split: Split) -> dict[str, EvaluationSource]:
+        found: dict[str, EvaluationSource] = {}
         for name, member in (self.val if split == "val" else self.test).items():
-            source = member.evaluation_source(split)
-            if source is None:
+            sources = member.evaluation_sources(split)
+            if not sources:
                 raise DataError(f"{name}: {type(member).__name__} has no {split} split to judge on.")
-            found[name] = source
+            # A member with several sets, such as testA and testB, names them itself.
+            found |= sources if len(sources) > 1 else dict.fromkeys([name], next(iter(sources.values())))
         return found

@@ -1,4 +1,4 @@
-"""What a data set has to offer: images with captions to learn from, or images with queries to be judged on.
+"""What a data set has to offer: images with captions to learn from, or something to be judged on.
 
 A new data set implements one or both of these; sampling, resizing, batching, skipping and distribution are done once, in `views` and `base`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -50,8 +50,8 @@ class Query:
         return None
 
 
-class ImageSource(ABC):
-    """Images by index.
+class Source(ABC):
+    """Records by index.
 
     Attributes:
         broken: a line (name, tab, reason) for each record that opening the source had to leave out.
@@ -61,11 +61,20 @@ class ImageSource(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of images."""
+        """Number of records; of images, where the records are images."""
 
     @abstractmethod
     def key(self, index: int) -> str:
-        """Name of an image, unique within the data set."""
+        """Name of a record, unique within the data set."""
+
+    @property
+    def number_of_queries(self) -> int | None:
+        """What is asked in all (phrases, questions, pairs), if it is not the number of records and known without reading all of them."""
+        return None
+
+
+class ImageSource(Source):
+    """Images by index."""
 
     @abstractmethod
     def image(self, index: int) -> np.ndarray:
@@ -97,7 +106,101 @@ class GroundingSource(ImageSource):
     def queries(self, index: int) -> list[Query]:
         """The queries of an image; at least one. Raises `DataError` if its annotation is broken."""
 
-    @property
-    def number_of_queries(self) -> int | None:
-        """Queries in all, if that is known without reading every annotation."""
+
+class SpanSource(Source):
+    """Captions with the phrases that a human marked."""
+
+    @abstractmethod
+    def words(self, index: int) -> list[str]:
+        """The caption's words."""
+
+    @abstractmethod
+    def spans(self, index: int) -> list[tuple[int, int]]:
+        """(start, end) of each marked phrase over the words, the end exclusive."""
+
+
+class SegmentationSource(ImageSource):
+    """Images with a class for every pixel.
+
+    Attributes:
+        class_names: by label; the first is ``background`` where the data set has one.
+    """
+
+    class_names: tuple[str, ...]
+
+    @abstractmethod
+    def labels(self, index: int) -> np.ndarray:
+        """(H,W) uint8 at original size; `IGNORED` where nothing is asked. Raises `DataError` if it cannot be read."""
+
+
+class TagSource(ImageSource):
+    """Images with a caption whose words are marked as tags (something to be seen) or not."""
+
+    @abstractmethod
+    def words(self, index: int) -> list[str]:
+        """The caption's words."""
+
+    @abstractmethod
+    def tags(self, index: int) -> list[bool]:
+        """For each word, whether it is a tag."""
+
+    def masks(self, index: int) -> np.ndarray | None:
+        """(T,H,W) bool at original size, the region of each tagged word in order; None where the data set has no masks."""
         return None
+
+
+class LabelSource(ImageSource):
+    """Images and which of the named classes they show."""
+
+    class_names: tuple[str, ...]
+
+    @abstractmethod
+    def labels(self, index: int) -> np.ndarray:
+        """(C,) bool."""
+
+
+class RankedPair(NamedTuple):
+    """(image, text) twice, the first of which belongs together; images by their names."""
+
+    positive: tuple[str, str]
+    negative: tuple[str, str]
+    group: str
+
+
+class PairRankSource(Source):
+    """Pairs of which one must score higher: a text with two images, or an image with two texts."""
+
+    @abstractmethod
+    def pair(self, index: int) -> RankedPair:
+        """The pair and the group in which it is counted."""
+
+    @abstractmethod
+    def image_named(self, name: str) -> np.ndarray:
+        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
+
+
+class RetrievalSource(ImageSource):
+    """Images, each to be found by its captions and the other way round."""
+
+    @abstractmethod
+    def captions(self, index: int) -> list[str]:
+        """The captions of an image; at least one."""
+
+
+class Question(NamedTuple):
+    """A question, its answers with their weights in [0,1], and its key."""
+
+    text: str
+    answers: dict[str, float]
+    key: str
+
+
+class QuestionSource(ImageSource):
+    """Images with questions."""
+
+    @abstractmethod
+    def questions(self, index: int) -> list[Question]:
+        """The questions of an image; at least one."""
+
+
+EvaluationSource = GroundingSource | SpanSource | SegmentationSource | TagSource | LabelSource | PairRankSource | RetrievalSource | QuestionSource

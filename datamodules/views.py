@@ -1,7 +1,7 @@
-"""Sources seen as torch data sets, and the collation of their samples into batches.
+"""Sources of training samples seen as torch data sets, and the collation of samples into batches. (`evaluation_views` has those of evaluation.)
 
-A record that cannot be read never ends an epoch: in training the next readable one takes its place, in evaluation it is left out; either way its
-name and the reason travel with the batch (``skipped``).
+A record that cannot be read never ends an epoch: the next readable one takes its place, and its name and the reason travel with the batch
+(``skipped``).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datamodules.batches import GroundingBatch, ImageTextBatch, Phrase, PhraseBatch, Preprocessing
+from datamodules.batches import ImageTextBatch, Phrase, PhraseBatch, Preprocessing
 from datamodules.errors import DataError
 from datamodules.images import augment, resize_square, to_tensor
 from datamodules.pairs import draw_pair
-from datamodules.sources import CaptionSource, GroundingSource, Query
+from datamodules.sources import CaptionSource
 
 
 @dataclass(frozen=True)
@@ -99,28 +99,6 @@ class PhraseView(TrainingView):
         return phrase.text, phrase.subject, partner.text if partner else None, mentioned
 
 
-class GroundingView(Dataset):
-    """Item index -> (resized image, its queries, its original size, skipped). Without a readable image or a sound query the image is None."""
-
-    def __init__(self, source: GroundingSource, preprocessing: Preprocessing) -> None:
-        self.source, self.preprocessing = source, preprocessing
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor | None, list[Query], tuple[int, int], list[str]]:
-        try:
-            queries, image = self.source.queries(index), self.source.image(index)
-        except DataError as error:
-            return None, [], (0, 0), [f"{self.source.key(index)}\t{error}"]
-        height, width = image.shape[:2]
-        faults = [(query, query.fault(height, width)) for query in queries]
-        skipped = [f"{query.key}\t{query.phrase!r}: {fault}" for query, fault in faults if fault]
-        sound = [query for query, fault in faults if not fault]
-        resized = to_tensor(resize_square(image, self.preprocessing)) if sound else None
-        return resized, sound, (height, width), skipped
-
-
 def collate_captions(samples: list[tuple]) -> ImageTextBatch:
     """Samples of a `CaptionView` -> a batch whose images are still uint8."""
     images, captions, keys, skipped = zip(*samples, strict=True)
@@ -132,24 +110,3 @@ def collate_phrases(samples: list[tuple]) -> PhraseBatch:
     images, phrases, subjects, partners, mentioned, keys, skipped = zip(*samples, strict=True)
     skipped_lines = list(chain.from_iterable(skipped))
     return PhraseBatch(torch.stack(images), list(phrases), list(subjects), list(partners), list(keys), list(mentioned), skipped_lines)
-
-
-def collate_queries(samples: list[tuple]) -> GroundingBatch:
-    """Samples of a `GroundingView` -> a batch whose images are still uint8."""
-    skipped = [line for *_, lines in samples for line in lines]
-    read = [(image, queries, size) for image, queries, size, _ in samples if image is not None]
-    queries = [(n, query) for n, (_, of_image, _) in enumerate(read) for query in of_image]
-    chains: dict[tuple[int, str], int] = {}
-    chain_of_query = [chains.setdefault((n, query.chain), len(chains)) for n, query in queries]
-    masks = [torch.from_numpy(query.mask) for _, query in queries if query.mask is not None]
-    return GroundingBatch(
-        images=torch.stack([image for image, _, _ in read]) if read else torch.zeros(0, 3, 1, 1, dtype=torch.uint8),
-        phrases=[query.phrase for _, query in queries],
-        image_of_query=torch.tensor([n for n, _ in queries], dtype=torch.long),
-        chain_of_query=torch.tensor(chain_of_query, dtype=torch.long),
-        boxes=[torch.from_numpy(np.asarray(query.boxes, dtype=np.float32)) for _, query in queries],
-        sizes=torch.tensor([size for _, _, size in read], dtype=torch.long).reshape(-1, 2),
-        keys=[query.key for _, query in queries],
-        masks=masks if len(masks) == len(queries) else None,
-        skipped=skipped,
-    )

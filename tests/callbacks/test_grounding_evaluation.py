@@ -114,7 +114,7 @@ def test_validation_judges_the_model_by_the_first_protocol(sets: CrossDataset, t
 
 @pytest.mark.filterwarnings("ignore")
 def test_changed_protocols_are_marked(sets: CrossDataset, tmp_path: Path) -> None:
-    logged = trainer(tmp_path, GroundingEvaluation(["clean"], {"min_area": 0.1})).test(Oracle(), sets, verbose=False)
+    logged = trainer(tmp_path, GroundingEvaluation(["clean"], changes={"min_area": 0.1})).test(Oracle(), sets, verbose=False)
     assert {name.split("/")[2] for of_set in logged for name in of_set} == {"clean*"}
     content = json.loads((tmp_path / "test" / "metrics.json").read_text())
     assert content["protocols"]["clean*"]["min_area"] == 0.1
@@ -166,3 +166,13 @@ def test_a_line_an_epoch(caplog: pytest.LogCaptureFixture) -> None:
     (record,) = caplog.records
     assert "epoch 0 step 10/20" in record.message
     assert "loss=0.5" in record.message
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_set_may_have_protocols_of_its_own(sets: CrossDataset, tmp_path: Path) -> None:
+    first, *others = sets.test
+    evaluation = GroundingEvaluation(["clean"], protocols_of={first: ["selfeq"]})
+    logged = trainer(tmp_path, evaluation).test(Oracle(), sets, verbose=False)
+    protocols = {name: {key.split("/")[2] for results in logged for key in results if key.split("/")[1].startswith(name)} for name in sets.test}
+    assert protocols == {first: {"selfeq"}, **{name: {"clean"} for name in others}}
+    assert set(json.loads((tmp_path / "test" / "metrics.json").read_text())["protocols"]) == {"clean", "selfeq"}

@@ -5,8 +5,8 @@ import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from datamodules.batches import GroundingBatch, Preprocessing, normalise
+from datamodules.evaluation_views import collate_queries
 from datamodules.sources import Query
-from datamodules.views import collate_queries
 
 HALF = Preprocessing(2, (0.5, 0.25, 0.0), (0.5, 0.25, 1.0))
 
@@ -27,10 +27,10 @@ def picture(value: int) -> torch.Tensor:
 
 def test_queries_of_images_without_any_are_not_mixed_up() -> None:
     samples = [
-        (None, [], (0, 0), ["a\ttorn"]),
-        (picture(1), [query("x", "1"), query("y", "1"), query("z", "2")], (5, 6), []),
-        (None, [], (3, 3), ["b/0\tno box"]),
-        (picture(2), [query("v", "1")], (7, 8), ["c/1\tno box"]),
+        (None, ["a\ttorn"]),
+        ((picture(1), [query("x", "1"), query("y", "1"), query("z", "2")], (5, 6)), []),
+        (None, ["b/0\tno box"]),
+        ((picture(2), [query("v", "1")], (7, 8)), ["c/1\tno box"]),
     ]
     batch = collate_queries(samples)
     assert batch.images[:, 0, 0, 0].tolist() == [1, 2]
@@ -44,11 +44,11 @@ def test_queries_of_images_without_any_are_not_mixed_up() -> None:
 
 
 def test_masks_only_if_every_query_has_one() -> None:
-    assert collate_queries([(picture(0), [query("x", "1"), query("y", "2", mask=False)], (2, 2), [])]).masks is None
+    assert collate_queries([((picture(0), [query("x", "1"), query("y", "2", mask=False)], (2, 2)), [])]).masks is None
 
 
 def test_a_batch_of_unreadable_images_is_empty() -> None:
-    batch = collate_queries([(None, [], (0, 0), ["a\ttorn"])])
+    batch = collate_queries([(None, ["a\ttorn"])])
     assert len(batch) == 0
     assert batch.sizes.shape == (0, 2)
     assert batch.image_of_query.dtype == torch.long
@@ -56,7 +56,7 @@ def test_a_batch_of_unreadable_images_is_empty() -> None:
 
 
 def test_lightning_moves_a_batch_by_itself() -> None:
-    batch = collate_queries([(picture(0), [query("x", "1")], (2, 2), [])])
+    batch = collate_queries([((picture(0), [query("x", "1")], (2, 2)), [])])
     moved = move_data_to_device(batch, torch.device("meta"))
     assert isinstance(moved, GroundingBatch)
     assert {moved.images.device.type, moved.boxes[0].device.type, moved.sizes.device.type, moved.masks[0].device.type} == {"meta"}  # type: ignore[index]

@@ -13,10 +13,11 @@ from torch.utils.data import DataLoader
 
 from datamodules.batches import Phrase
 from datamodules.errors import DataError
+from datamodules.evaluation_views import GroundingView, collate_queries
 from datamodules.made_scenes import SceneSource
 from datamodules.samplers import EpochSampler
 from datamodules.sources import Query
-from datamodules.views import Augmentation, CaptionView, GroundingView, PhraseView, collate_phrases, collate_queries
+from datamodules.views import Augmentation, CaptionView, PhraseView, collate_phrases
 from tests.datamodules.feeding import PLAIN, ListSource
 
 NONE = Augmentation()
@@ -113,7 +114,7 @@ def test_evaluation_leaves_out_what_it_cannot_read() -> None:
 def test_evaluation_is_not_augmented_or_shuffled() -> None:
     view = GroundingView(SceneSource(0, "test", 3, 32), PLAIN)
     first, second = ([view[index] for index in range(3)] for _ in range(2))
-    assert all(torch.equal(one[0], two[0]) for one, two in zip(first, second, strict=True))  # type: ignore[arg-type]
+    assert all(torch.equal(one[0][0], two[0][0]) for one, two in zip(first, second, strict=True))  # type: ignore[index]
 
 
 BOXES = {

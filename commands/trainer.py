@@ -101,10 +101,10 @@ class WeakgroundCLI(LightningCLI):
 
 
 def _name_of(configs: Any) -> str:
-    """``configs/hist_albef.yaml`` -> ``hist_albef``; a run's own ``config.yaml`` -> that run's folder."""
+    """The first config names the run: ``configs/hist_albef.yaml`` -> ``hist_albef``; a run's own ``config.yaml`` -> that run's folder."""
     if not configs:
         return "unnamed"
-    path = Path(str(configs[-1]))
+    path = Path(str(configs[0]))
     return path.parent.name if path.name == "config.yaml" else path.stem
 
 

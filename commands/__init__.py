@@ -16,6 +16,9 @@ COMMANDS = {
     "test": Command("commands.trainer", "judge on the test sets; alone, it judges the newest run"),
     "predict": Command("commands.trainer", "find phrases in images of your own: heat maps, points and boxes as files"),
     "report": Command("commands.report", "one table of what was measured: report [RUN ...]"),
+    "prepare": Command("commands.prepare", "what a data set needs and how it is had: prepare [NAME] [OPTION=VALUE ...] [--root DIR] [--download]"),
+    "doctor": Command("commands.doctor", "what is missing for a configuration, and the next command: doctor [--config FILE ...]"),
+    "ablation": Command("commands.ablation", "run a table of configs/ablation and print it beside the paper's numbers: ablation FILE [--scale demo]"),
     "demo": Command("commands.demo", "pre-train, fine-tune, judge and show on made scenes: demo [--size small|full] [--seed N]"),
 }
 

@@ -90,7 +90,10 @@ class Flickr30kSplit(CaptionSource, GroundingSource):
         for path in (root, self.images, self.annotations, self.sentences, listing):
             if not path.exists():
                 raise DatasetNotFoundError("Flickr30k Entities", path, holds, REMEDY)
-        self.listed = listing.read_text().split()
+        try:
+            self.listed = listing.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{listing}: not readable as a list of image ids ({error})") from error
         if not self.listed:
             raise DataError(f"{listing} names no image; it must hold one image id a line.")
         self.index: ArrowIndex | None = None

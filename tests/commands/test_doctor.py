@@ -1,0 +1,168 @@
+"""`doctor` finds what a configuration needs, says what is lacking and how it is had, and exits with 1 only then."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from commands import doctor
+from datamodules.layouts import LAYOUTS
+from tests.fakes import coco_captions
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def config(path: Path, **content: Any) -> list[str]:
+    path.write_text(yaml.safe_dump(content))
+    return ["--config", str(path)]
+
+
+def node(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"class_path": name, "init_args": arguments}
+
+
+def findings(*configs: Any) -> dict[str, doctor.Finding]:
+    found: dict[str, doctor.Finding] = {}
+    for content in configs:
+        found |= {finding.needed: finding for finding in doctor.config_findings(content)}
+    return found
+
+
+def test_without_a_configuration_nothing_is_needed(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert doctor.main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    for word in ("Python", "GPU", "free disk", "torch", "lightning", "Flickr30kEntities", "data/ALBEF.pth", "python cli.py prepare"):
+        assert word in said
+
+
+def test_the_papers_recipe_names_everything_and_how_it_is_had(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert doctor.main(["doctor", "--config", str(ROOT / "configs" / "hist_albef.yaml")]) == 1
+    said = capsys.readouterr().out
+    for line in (
+        "COCOCaptions: python cli.py prepare COCOCaptions",
+        "Flickr30kEntities: python cli.py prepare Flickr30kEntities",
+        "HISTFinetune.pretrained: python cli.py prepare ALBEF --download",
+        "HISTFinetune.vocabulary: python cli.py prepare bert-vocabulary --download",
+    ):
+        assert line in said
+    assert said.count("  Flickr30kEntities: ") == 1  # though it stands under val and test
+
+
+def test_the_demo_needs_nothing_that_is_not_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(ROOT)
+    assert doctor.main(["doctor", "--config", "configs/demo/hist.yaml"]) == 0
+    assert "scenes_vocab.txt" in capsys.readouterr().out
+
+
+def test_a_complete_set_is_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    coco_captions.write(folder / "coco")
+    layout = LAYOUTS["COCOCaptions"]
+    parts = tuple(replace(part, count=min(part.count or 1, 6)) for part in layout.parts)
+    monkeypatch.setitem(LAYOUTS, "COCOCaptions", replace(layout, parts=parts))
+    assert doctor.main(["doctor", *config(folder / "c.yaml", data=node("COCOCaptions", root="coco"))]) == 0
+    assert "complete" in capsys.readouterr().out
+    next((folder / "coco" / "train2014").glob("*.jpg")).unlink()
+    assert doctor.main(["doctor", *config(folder / "c.yaml", data=node("COCOCaptions", root="coco"))]) == 1
+    said = capsys.readouterr().out
+    assert "5 of 6 photographs of train2014" in said
+    assert "python cli.py prepare COCOCaptions --root coco --download" in said
+
+
+def test_options_decide_what_is_needed(folder: Path) -> None:
+    for options, words in (({}, "train2014"), ({"year": 2017}, "train2017")):
+        finding = findings({"data": node("COCOCaptions", **options)})["COCOCaptions"]
+        assert words in finding.details
+    assert finding.advice == "python cli.py prepare COCOCaptions year=2017"
+
+
+def test_a_set_that_needs_no_folder(folder: Path) -> None:
+    finding = findings({"data": node("MultiMNIST")})["MultiMNIST"]
+    assert finding.sound
+    assert finding.state == "not needed"
+    assert not findings({"data": node("MultiMNIST", root="data/mnist")})["MultiMNIST"].sound
+
+
+def test_files_of_the_users_own(folder: Path) -> None:
+    (folder / "photos").mkdir()
+    content = {"data": node("ImageCaptionFolder", images="photos", captions="captions.csv")}
+    found = findings(content)
+    assert found["ImageCaptionFolder.images"].state == "found"
+    assert found["ImageCaptionFolder.captions"].state == "missing"
+    assert "option captions" in found["ImageCaptionFolder.captions"].advice
+    assert set(found) == {"ImageCaptionFolder.images", "ImageCaptionFolder.captions"}  # neither cache_dir nor what is not set
+
+
+def test_members_are_found_at_any_depth(folder: Path) -> None:
+    sets = {"a": node("Flickr30kEntities", root="x"), "b": node("Flickr30kEntities", root="y")}
+    found = list(doctor.config_findings({"data": node("CrossDataset", train=node("COCOCaptions"), test=sets)}))
+    assert [(finding.needed, finding.place) for finding in found] == [
+        ("COCOCaptions", "data/coco"),
+        ("Flickr30kEntities", "x"),
+        ("Flickr30kEntities", "y"),
+    ]
+
+
+def test_weights_are_known_by_their_name_wherever_they_are_wanted(folder: Path) -> None:
+    assert doctor.path_finding("M.pretrained", Path("weights/ALBEF.pth")).advice == "python cli.py prepare ALBEF --root weights --download"
+    assert "vocab.txt" not in doctor.path_finding("M.vocabulary", Path("other/words.txt")).advice
+    (folder / "ALBEF.pth").write_bytes(bytes(3_000_000))
+    found = doctor.path_finding("M.pretrained", folder / "ALBEF.pth")
+    assert found.sound
+    assert found.details == "3.0 MB"
+
+
+def test_later_configurations_go_over_earlier_ones(folder: Path) -> None:
+    below = config(folder / "a.yaml", data=node("COCOCaptions", root="a", year=2017), model=node("HISTFinetune", vocabulary="v"))
+    above = config(folder / "b.yaml", data=node("COCOCaptions", root="b"))
+    other = config(folder / "c.yaml", data=node("Flickr30kEntities"))
+    merged = doctor.merged([Path(below[1]), Path(above[1])])
+    assert merged["data"]["init_args"] == {"root": "b", "year": 2017}
+    assert merged["model"]["init_args"] == {"vocabulary": "v"}
+    assert doctor.merged([Path(below[1]), Path(other[1])])["data"] == node("Flickr30kEntities")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("data: [", "no valid YAML"), ("dta: 1", "did you mean 'data'"), ("data: {class_path: COCOCaption}", "did you mean")]
+)
+def test_configurations_that_cannot_be_read_are_one_line(content: str, words: str, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    (folder / "c.yaml").write_text(content)
+    assert doctor.main(["doctor", "--config", "c.yaml"]) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert doctor.main(["doctor", "--config", "gone.yaml"]) == 1
+
+
+def test_packages_that_are_missing_or_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"torch": "1.8.0", "numpy": "2.4.6"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise doctor.metadata.PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["torch>=2.14", "numpy>=2", 'spacy>=3; extra == "spacy"'])
+    found = {finding.needed: finding for finding in doctor.package_findings()}
+    assert not found["torch"].sound
+    assert found["numpy"].sound
+    assert found["lightning"].state == "missing"
+    assert "spacy" not in found
+
+
+def test_prepare_and_doctor_start_without_torch() -> None:
+    code = "import sys, commands.prepare, commands.doctor; commands.prepare.main(['prepare']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0

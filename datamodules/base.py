@@ -6,6 +6,7 @@ import os
 import signal
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +48,7 @@ class GroundingDataModule(pl.LightningDataModule):
         num_workers: processes that read and resize images; by default one for each spare core, four at most.
         augmentation: changes of training images.
         chunker: finds phrases and subjects in captions, for methods that learn from phrases.
-        cache_dir: where phrases found by the chunker are kept.
+        cache_dir: where phrases found by the chunker are kept, and indexes of data sets in folders that cannot be written.
         max_skipped: share of unreadable records above which a run stops.
         seed: of the order of samples and of everything drawn for a sample; by default that of the run (``seed_everything``).
     """
@@ -72,7 +73,8 @@ class GroundingDataModule(pl.LightningDataModule):
         self.num_workers = spare_cores() if num_workers is None else num_workers
         self.augmentation, self.max_skipped, self.seed = augmentation, max_skipped, seed
         self.chunker = chunker or RuleChunker()
-        self.phrase_cache = PhraseCache(Path(cache_dir) / "phrases.sqlite", self.chunker)
+        self.cache_dir = Path(cache_dir)
+        self.phrase_cache = PhraseCache(self.cache_dir / "phrases.sqlite", self.chunker)
         self._captions: CaptionSource | None = None
         self._judged: dict[str, dict[str, EvaluationSource]] = {}
         self._skips: dict[str, SkipLog] = {}
@@ -146,7 +148,8 @@ class GroundingDataModule(pl.LightningDataModule):
                 f"{self.name} has {len(source)} training images, fewer than one batch ({self.batch_size} on each of {trainer.world_size} processes): "
                 "lower --data.batch_size."
             )
-        sampler = EpochSampler(len(view), self.batch_size, seed, trainer.global_rank, trainer.world_size)
+        in_order = getattr(source, "sampler", partial(EpochSampler, len(view)))  # shards have an order of their own
+        sampler = in_order(self.batch_size, seed, trainer.global_rank, trainer.world_size)
         # A resumed run has seen a part of its epoch already, or all of it. Workers fetch ahead before Lightning says which epoch it is.
         begun, progress = trainer.fit_loop.epoch_progress.current.ready, trainer.fit_loop.epoch_loop.batch_progress
         current: Any = progress.current

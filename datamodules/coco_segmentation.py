@@ -164,7 +164,7 @@ class COCOObject(GroundingDataModule):
 
     def __init__(self, root: Path = Path("data/coco"), labels: Literal["stuffthingmaps", "instances"] = "stuffthingmaps", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.root, self.labels, self.cache_dir = Path(root), labels, self.phrase_cache.path.parent
+        self.root, self.labels = Path(root), labels
 
     def caption_source(self) -> None:
         return None

@@ -32,7 +32,7 @@ class CrossDataset(GroundingDataModule):
         options: dict[str, Any] = {}
         if train is not None:
             options = {"batch_size": train.batch_size, "augmentation": train.augmentation, "chunker": train.chunker, "seed": train.seed}
-            options["cache_dir"] = train.phrase_cache.path.parent
+            options["cache_dir"] = train.cache_dir
             eval_batch_size = eval_batch_size or train.eval_batch_size
             num_workers = train.num_workers if num_workers is None else num_workers
         super().__init__(eval_batch_size=eval_batch_size, num_workers=num_workers, max_skipped=max_skipped, **options)

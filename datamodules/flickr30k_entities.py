@@ -186,4 +186,4 @@ class Flickr30kEntities(GroundingDataModule):
         return Flickr30kSplit(self.root, "train")
 
     def evaluation_source(self, split: Split) -> Flickr30kSplit:
-        return Flickr30kSplit(self.root, split, self.phrase_cache.path.parent)
+        return Flickr30kSplit(self.root, split, self.cache_dir)

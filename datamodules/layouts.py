@@ -36,7 +36,7 @@ CAPTIONS_2017 = {
     "size": 252_907_541,
     "unpack": ".",
 }
-OTHERS = {"split": "karpathy|akbari"}
+PUBLISHED, KARPATHY = {"split": "publisher|akbari"}, {"split": "karpathy"}
 
 COCO_CAPTIONS = Layout(
     title="COCO captions",
@@ -48,15 +48,15 @@ COCO_CAPTIONS = Layout(
     options={"year": "2014", "split": "publisher"},
     parts=(
         replace(TRAIN_2014, where={"year": "2014"}, given=None),
-        replace(VAL_2014, where={"year": "2014"} | OTHERS, given=None),
-        Part("annotations/captions_train2014.json", "captions", 1, where={"year": "2014", "split": "publisher"}, **CAPTIONS_2014),  # type: ignore[arg-type]
+        replace(VAL_2014, where={"year": "2014"} | KARPATHY, given=None),
+        Part("annotations/captions_train2014.json", "captions", 1, where={"year": "2014"} | PUBLISHED, **CAPTIONS_2014),  # type: ignore[arg-type]
         coco_zip("train2017", 118_287, 19_336_861_798, "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929", {"year": "2017"}),
-        replace(VAL_2017, where={"year": "2017"} | OTHERS),
-        Part("annotations/captions_train2017.json", "captions", 1, where={"year": "2017", "split": "publisher"}, **CAPTIONS_2017),  # type: ignore[arg-type]
-        replace(DATASET_COCO, where=OTHERS, elsewhere=("annotations/dataset_coco.json",)),
+        replace(VAL_2017, where={"year": "2017"} | KARPATHY),
+        Part("annotations/captions_train2017.json", "captions", 1, where={"year": "2017"} | PUBLISHED, **CAPTIONS_2017),  # type: ignore[arg-type]
+        replace(DATASET_COCO, where=KARPATHY, elsewhere=("annotations/dataset_coco.json",)),
     ),
     totals=(
-        Total("train", 82_783, where={"year": "2014", "split": "publisher"}),
+        Total("train", 82_783, where={"year": "2014"} | PUBLISHED),
         Total("train", 118_287, where={"year": "2017", "split": "publisher"}),
         Total("train", 113_287, where={"split": "karpathy"}, note="train2014, and val2014 but for 5,000 val and 5,000 test images"),
     ),

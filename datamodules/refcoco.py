@@ -210,5 +210,5 @@ class RefCOCOPairs(RefCOCOPlus):
         if not (names := self.test_sets(annotations) if split == "test" else [split]):
             return {}
         source = self.source(annotations, *names)
-        path = self.cache / "pairs" / f"refcoco_plus-unc-{'+'.join(names)}-seed{self.pair_seed}.json"
+        path = self.cache_dir / "pairs" / f"refcoco_plus-unc-{'+'.join(names)}-seed{self.pair_seed}.json"
         return {self.name: PairSource(source, kept_pairs(path, source, self.pair_seed))}

@@ -256,10 +256,6 @@ class ReferDataModule(GroundingDataModule):
         self.images = images if images is None else Path(images)
 
     @property
-    def cache(self) -> Path:
-        return self.phrase_cache.path.parent
-
-    @property
     def refs(self) -> str:
         """Whose ``refs(...).p`` is read."""
         return self.split_by
@@ -270,7 +266,7 @@ class ReferDataModule(GroundingDataModule):
         folder = next((folder for folder in folders if (folder / "instances.json").exists()), folders[0])
         holds = f"instances.json and refs({self.refs}).p"
         require_paths(self.title, folder, ["instances.json", f"refs({self.refs}).p"], holds, f"Set --data.root. {SERVER}")
-        return ReferAnnotations(folder, self.refs, self.cache, self.unique)
+        return ReferAnnotations(folder, self.refs, self.cache_dir, self.unique)
 
     def image_folder(self) -> Path:
         """Raises `DatasetNotFoundError`."""

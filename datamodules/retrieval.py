@@ -132,10 +132,10 @@ class COCORetrieval(GroundingDataModule):
             self.name = f"coco_retrieval_1k_{fold}"
 
     def caption_source(self) -> COCOCaptionSource:
-        return karpathy_captions(self.root, "train", self.year, self.phrase_cache.path.parent)
+        return karpathy_captions(self.root, "train", self.year, self.cache_dir)
 
     def evaluation_source(self, split: Split) -> CaptionRetrieval:
-        return CaptionRetrieval(karpathy_captions(self.root, split, self.year, self.phrase_cache.path.parent), self.fold)
+        return CaptionRetrieval(karpathy_captions(self.root, split, self.year, self.cache_dir), self.fold)
 
 
 class Flickr30kRetrieval(GroundingDataModule):
@@ -153,7 +153,7 @@ class Flickr30kRetrieval(GroundingDataModule):
         self.root = Path(root)
 
     def caption_source(self) -> KarpathyFlickr30k:
-        return KarpathyFlickr30k(self.root, "train", self.phrase_cache.path.parent)
+        return KarpathyFlickr30k(self.root, "train", self.cache_dir)
 
     def evaluation_source(self, split: Split) -> CaptionRetrieval:
-        return CaptionRetrieval(KarpathyFlickr30k(self.root, split, self.phrase_cache.path.parent))
+        return CaptionRetrieval(KarpathyFlickr30k(self.root, split, self.cache_dir))

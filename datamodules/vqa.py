@@ -122,7 +122,7 @@ class VQA(GroundingDataModule):
 
     def __init__(self, root: Path = Path("data/vqa"), images: Path = Path("data/coco/val2014"), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.root, self.images, self.cache_dir = Path(root), Path(images), self.phrase_cache.path.parent
+        self.root, self.images = Path(root), Path(images)
 
     def caption_source(self) -> None:
         return None

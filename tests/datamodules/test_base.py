@@ -10,23 +10,23 @@ import torch
 
 from datamodules.base import GroundingDataModule
 from datamodules.batches import GroundingBatch, ImageTextBatch, PhraseBatch
-from datamodules.catalogue import DATASETS
+from datamodules.catalogue import CAPTIONS_AND_PHRASES
 from datamodules.errors import DataError
 from datamodules.made_scenes import Scenes
 from tests.datamodules.feeding import PLAIN, attach, batches
 from tests.fakes import write_fake
 from tests.fakes.base import Asked, Fake
 
-TRAINING_ONLY = {"COCOCaptions"}
+TRAINING_ONLY = {"COCOCaptions", "ConceptualCaptions"}
 LOADING = {"eval_batch_size": 2, "num_workers": 0, "max_skipped": 1.0}
 
 
-@pytest.fixture(params=DATASETS, ids=lambda found: found.__name__)
+@pytest.fixture(params=CAPTIONS_AND_PHRASES, ids=lambda found: found.__name__)
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[type, Fake]:
     return request.param, write_fake(request.param, tmp_path / "data")
 
 
-@pytest.fixture(params=[found for found in DATASETS if found.__name__ not in TRAINING_ONLY], ids=lambda found: found.__name__)
+@pytest.fixture(params=[found for found in CAPTIONS_AND_PHRASES if found.__name__ not in TRAINING_ONLY], ids=lambda found: found.__name__)
 def judged_set(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[type, Fake]:
     return request.param, write_fake(request.param, tmp_path / "data")
 

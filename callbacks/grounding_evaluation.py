@@ -58,15 +58,16 @@ class GroundingEvaluation(Evaluation):
             # Protocols with the same prompt share their maps, and an image is encoded once for all its phrases.
             name = f"model {score.rules.prompt}" if method == "model" else method
             if name not in maps:
-                maps[name] = self._maps(trainer, pl_module, batch, method, score.rules.prompt)
+                maps[name] = heatmaps(trainer, pl_module, batch, method, score.rules.prompt)
             score.update(maps[name], batch.boxes, batch.image_of_query, batch.chain_of_query, batch.sizes, batch.keys)
 
-    @staticmethod
-    def _maps(trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, method: str, prompt: str) -> Tensor:
-        if method == "centre":
-            return centre_heatmaps(len(batch))
-        if method == "random":  # mentions of a chain share a place, or averaging them would draw it to the middle
-            first = {chain: key for chain, key in reversed(list(zip(batch.chain_of_query.tolist(), batch.keys, strict=True)))}
-            return random_heatmaps([first[chain] for chain in batch.chain_of_query.tolist()])
-        with trainer.precision_plugin.forward_context():
-            return pl_module.ground(batch.images, [f"{prompt}{phrase}" for phrase in batch.phrases], batch.image_of_query).float()
+
+def heatmaps(trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, method: str, prompt: str = "") -> Tensor:
+    """(Q,h,w) heat maps of a batch: of the model, each phrase after the prompt, or of a baseline (``centre``, ``random``)."""
+    if method == "centre":
+        return centre_heatmaps(len(batch))
+    if method == "random":  # mentions of a chain share a place, or averaging them would draw it to the middle
+        first = {chain: key for chain, key in reversed(list(zip(batch.chain_of_query.tolist(), batch.keys, strict=True)))}
+        return random_heatmaps([first[chain] for chain in batch.chain_of_query.tolist()])
+    with trainer.precision_plugin.forward_context():
+        return pl_module.ground(batch.images, [f"{prompt}{phrase}" for phrase in batch.phrases], batch.image_of_query).float()

@@ -14,9 +14,10 @@ from typing import Any
 from callbacks.results import format_rows
 from commands.report import method_cells, read_metrics
 
-STEPS = {"small": (450, 110), "full": (2000, 400)}
-PAPER = {"pretrain": 79.4, "phrase": 81.6, "phrase_add": 85.0, "hist": 85.3}
+STEPS = {"small": (550, 350), "full": (2000, 600)}
+PAPER = {"untrained": None, "pretrain": 79.4, "phrase": 81.6, "phrase_add": 85.0, "hist": 85.3}
 TITLES = {
+    "untrained": "the same network, untrained",
     "pretrain": "pre-trained, zero-shot",
     "phrase": "+ L_phrase",
     "phrase_add": "+ L_phrase + L_add",
@@ -29,20 +30,21 @@ ABLATION = {
 }
 
 
-def stages(size: str, seed: int, runs: Path, extra: list[str]) -> dict[str, tuple[list[str], list[str]]]:
-    """For each row of the table the command that trains and the one that judges."""
+def stages(size: str, seed: int, runs: Path, extra: list[str]) -> dict[str, list[list[str]]]:
+    """For each row of the table its commands: one that trains and one that judges."""
     pretrain_steps, finetune_steps = STEPS[size]
     prefix = f"demo-{size}" + (f"-seed{seed}" if seed else "")
     start = runs / prefix / "pretrain" / "checkpoints" / "last.ckpt"
     commands = {}
     for name in TITLES:
-        config = "configs/demo/pretrain.yaml" if name == "pretrain" else "configs/demo/hist.yaml"
-        steps = pretrain_steps if name == "pretrain" else finetune_steps
+        base = name in {"untrained", "pretrain"}
+        config = "configs/demo/pretrain.yaml" if base else "configs/demo/hist.yaml"
         common = ["--config", config, "--runs", str(runs), "--name", f"{prefix}/{name}", "--seed_everything", str(seed), *extra]
-        options = ["--trainer.max_steps", str(steps)]
-        if name != "pretrain":
+        options = ["--trainer.max_steps", str(pretrain_steps if base else finetune_steps)]
+        if not base:
             options += ["--model.pretrained", str(start), *ABLATION[name]]
-        commands[name] = (["fit", *common, *options], ["test", *common, "--ckpt_path", "last"])
+        fit, test = ["fit", *common, *options], ["test", *common]
+        commands[name] = [test] if name == "untrained" else [fit, [*test, "--ckpt_path", "last"]]
     return commands
 
 
@@ -55,14 +57,14 @@ def main(argv: list[str]) -> int:
     from commands.trainer import main as train  # here, so that --help is instant
 
     started, folders = time.monotonic(), {}
-    for name, (fit, test) in stages(options.size, options.seed, options.runs, extra).items():
-        folder = folders[name] = options.runs / fit[fit.index("--name") + 1]
+    for name, commands in stages(options.size, options.seed, options.runs, extra).items():
+        folder = folders[name] = options.runs / commands[0][commands[0].index("--name") + 1]
         if (folder / "test" / "metrics.json").is_file():
             print(f"\n== {TITLES[name]}: done before, in {folder}", flush=True)
             continue
-        if (folder / "checkpoints" / "last.ckpt").is_file():
-            fit = [*fit, "--ckpt_path", "last"]
-        for command in (fit, test):
+        for command in commands:
+            if command[0] == "fit" and (folder / "checkpoints" / "last.ckpt").is_file():
+                command = [*command, "--ckpt_path", "last"]
             print(f"\n== {TITLES[name]}\n$ python cli.py {' '.join(command)}", flush=True)
             code = train(command)
             if code:
@@ -80,7 +82,7 @@ def table(folders: dict[str, Path]) -> str:
     for baseline in ("random", "centre"):
         rows.append([baseline, "", *method_cells(found["pretrain"], baseline), "-"])
     for name, title in TITLES.items():
-        rows.append([title, str(found[name]["step"] or ""), *method_cells(found[name], "model"), f"{PAPER[name]:.1f}"])
+        rows.append([title, str(found[name]["step"] or ""), *method_cells(found[name], "model"), f"{paper:.1f}" if (paper := PAPER[name]) else "-"])
     header = ["pointing game etc. in %, 95 % intervals", "steps", "pointing game", "box accuracy", "mean IoU", "n", "paper: pointing, Flickr30k"]
     return format_rows(header, rows)
 

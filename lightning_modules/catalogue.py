@@ -2,5 +2,8 @@
 
 from lightning_modules.hist.module import HISTFinetune
 from lightning_modules.hist.pretrain import ALBEFPretrain
+from lightning_modules.mcb_attention.module import MCBAttention
+from lightning_modules.mcb_attention.pretrain import DigitPretrain
+from lightning_modules.text_group.module import TextGroupDiscovery
 
-METHODS = (ALBEFPretrain, HISTFinetune)
+METHODS = (ALBEFPretrain, DigitPretrain, HISTFinetune, MCBAttention, TextGroupDiscovery)

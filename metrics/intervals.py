@@ -50,5 +50,6 @@ def rate_estimate(hits: int, n: int) -> Estimate:
 
 
 def mean_estimate(total: float, total_of_squares: float, n: int) -> Estimate:
-    """The mean with its normal interval."""
-    return Estimate(total / n if n else math.nan, *mean_interval(total, total_of_squares, n), n)
+    """The mean of values in [0, 1] with its normal interval, as far as that lies in [0, 1] (with few values it may not)."""
+    low, high = mean_interval(total, total_of_squares, n)
+    return Estimate(total / n if n else math.nan, max(low, 0.0) if n > 1 else low, min(high, 1.0) if n > 1 else high, n)

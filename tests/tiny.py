@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -31,23 +32,47 @@ NETWORK = {
     "embed_dim": 8,
     "queue_size": 32,
 }
-SCENES = {"image_size": 32, "batch_size": 4, "eval_batch_size": 2, "num_workers": 0, "train_size": 12, "val_size": 3, "test_size": 7}
-EVALUATION = [{"class_path": "GroundingEvaluation", "init_args": {"protocols": ["clean", "selfeq"]}}, {"class_path": "Pictures"}]
+ALBEF = {
+    "network": {"class_path": "ALBEF", "init_args": NETWORK},
+    "vocabulary": str(ROOT / "configs" / "demo" / "scenes_vocab.txt"),
+    "optimisation": {"lr": 1e-3, "schedule": "one_cycle"},
+    "negative_mask": "same_text",
+}
+BACKBONE = {"width": 4, "blocks": [1], "strides": [1]}
+LOADING = {"batch_size": 4, "eval_batch_size": 2, "num_workers": 0, "train_size": 12, "val_size": 3, "test_size": 7}
+SCENES = {"class_path": "Scenes", "init_args": {"image_size": 32, **LOADING}}
+DIGITS = {"class_path": "MultiMNIST", "init_args": {"drawing": {"canvas": 32, "digits": [1, 2]}, "grids": [], **LOADING}}
+GROUNDING = [{"class_path": "GroundingEvaluation", "init_args": {"protocols": ["clean", "selfeq"]}}, {"class_path": "Pictures"}]
+MAPS = [{"class_path": "MapEvaluation"}, {"class_path": "Pictures"}]
+
+
+class Tiny(NamedTuple):
+    """A method at its smallest: its arguments, data and evaluations, and a metric to keep the best checkpoint by."""
+
+    model: dict[str, Any]
+    data: dict[str, Any]
+    evaluation: list[dict[str, Any]]
+    monitor: str
+
+
+TINY = {
+    "ALBEFPretrain": Tiny(ALBEF, SCENES, GROUNDING, "val/scenes/clean/pointing_game"),
+    "HISTFinetune": Tiny(ALBEF, SCENES, GROUNDING, "val/scenes/clean/pointing_game"),
+    "DigitPretrain": Tiny({"backbone": BACKBONE, "image_size": 32}, DIGITS, MAPS, "val/multi_mnist/map/average_iou"),
+    "MCBAttention": Tiny(
+        {"backbone": BACKBONE, "text_width": 8, "sketch": 32, "hidden": 8, "image_size": 32}, DIGITS, MAPS, "val/multi_mnist/map/average_iou"
+    ),
+}
 
 
 def tiny_config(method: str = "ALBEFPretrain") -> dict[str, Any]:
     """A run of four steps; three steps make an epoch."""
-    model: dict[str, Any] = {
-        "network": {"class_path": "ALBEF", "init_args": dict(NETWORK)},
-        "vocabulary": str(ROOT / "configs" / "demo" / "scenes_vocab.txt"),
-        "optimisation": {"lr": 1e-3, "schedule": "one_cycle"},
-        "negative_mask": "same_text",
-    }
+    tiny = deepcopy(TINY[method])
     trainer = {"accelerator": "cpu", "max_steps": 4, "logger": False, "enable_model_summary": False, "log_every_n_steps": 1}
     return {
-        "trainer": {**trainer, "callbacks": [dict(callback) for callback in EVALUATION]},
-        "model": {"class_path": method, "init_args": model},
-        "data": {"class_path": "Scenes", "init_args": dict(SCENES)},
+        "trainer": {**trainer, "callbacks": tiny.evaluation},
+        "model": {"class_path": method, "init_args": tiny.model},
+        "data": tiny.data,
     }
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from callbacks.epoch_lines import EpochLines
-from callbacks.grounding_evaluation import GroundingEvaluation
+from callbacks.grounding_evaluation import GroundingEvaluation, heatmaps
 from callbacks.pictures import Pictures
 from callbacks.predictions import Predictions
 from datamodules.batches import GroundingBatch, Preprocessing
@@ -150,7 +150,7 @@ def test_mentions_of_a_chain_share_their_random_place() -> None:
     batch = GroundingBatch(
         torch.zeros(1, 3, 1, 1), ["a", "b", "c"], torch.zeros(3).long(), torch.tensor([0, 1, 0]), [], torch.ones(1, 2), ["x", "y", "z"]
     )
-    maps = GroundingEvaluation._maps(None, None, batch, "random", "")  # type: ignore[arg-type]
+    maps = heatmaps(None, None, batch, "random")  # type: ignore[arg-type]
     assert torch.equal(maps[0], maps[2])
     assert not torch.equal(maps[0], maps[1])
 

@@ -26,3 +26,10 @@ def test_nothing_gives_nan():
         assert estimate.n == 0
         assert all(map(math.isnan, (estimate.value, estimate.low, estimate.high)))
     assert all(map(math.isnan, mean_interval(0.5, 0.25, 1)))
+
+
+def test_a_mean_of_shares_has_an_interval_of_shares():
+    estimate = mean_estimate(1.0, 1.0, 3)
+    assert (estimate.low, estimate.n) == (0.0, 3)
+    assert estimate.high == pytest.approx(mean_interval(1.0, 1.0, 3)[1])
+    assert mean_estimate(2.9, 2.81, 3).high == 1.0

@@ -18,6 +18,8 @@ COMMANDS = {
     "report": Command("commands.report", "one table of what was measured: report [RUN ...]"),
     "prepare": Command("commands.prepare", "what a data set needs and how it is had: prepare [NAME] [OPTION=VALUE ...] [--root DIR] [--download]"),
     "doctor": Command("commands.doctor", "what is missing for a configuration, and the next command: doctor [--config FILE ...]"),
+    "spans": Command("commands.span_baselines", "baselines of groups of words, judged on marked phrases: spans --spans FILE"),
+    "vectors": Command("commands.image_vectors", "GroupViT's vectors of images, computed once: vectors --images DIR --weights FILE --out DIR"),
     "ablation": Command("commands.ablation", "run a table of configs/ablation and print it beside the paper's numbers: ablation FILE [--scale demo]"),
     "demo": Command("commands.demo", "pre-train, fine-tune, judge and show on made scenes: demo [--size small|full] [--seed N]"),
 }

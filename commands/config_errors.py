@@ -18,15 +18,18 @@ import yaml
 
 from callbacks.catalogue import CALLBACKS
 from commands.suggest import nearest
-from datamodules.catalogue import DATASETS
+from datamodules.catalogue import DATASETS, WITHOUT_IMAGES
 from datamodules.chunkers import Chunker, LLMChunker, RuleChunker, SpacyChunker
 from lightning_modules.catalogue import METHODS
 from metrics.protocols import Protocol
 from networks.albef import ALBEF
+from networks.groupvit import GroupViTImageEncoder
+from networks.text_group import CausalTransformer, TextGroupTransformer
 
 TOP_LEVEL = ("seed_everything", "trainer", "model", "data", "name", "runs", "monitor", "save_every", "ckpt_path", "verbose", "weights_only", "config")
-OURS = {found.__name__: found for found in (*METHODS, *DATASETS, *CALLBACKS, ALBEF, Chunker, RuleChunker, SpacyChunker, LLMChunker)}
-
+NETWORKS = (ALBEF, CausalTransformer, GroupViTImageEncoder, TextGroupTransformer)
+CHUNKERS = (Chunker, LLMChunker, RuleChunker, SpacyChunker)
+OURS = {found.__name__: found for found in (*METHODS, *DATASETS, *WITHOUT_IMAGES, *CALLBACKS, *NETWORKS, *CHUNKERS)}
 
 UNION = re.compile(r"Does not validate against any of the Union subtypes")
 WRAPPERS = re.compile(r"Parser key \"(?P<key>[^\"]+)\": |Problem with given class_path '[^']+': |" + UNION.pattern + r" Subtypes: \[.+?\] Errors: - ")

@@ -42,6 +42,18 @@ BACKBONE = {"width": 4, "blocks": [1], "strides": [1]}
 LOADING = {"batch_size": 4, "eval_batch_size": 2, "num_workers": 0, "train_size": 12, "val_size": 3, "test_size": 7}
 SCENES = {"class_path": "Scenes", "init_args": {"image_size": 32, **LOADING}}
 DIGITS = {"class_path": "MultiMNIST", "init_args": {"drawing": {"canvas": 32, "digits": [1, 2]}, "grids": [], **LOADING}}
+SPANS = {"class_path": "SceneSpans", "init_args": dict(LOADING)}
+WORDS = [{"class_path": "SpanEvaluation"}, {"class_path": "GroupPictures"}]
+GROUPS = {
+    "network": {
+        "class_path": "TextGroupTransformer",
+        "init_args": {"groups": 2, "width": 16, "heads": 2, "depth": 1, "group_depth": 1, "vocab_size": 67, "max_positions": 32, "embed_dim": 8},
+    },
+    "vocabulary": str(ROOT / "configs" / "demo" / "scenes_vocab.txt"),
+    "max_tokens": 32,
+    "contrastive_weight": 0.0,
+    "optimisation": {"lr": 1e-3, "schedule": "one_cycle"},
+}
 GROUNDING = [{"class_path": "GroundingEvaluation", "init_args": {"protocols": ["clean", "selfeq"]}}, {"class_path": "Pictures"}]
 MAPS = [{"class_path": "MapEvaluation"}, {"class_path": "Pictures"}]
 
@@ -59,6 +71,7 @@ TINY = {
     "ALBEFPretrain": Tiny(ALBEF, SCENES, GROUNDING, "val/scenes/clean/pointing_game"),
     "HISTFinetune": Tiny(ALBEF, SCENES, GROUNDING, "val/scenes/clean/pointing_game"),
     "DigitPretrain": Tiny({"backbone": BACKBONE, "image_size": 32}, DIGITS, MAPS, "val/multi_mnist/map/average_iou"),
+    "TextGroupDiscovery": Tiny(GROUPS, SPANS, WORDS, "val/scene_spans/subword/tiou"),
     "MCBAttention": Tiny(
         {"backbone": BACKBONE, "text_width": 8, "sketch": 32, "hidden": 8, "image_size": 32}, DIGITS, MAPS, "val/multi_mnist/map/average_iou"
     ),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import cli
+from lightning_modules.catalogue import METHODS
 from tests.tiny import differences, last_checkpoint, tiny_config, write_config
 
 STEPS = 8
@@ -23,7 +24,8 @@ def train(base: Path, method: str, accumulate: int = 1, stop: dict[str, int] | N
     if stop:
         config["trainer"]["callbacks"].append({"class_path": f"{HELPERS}.StopAt", "init_args": stop})
     config["trainer"] |= {"max_steps": STEPS, "accumulate_grad_batches": accumulate, **trainer}
-    config["model"]["init_args"]["optimisation"] |= {"schedule": "constant", "warmup_steps": 4} if trainer else {}
+    if trainer:
+        config["model"]["init_args"]["optimisation"] |= {"schedule": "constant", "warmup_steps": 4}
     config["data"]["init_args"] |= {"num_workers": workers, "val_size": 2, "train_size": 12 * accumulate}
     config["data"]["init_args"]["augmentation"] = {"crop_scale": [0.5, 1.0], "flip": 0.5, "jitter": 0.2}
     folder = base / "runs" / "tiny"
@@ -51,7 +53,7 @@ CASES = {
     "mid-epoch, a worker": ("ALBEFPretrain", 1, {"step": 2}, 1),
     "end of an epoch, a worker": ("ALBEFPretrain", 1, {"step": 6}, 1),
     "between two summed gradients": ("ALBEFPretrain", 2, {"step": 2, "accumulated": 0}, 0),
-    "HIST": ("HISTFinetune", 1, {"step": 4}, 0),
+    **{f"{found.__name__}, second epoch": (found.__name__, 1, {"step": 4}, 0) for found in METHODS},
 }
 
 

@@ -1,0 +1,113 @@
+"""A gallery of how captions are grouped: the soft assignment of every token to every group, like the paper's figure 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning.pytorch as pl
+import numpy as np
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from callbacks.pictures import GREEN, contact_sheet
+from datamodules.batches import SpanBatch
+from lightning_modules.base import CanGroupTokens, require
+
+ROW, MARGIN, LABEL, FONT = 26, 6, 96, cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw_groups(words: list[str], word_of_token: list[int], soft: np.ndarray, spans: list[tuple[int, int]]) -> np.ndarray:
+    """Groups by words: the darker a cell, the more of the word's tokens is in the group; the likeliest group is framed, gold phrases are underlined in green.
+
+    Args:
+        words: of the caption. word_of_token: T indices into them.
+        soft: (K,T) in [0,1].
+        spans: gold phrases over the words, the end exclusive.
+    """
+    shown = sorted(set(word_of_token))
+    columns = np.stack([soft[:, [word == of for of in word_of_token]].mean(axis=1) for word in shown], axis=1)
+    texts = [words[word].encode("ascii", "replace").decode() for word in shown]
+    widths = [cv2.getTextSize(text, FONT, 0.5, 1)[0][0] + 2 * MARGIN for text in texts]
+    left = np.cumsum([LABEL, *widths])
+    picture = np.full((ROW * (len(soft) + 1) + MARGIN, int(left[-1]) + MARGIN, 3), 255, np.uint8)
+    for group in range(len(soft)):
+        cv2.putText(picture, f"group {group + 1}", (MARGIN, ROW * (group + 2) - 8), FONT, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
+    for column, (word, text) in enumerate(zip(shown, texts, strict=True)):
+        x0, x1 = int(left[column]), int(left[column + 1])
+        cv2.putText(picture, text, (x0 + MARGIN, ROW - 9), FONT, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
+        if any(start <= word < end for start, end in spans):
+            cv2.line(picture, (x0 + MARGIN // 2 * any(start == word for start, _ in spans), ROW - 3), (x1 - 1, ROW - 3), GREEN, 2)
+        for group, share in enumerate(columns[:, column]):
+            top = ROW * (group + 1)
+            colour = tuple(int(255 - share * (255 - value)) for value in (40, 90, 190))
+            cv2.rectangle(picture, (x0 + 1, top + 1), (x1 - 2, top + ROW - 2), colour, -1)
+        top = ROW * (int(columns[:, column].argmax()) + 1)
+        cv2.rectangle(picture, (x0 + 1, top + 1), (x1 - 2, top + ROW - 2), (20, 20, 20), 1)
+    return picture
+
+
+class GroupPictures(pl.Callback):
+    """Writes ``<run>/<stage>/pictures/<dataset>.png``, captions above their groups, and sends it to the logger.
+
+    Args:
+        count: captions of each data set; the first process draws them all.
+    """
+
+    def __init__(self, count: int = 16) -> None:
+        self.count = count
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        require(pl_module, CanGroupTokens, type(self).__name__)
+
+    def _start(self, trainer: pl.Trainer) -> None:
+        self.panels: dict[str, list[np.ndarray]] = {name: [] for name in trainer.datamodule.judged_sources()}  # type: ignore[attr-defined]
+
+    def _draw(self, trainer: pl.Trainer, pl_module: Any, batch: Any, dataloader_idx: int) -> None:
+        panels = list(self.panels.values())[dataloader_idx]
+        if not isinstance(batch, SpanBatch) or not trainer.is_global_zero or len(panels) >= self.count:
+            return
+        words, spans = batch.words[: self.count - len(panels)], batch.spans
+        with trainer.precision_plugin.forward_context():
+            found = pl_module.assignments([" ".join(caption) for caption in words])
+        panels += [
+            draw_groups(caption, of, soft.float().cpu().numpy(), gold) for caption, (soft, of), gold in zip(words, found, spans, strict=False) if of
+        ]
+
+    def _write(self, trainer: pl.Trainer, stage: str) -> None:
+        if not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        folder = Path(trainer.default_root_dir) / stage / "pictures"
+        for name, panels in self.panels.items():
+            if not panels:
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            sheet = contact_sheet(panels, columns=1)
+            cv2.imwrite(str(folder / f"{name}.png"), sheet[..., ::-1])
+            for logger in trainer.loggers:
+                if hasattr(logger, "log_image"):
+                    logger.log_image(key=f"{stage}/pictures/{name}", images=[sheet])
+            if stage == "test":
+                rank_zero_info(f"{len(panels)} grouped captions drawn in {folder / f'{name}.png'}")
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(trainer)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._draw(trainer, pl_module, batch, dataloader_idx)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._write(trainer, "val")
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(trainer)
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._draw(trainer, pl_module, batch, dataloader_idx)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._write(trainer, "test")

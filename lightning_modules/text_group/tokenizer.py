@@ -1,0 +1,142 @@
+"""Captions to tokens that know their words: CLIP's byte pairs, or a vocabulary of one's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_modules.base import ModelError
+from lightning_modules.vocabulary import read_vocabulary, vocabulary_digest
+from networks.tokenizer import WordPieceTokenizer
+
+
+class Pieces(NamedTuple):
+    """B captions as tokens.
+
+    Attributes:
+        ids: (B,T) long, padded with 0, which is a token's id, too.
+        mask: (B,T) bool, true at tokens.
+        words: for each caption the word of every token between its start and its end.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    words: list[list[int]]
+
+    def split(self, size: int) -> list[Pieces]:
+        """Parts of ``size`` captions, each no longer than its longest."""
+        parts = []
+        for start in range(0, len(self.ids), size):
+            rows = slice(start, start + size)
+            longest = max(len(words) for words in self.words[rows]) + 2
+            parts.append(Pieces(self.ids[rows, :longest], self.mask[rows, :longest], self.words[rows]))
+        return parts
+
+
+class Tokenizer:
+    """Writes ``start, pieces of the words, end``. A word is what stands between blanks.
+
+    Args:
+        start_id, end_id: of the special tokens.
+        vocab_size: number of ids.
+        digest: a short fingerprint of the vocabulary.
+    """
+
+    def __init__(self, start_id: int, end_id: int, vocab_size: int, digest: str) -> None:
+        self.start_id, self.end_id, self.vocab_size, self.digest = start_id, end_id, vocab_size, digest
+
+    def pieces(self, word: str) -> Sequence[int]:
+        """The ids of one word; none for a word of nothing but what the vocabulary ignores."""
+        raise NotImplementedError
+
+    def __call__(self, captions: Sequence[str], max_tokens: int = 77, device: torch.device | str | None = None) -> Pieces:
+        """Captions to tokens; of one that is longer than ``max_tokens`` (start and end included) the rest is cut off."""
+        rows: list[list[int]] = []
+        words: list[list[int]] = []
+        for caption in captions:
+            pairs = [(piece, number) for number, word in enumerate(caption.split()) for piece in self.pieces(word)][: max_tokens - 2]
+            rows.append([self.start_id, *(piece for piece, _ in pairs), self.end_id])
+            words.append([word for _, word in pairs])
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+        longest = max(map(len, rows), default=2)
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], dtype=torch.long).view(-1, longest)
+        mask = torch.arange(longest) < lengths[:, None]
+        return Pieces(ids.to(device), mask.to(device), words)
+
+
+class CLIPTokenizer(Tokenizer):
+    """CLIP's 49,408 byte pairs, lower-cased; open_clip ships them. They never cross a blank, so a caption's pieces are those of its words in a row."""
+
+    def __init__(self) -> None:
+        super().__init__(49406, 49407, 49408, "clip")
+
+    def pieces(self, word: str) -> Sequence[int]:
+        return _clip_pieces(word)
+
+
+@cache
+def _open_clip() -> Any:
+    try:
+        from open_clip.tokenizer import SimpleTokenizer  # here, since importing open_clip takes seconds
+    except ImportError as error:
+        raise ModelError("CLIP's byte pairs come with open_clip: `pip install open_clip_torch`, or set --model.vocabulary to a file.") from error
+    return SimpleTokenizer()
+
+
+@lru_cache(maxsize=1 << 17)
+def _clip_pieces(word: str) -> tuple[int, ...]:
+    return tuple(_open_clip().encode(word))
+
+
+class ChosenPieces(Tokenizer):
+    """Those of CLIP's byte pairs that a file lists, in its order after the four special tokens; all others are one unknown token.
+
+    Small data use a fifth of CLIP's vocabulary, and the vocabulary is most of the work.
+    """
+
+    SPECIAL = 4  # padding, unknown, start, end
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        digest = hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16]
+        super().__init__(2, 3, len(ids) + self.SPECIAL, digest)
+        self.index = {piece: number for number, piece in enumerate(ids, self.SPECIAL)}
+
+    def pieces(self, word: str) -> Sequence[int]:
+        return [self.index.get(piece, 1) for piece in _clip_pieces(word)]
+
+
+class WordPieces(Tokenizer):
+    """A vocabulary file in BERT's form, one token a line."""
+
+    def __init__(self, path: Path) -> None:
+        tokens = read_vocabulary(path)
+        if "[SEP]" not in tokens:
+            raise ModelError(f"{path} has no [SEP], with which a caption ends here.")
+        super().__init__(tokens.index("[CLS]"), tokens.index("[SEP]"), len(tokens), vocabulary_digest(tokens))
+        self.tokenizer = WordPieceTokenizer(tokens)
+        self.cache: dict[str, list[int]] = {}
+
+    def pieces(self, word: str) -> Sequence[int]:
+        if word not in self.cache:
+            self.cache[word] = self.tokenizer([word], None).ids[0, 1:].tolist()
+        return self.cache[word]
+
+
+def tokenizer_of(vocabulary: Path | None) -> Tokenizer:
+    """None: CLIP's byte pairs. A file of numbers, one a line: those of CLIP's byte pairs (`python cli.py spans --write_vocabulary` makes one from captions).
+    Another file: a vocabulary in BERT's form.
+
+    Raises:
+        ModelError: no such file, or one of another kind.
+    """
+    if vocabulary is None:
+        return CLIPTokenizer()
+    path = Path(vocabulary)
+    lines = path.read_text(encoding="utf-8").split() if path.is_file() else []
+    return ChosenPieces([int(line) for line in lines]) if lines and all(line.isdigit() for line in lines) else WordPieces(path)

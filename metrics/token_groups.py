@@ -1,0 +1,88 @@
+"""Groups of a caption's tokens that no model of groups has found: the baselines of phrase segmentation.
+
+Every function gives a label for each of T tokens. Those on vectors cluster the (T,W) hidden states of some text encoder, one caption at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# Prepositions, conjunctions and auxiliaries, which open a new part of an English caption.
+_OPENING = """about above across after against along alongside amid among and are around as at atop away be because been before behind being below beneath
+beside besides between beyond but by down during for from has have having if in inside into is like near off on onto or out outside over past so than that
+through to toward towards under underneath up upon was were what when where which while who with within without"""
+FUNCTION_WORDS = frozenset(_OPENING.split())
+
+
+def one_group(tokens: int) -> list[int]:
+    """All tokens together."""
+    return [0] * tokens
+
+
+def singletons(tokens: int) -> list[int]:
+    """Every token by itself."""
+    return list(range(tokens))
+
+
+def random_groups(tokens: int, groups: int, rng: np.random.Generator) -> list[int]:
+    """Each token in any of the groups."""
+    return rng.integers(groups, size=tokens).tolist()
+
+
+def equal_pieces(tokens: int, groups: int) -> list[int]:
+    """``groups`` pieces of consecutive tokens, as equal in length as can be."""
+    return [token * groups // tokens for token in range(tokens)]
+
+
+def pieces_at(opens: Sequence[bool]) -> list[int]:
+    """Pieces of consecutive tokens, a new one wherever ``opens`` is true."""
+    return np.cumsum(np.asarray(opens, dtype=int)).tolist()
+
+
+def function_word_pieces(words: Sequence[str]) -> list[int]:
+    """Pieces of consecutive words, a new one at each function word and after each punctuation mark."""
+    lower = [word.lower() for word in words]
+    return pieces_at([n > 0 and (word in FUNCTION_WORDS or not lower[n - 1][-1:].isalnum()) for n, word in enumerate(lower)])
+
+
+def span_groups(words: int, spans: Sequence[tuple[int, int]]) -> list[int]:
+    """The words of each span (end exclusive) together; between spans, too."""
+    edges = {edge for span in spans for edge in span}
+    return pieces_at([n in edges for n in range(words)])
+
+
+def of_words(groups: Sequence[int], word_of_token: Sequence[int]) -> list[int]:
+    """Groups of words -> groups of the words' tokens."""
+    return [groups[word] for word in word_of_token]
+
+
+def k_means(vectors: np.ndarray, groups: int, seed: int = 0) -> list[int]:
+    """k-means with ten starts; with no more tokens than groups, singletons."""
+    from sklearn.cluster import KMeans
+
+    if len(vectors) <= groups:
+        return singletons(len(vectors))
+    return KMeans(groups, n_init=10, random_state=seed).fit_predict(vectors).tolist()
+
+
+def spectral(vectors: np.ndarray, groups: int, seed: int = 0) -> list[int]:
+    """Spectral clustering over an RBF kernel whose width is the median distance; with no more tokens than groups, singletons."""
+    from sklearn.cluster import SpectralClustering
+    from sklearn.metrics import pairwise_distances
+
+    if len(vectors) <= groups:
+        return singletons(len(vectors))
+    squares = pairwise_distances(vectors, metric="sqeuclidean")
+    affinity = np.exp(-squares / max(float(np.median(squares[~np.eye(len(vectors), dtype=bool)])), 1e-12))
+    return SpectralClustering(groups, affinity="precomputed", random_state=seed).fit_predict(affinity).tolist()
+
+
+def mean_shift(vectors: np.ndarray) -> list[int]:
+    """Mean shift with scikit-learn's own bandwidth; it has no number of clusters. Where that bandwidth is 0, singletons."""
+    from sklearn.cluster import MeanShift, estimate_bandwidth
+
+    if len(vectors) < 2 or not (bandwidth := estimate_bandwidth(vectors)):
+        return singletons(len(vectors))
+    return MeanShift(bandwidth=bandwidth).fit_predict(vectors).tolist()

@@ -6,7 +6,6 @@ import os
 import signal
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,6 @@ from datamodules.chunkers import Chunker, RuleChunker
 from datamodules.errors import DataError
 from datamodules.evaluation_views import view_of
 from datamodules.phrase_cache import PhraseCache
-from datamodules.samplers import EpochSampler
 from datamodules.skips import SkipLog
 from datamodules.sources import CaptionSource, EvaluationSource
 from datamodules.views import Augmentation, CaptionView, PhraseView, TrainingView, collate_captions, collate_phrases
@@ -148,8 +146,7 @@ class GroundingDataModule(pl.LightningDataModule):
                 f"{self.name} has {len(source)} training images, fewer than one batch ({self.batch_size} on each of {trainer.world_size} processes): "
                 "lower --data.batch_size."
             )
-        in_order = getattr(source, "sampler", partial(EpochSampler, len(view)))  # shards have an order of their own
-        sampler = in_order(self.batch_size, seed, trainer.global_rank, trainer.world_size)
+        sampler = source.sampler(self.batch_size, seed, trainer.global_rank, trainer.world_size)
         # A resumed run has seen a part of its epoch already, or all of it. Workers fetch ahead before Lightning says which epoch it is.
         begun, progress = trainer.fit_loop.epoch_progress.current.ready, trainer.fit_loop.epoch_loop.batch_progress
         current: Any = progress.current

@@ -27,7 +27,7 @@ class CrossDataset(GroundingDataModule):
         test: dict[str, GroundingDataModule] | None = None,
         eval_batch_size: int | None = None,
         num_workers: int | None = None,
-        max_skipped: float = 0.01,
+        max_skipped: float | None = None,
     ) -> None:
         options: dict[str, Any] = {}
         if train is not None:
@@ -35,6 +35,8 @@ class CrossDataset(GroundingDataModule):
             options["cache_dir"] = train.cache_dir
             eval_batch_size = eval_batch_size or train.eval_batch_size
             num_workers = train.num_workers if num_workers is None else num_workers
+        if max_skipped is None:
+            max_skipped = 0.01 if train is None else train.max_skipped
         super().__init__(eval_batch_size=eval_batch_size, num_workers=num_workers, max_skipped=max_skipped, **options)
         self.train, self.val, self.test = train, val or {}, test or {}
         if train is not None:

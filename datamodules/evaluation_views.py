@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from datamodules.batches import (
     GroundingBatch,
@@ -85,7 +85,7 @@ def columns(samples: Sequence[tuple], number: int) -> list[list]:
 
 
 def stack(images: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(images)) if images else torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
+    return default_collate(list(images)) if images else torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
 
 
 def size_of(image: np.ndarray) -> Size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -15,8 +16,12 @@ from datamodules.errors import DataError
 PIL_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path | BinaryIO, name: str = "") -> np.ndarray:
     """An image file as RGB uint8 (H,W,3), upright (EXIF), whatever its mode.
+
+    Args:
+        path: of the file, or the open file itself.
+        name: what an error calls it; the path by default.
 
     Raises:
         DataError: the file is missing, empty, truncated or no image.
@@ -28,7 +33,7 @@ def read_image(path: Path) -> np.ndarray:
                 upright = Image.fromarray((np.asarray(upright) / 257).round().clip(0, 255).astype(np.uint8))
             return np.asarray(upright.convert("RGB"))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: not readable as an image ({type(error).__name__}: {error})") from error
+        raise DataError(f"{name or path}: not readable as an image ({type(error).__name__}: {error})") from error
 
 
 def resize_square(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -65,4 +70,4 @@ def augment(image: np.ndarray, rng: np.random.Generator, crop_scale: tuple[float
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
     """(S,S,3) uint8 array -> (3,S,S) uint8 tensor."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

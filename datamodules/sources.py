@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from datamodules.batches import Phrase
+from datamodules.samplers import EpochSampler
 
 
 @dataclass
@@ -87,6 +88,10 @@ class CaptionSource(ImageSource):
     @abstractmethod
     def captions(self, index: int) -> list[str]:
         """The captions of an image; at least one."""
+
+    def sampler(self, batch_size: int, seed: int, rank: int, world_size: int) -> EpochSampler:
+        """The order in which a rank is trained on the images."""
+        return EpochSampler(len(self), batch_size, seed, rank, world_size)
 
     def phrases(self, index: int) -> list[Phrase] | None:
         """The noun phrases of all captions where the data set knows them; None where they come from a chunker."""

@@ -22,11 +22,11 @@ import statistics
 import tarfile
 from bisect import bisect_right
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -324,7 +324,7 @@ class ShardSource(CaptionSource):
         return [rows.value(row, "caption")]
 
     def image(self, index: int) -> np.ndarray:
-        return read_image(cast(Path, _Named(self.encoded_image(index), partial(self.key, index))))
+        return read_image(io.BytesIO(self.encoded_image(index)), self.key(index))
 
     def encoded_image(self, index: int) -> bytes:
         """An image as it lies in its shard. Raises `DataError` if the shard cannot be read any more."""
@@ -349,14 +349,3 @@ class ShardSource(CaptionSource):
     def sampler(self, batch_size: int, seed: int, rank: int, world_size: int) -> ShardSampler:
         """In which order a rank is trained on the records."""
         return ShardSampler(self.starts, self.window, batch_size, seed, rank, world_size)
-
-
-class _Named(io.BytesIO):
-    """A file in memory that error messages call by its name."""
-
-    def __init__(self, content: bytes, name: Callable[[], str]) -> None:
-        super().__init__(content)
-        self.called = name
-
-    def __str__(self) -> str:
-        return self.called()

@@ -108,18 +108,28 @@ def smooth(scores: Tensor, mask: Tensor, reach: int) -> Tensor:
     return total / count.clamp_min(1e-6)
 
 
+def place_scores(mask: Tensor, groups: int) -> Tensor:
+    """How well each token's place suits each group, if group k of K should hold the k-th of K equal pieces: mask (B,T) -> (B,K,T), 0 at the piece's middle and
+    -1 one piece away from it."""
+    place = (mask.cumsum(dim=1) - 0.5) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+    middles = (torch.arange(groups, device=mask.device) + 0.5) / groups
+    return -((place[:, None] - middles[:, None]) * groups).square()
+
+
 class Assign(nn.Module):
     """Assigns every token to a group by one attention head (equations 1 to 3), and averages what the groups hold.
 
     Args:
         eps: see `group_means`.
+        place: first weight of `place_scores`, which are added to the head's scores; it is learnt. 0 leaves them out, as in the paper.
         reach: scores and noise are averaged over so many neighbours on either side (the noise keeps its spread), so that neighbours tend to go
             together; 0 in the paper.
     """
 
-    def __init__(self, width: int, eps: float, reach: int = 0) -> None:
+    def __init__(self, width: int, eps: float, reach: int = 0, place: float = 0.0) -> None:
         super().__init__()
         self.eps, self.reach = eps, reach
+        self.place = nn.Parameter(torch.tensor(place)) if place else None
         self.query, self.key, self.value, self.proj = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,6 +137,8 @@ class Assign(nn.Module):
         with torch.autocast(tokens.device.type, enabled=False):
             groups, tokens, values = map(full_precision, (groups, tokens, values))
             raw = self.query(groups) @ self.key(tokens).transpose(1, 2) * tokens.shape[-1] ** -0.5
+            if self.place is not None:
+                raw = raw + self.place * place_scores(mask, raw.shape[1])
             noise = gumbel_noise(raw) if self.training else None
             if self.reach:
                 raw = smooth(raw, mask, self.reach)
@@ -142,12 +154,12 @@ class GroupingBlock(nn.Module):
     ``eps`` 1 is GroupViT's: a group of n tokens gets n / (n + 1) of their mean.
     """
 
-    def __init__(self, width: int, heads: int, groups: int, eps: float = 1.0, reach: int = 0) -> None:
+    def __init__(self, width: int, heads: int, groups: int, eps: float = 1.0, reach: int = 0, place: float = 0.0) -> None:
         super().__init__()
         self.norm_tokens, self.norm_post_tokens, self.norm_x = (nn.LayerNorm(width) for _ in range(3))
         self.mlp_inter = Mlp(groups, width // 2)
         self.attn, self.norm2, self.mlp, self.norm_post = Attention(width, heads), nn.LayerNorm(width), Mlp(width, 4 * width), nn.LayerNorm(width)
-        self.assign = Assign(width, eps, reach)
+        self.assign = Assign(width, eps, reach, place)
         self.norm_new_x, self.mlp_channels = nn.LayerNorm(width), Mlp(width, 4 * width)
 
     def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,10 +176,10 @@ class GroupingBlock(nn.Module):
 class MinimalGrouping(nn.Module):
     """The paper's equations 1 to 4 and nothing else: scores, Gumbel soft-max, straight-through, and the residual on the encoded groups."""
 
-    def __init__(self, width: int, eps: float = 1e-6, reach: int = 0) -> None:
+    def __init__(self, width: int, eps: float = 1e-6, reach: int = 0, place: float = 0.0) -> None:
         super().__init__()
         self.norm_groups, self.norm_x = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.assign = Assign(width, eps, reach)
+        self.assign = Assign(width, eps, reach, place)
 
     def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """See `Assign`."""
@@ -287,6 +299,7 @@ class TextGroupTransformer(TextEncoder):
         assign_eps: added to the number of a group's tokens when its mean is taken; None is 1 for ``groupvit``, 1e-6 for ``minimal``. With 1e-6 the gradient of
             the first token that could enter an empty group is a million times too large.
         reach: neighbours on either side over which scores and noise are averaged, see `Assign`; 0 in the paper.
+        place: with it the groups begin as K equal contiguous pieces, whose boundaries are then learnt (see `Assign`); 0 in the paper.
         position_std, group_std: of the first positions and group vectors; GroupViT's by default. With larger ones groups differ by place from the start.
         vocab_size, max_positions, embed_dim, image_width: see `TextEncoder`.
 
@@ -308,6 +321,7 @@ class TextGroupTransformer(TextEncoder):
         bottleneck: int | None = None,
         assign_eps: float | None = None,
         reach: int = 0,
+        place: float = 0.0,
         position_std: float = 0.01,
         group_std: float = 0.02,
         vocab_size: int = 49408,
@@ -324,7 +338,7 @@ class TextGroupTransformer(TextEncoder):
         self.group_tokens = nn.Parameter(torch.zeros(groups, width))
         self.layers = nn.ModuleList(Block(width, heads) for _ in range(depth))
         block = partial(GroupingBlock, width, heads, groups) if grouping == "groupvit" else partial(MinimalGrouping, width)
-        self.grouping = block(reach=reach) if assign_eps is None else block(eps=assign_eps, reach=reach)
+        self.grouping = block(reach=reach, place=place) if assign_eps is None else block(eps=assign_eps, reach=reach, place=place)
         self.group_layers = nn.ModuleList(Block(width, heads) for _ in range(group_depth))
         self.norm = nn.LayerNorm(width)
         self.decoder = Decoder(width, word_dropout, bottleneck)

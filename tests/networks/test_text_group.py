@@ -20,6 +20,7 @@ from networks.text_group import (
     group_means,
     gumbel_noise,
     hard_assignment,
+    place_scores,
     smooth,
 )
 
@@ -86,6 +87,16 @@ def test_noise_is_for_training_alone() -> None:
 def test_neighbours_share_scores_and_padding_has_none() -> None:
     scores, mask = torch.tensor([[[0.0, 3, 6, 9, 500]]]), torch.tensor([[True, True, True, True, False]])
     assert_close(smooth(scores, mask, 1)[0, 0, :4], torch.tensor([1.5, 3, 6, 7.5]))
+
+
+def test_places_alone_cut_a_caption_into_equal_pieces() -> None:
+    mask = torch.arange(12) < torch.tensor([[12], [8], [3]])
+    scores = place_scores(mask, 4)
+    assert scores.argmax(dim=1)[0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert scores.argmax(dim=1)[1, :8].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert_close(scores[0, :, 1], -torch.tensor([0.0, 1.0, 4.0, 9.0]))  # the middle of the first piece is one piece away from that of the second
+    assert tiny(place=0.0).grouping.assign.place is None
+    assert tiny(groups=4, place=2.0).grouping.assign.place.item() == 2.0
 
 
 def test_with_reach_neighbours_go_together() -> None:

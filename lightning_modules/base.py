@@ -16,10 +16,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from datamodules.batches import ImageTextBatch, Preprocessing
-
-
-class ModelError(Exception):
-    """A model, checkpoint or run that cannot go on. The message is for the user: one sentence, and the way out."""
+from lightning_modules.errors import ModelError
+from lightning_modules.weights import read_weights
 
 
 @runtime_checkable
@@ -251,26 +249,3 @@ class WeakgroundModule(pl.LightningModule):
                     f"the checkpoint is of another model or size: {key} is {there} in it and {here} in this {type(self).__name__}; "
                     "use the config.yaml of the run that wrote it."
                 )
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file: ``.safetensors``, or a torch file read with ``weights_only=True``. Of a checkpoint of this project, those of the network.
-
-    Raises:
-        ModelError: no such file, or nothing that can be read safely.
-    """
-    if not path.is_file():
-        raise ModelError(f"pre-trained weights {path.absolute()} not found; set --model.pretrained, or leave it out to start from scratch.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ModelError(f"{path}: not readable as weights without running code from it ({str(error).splitlines()[0][:120]}).") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors.")
-    if "state_dict" in content and "pytorch-lightning_version" in content:
-        return {key.removeprefix("network."): value for key, value in content["state_dict"].items() if key.startswith("network.")}
-    return content

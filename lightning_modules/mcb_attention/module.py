@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.batches import ImageTextBatch
-from lightning_modules.base import ModelError, read_weights
+from lightning_modules.errors import ModelError
 from lightning_modules.mcb_attention.losses import (
     PairLoss,
     Queries,
@@ -22,6 +22,7 @@ from lightning_modules.mcb_attention.losses import (
     pair_loss,
 )
 from lightning_modules.mcb_attention.pretrain import DIGITS, GREY, BackboneOptimisation, ClassModule, black_of, frozen
+from lightning_modules.weights import read_weights
 from networks.compact_bilinear import PostNorm
 from networks.mcb_attention import DigitClassifier, MCBNetwork, Pooling, ResNetSize, pool
 

@@ -18,7 +18,8 @@ from lightning_modules.text_group.gradient_cache import random_state, replayed
 from lightning_modules.text_group.losses import balance_loss, contrastive_loss, target_weights, vocabulary_cross_entropy
 from lightning_modules.text_group.module import TextGroupDiscovery
 from lightning_modules.text_group.tokenizer import ChosenPieces, CLIPTokenizer, WordPieces, tokenizer_of
-from lightning_modules.text_group.weights import read_image_weights, read_official
+from lightning_modules.text_group.weights import read_image_weights
+from lightning_modules.weights import read_weights
 from networks.groupvit import GroupViTImageEncoder
 from networks.text_group import CausalTransformer, TextGroupTransformer
 from tests.lightning_modules.conftest import WORDS, fit
@@ -435,7 +436,7 @@ class Attack:
 def test_an_official_file_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"model": {}, "config": Attack()}, tmp_path / "evil.pth")
-    assert read_official(tmp_path / "evil.pth")["model"] == {}
+    assert read_weights(tmp_path / "evil.pth")["model"] == {}
     assert not (tmp_path / "owned").exists()
 
 

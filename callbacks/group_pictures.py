@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import lightning.pytorch as pl
 import numpy as np
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from callbacks.pictures import GREEN, contact_sheet
+from callbacks.gallery import Gallery
+from callbacks.pictures import GREEN
 from datamodules.batches import SpanBatch
-from lightning_modules.base import CanGroupTokens, require
+from lightning_modules.base import CanGroupTokens
 
 ROW, MARGIN, LABEL, FONT = 26, 6, 96, cv2.FONT_HERSHEY_SIMPLEX
 
@@ -47,67 +46,26 @@ def draw_groups(words: list[str], word_of_token: list[int], soft: np.ndarray, sp
     return picture
 
 
-class GroupPictures(pl.Callback):
-    """Writes ``<run>/<stage>/pictures/<dataset>.png``, captions above their groups, and sends it to the logger.
+class GroupPictures(Gallery):
+    """Captions above their groups, on one sheet.
 
     Args:
         count: captions of each data set; the first process draws them all.
     """
 
+    capability: ClassVar[type] = CanGroupTokens
+    batch_type: ClassVar[type] = SpanBatch
+    columns: ClassVar[int] = 1
+
     def __init__(self, count: int = 16) -> None:
-        self.count = count
+        super().__init__(count)
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        require(pl_module, CanGroupTokens, type(self).__name__)
-
-    def _start(self, trainer: pl.Trainer) -> None:
-        self.panels: dict[str, list[np.ndarray]] = {name: [] for name in trainer.datamodule.judged_sources()}  # type: ignore[attr-defined]
-
-    def _draw(self, trainer: pl.Trainer, pl_module: Any, batch: Any, dataloader_idx: int) -> None:
-        panels = list(self.panels.values())[dataloader_idx]
-        if not isinstance(batch, SpanBatch) or not trainer.is_global_zero or len(panels) >= self.count:
-            return
-        words, spans = batch.words[: self.count - len(panels)], batch.spans
+    def draw_batch(self, trainer: pl.Trainer, pl_module: Any, batch: SpanBatch, room: int) -> list[np.ndarray]:
+        words = batch.words[:room]
         with trainer.precision_plugin.forward_context():
             found = pl_module.assignments([" ".join(caption) for caption in words])
-        panels += [
-            draw_groups(caption, of, soft.float().cpu().numpy(), gold) for caption, (soft, of), gold in zip(words, found, spans, strict=False) if of
+        return [
+            draw_groups(caption, of, soft.float().cpu().numpy(), gold)
+            for caption, (soft, of), gold in zip(words, found, batch.spans, strict=False)
+            if of
         ]
-
-    def _write(self, trainer: pl.Trainer, stage: str) -> None:
-        if not trainer.is_global_zero or trainer.sanity_checking:
-            return
-        folder = Path(trainer.default_root_dir) / stage / "pictures"
-        for name, panels in self.panels.items():
-            if not panels:
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            sheet = contact_sheet(panels, columns=1)
-            cv2.imwrite(str(folder / f"{name}.png"), sheet[..., ::-1])
-            for logger in trainer.loggers:
-                if hasattr(logger, "log_image"):
-                    logger.log_image(key=f"{stage}/pictures/{name}", images=[sheet])
-            if stage == "test":
-                rank_zero_info(f"{len(panels)} grouped captions drawn in {folder / f'{name}.png'}")
-
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(trainer)
-
-    def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._draw(trainer, pl_module, batch, dataloader_idx)
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._write(trainer, "val")
-
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(trainer)
-
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._draw(trainer, pl_module, batch, dataloader_idx)
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._write(trainer, "test")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from callbacks.gallery import Gallery
 from datamodules.batches import GroundingBatch, Preprocessing
-from lightning_modules.base import CanGround, require
+from lightning_modules.base import CanGround
 from metrics.boxes import boxes_from_heatmap, union_box
 from metrics.pointing_game import peak_points
 
@@ -70,89 +69,33 @@ def draw(image: np.ndarray, phrase: str, heatmap: Tensor, boxes: Tensor, size: t
     return np.concatenate([strip, panel])
 
 
-def contact_sheet(panels: list[np.ndarray], columns: int = 3) -> np.ndarray:
-    """Panels of any size on one white sheet, row by row."""
-    width, height = max(panel.shape[1] for panel in panels) + 8, max(panel.shape[0] for panel in panels) + 8
-    rows = -(-len(panels) // columns)
-    sheet = np.full((rows * height, min(columns, len(panels)) * width, 3), 255, np.uint8)
-    for number, panel in enumerate(panels):
-        top, left = number // columns * height, number % columns * width
-        sheet[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
-    return sheet
-
-
-class Pictures(pl.Callback):
-    """Writes ``<run>/<stage>/pictures/<dataset>-<nn>.png`` and a contact sheet ``<dataset>.png``, and sends the sheets to the logger.
+class Pictures(Gallery):
+    """The image with the true boxes beside the heat map with the point and the predicted box, a file for each phrase and a sheet of all.
 
     Args:
         count: pictures of each data set; the first process draws them all.
         per_image: at most so many phrases of one image.
     """
 
+    capability: ClassVar[type] = CanGround
+    batch_type: ClassVar[type] = GroundingBatch
+    singles: ClassVar[bool] = True
+
     def __init__(self, count: int = 24, per_image: int = 2) -> None:
-        self.count, self.per_image = count, per_image
+        super().__init__(count)
+        self.per_image = per_image
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        require(pl_module, CanGround, type(self).__name__)
-
-    def _start(self, trainer: pl.Trainer) -> None:
-        self.panels: dict[str, list[np.ndarray]] = {name: [] for name in trainer.datamodule.judged_sources()}  # type: ignore[attr-defined]
-
-    def _draw(self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, dataloader_idx: int) -> None:
-        panels = list(self.panels.values())[dataloader_idx]
-        if not isinstance(batch, GroundingBatch) or not trainer.is_global_zero or not len(batch):
-            return
+    def draw_batch(self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, room: int) -> list[np.ndarray]:
         of_image: dict[int, list[int]] = {}
         for query, image in enumerate(batch.image_of_query.tolist()):
             of_image.setdefault(image, []).append(query)
-        chosen = [query for queries in of_image.values() for query in queries[: self.per_image]][: self.count - len(panels)]
-        if not chosen:
-            return
+        chosen = [query for queries in of_image.values() for query in queries[: self.per_image]][:room]
         with trainer.precision_plugin.forward_context():
             heatmaps = pl_module.ground(batch.images, [batch.phrases[query] for query in chosen], batch.image_of_query[chosen])
+        panels = []
         for query, heatmap in zip(chosen, heatmaps, strict=True):
             image = int(batch.image_of_query[query])
             height, width = batch.sizes[image].tolist()
-            panels.append(
-                draw(denormalise(batch.images[image], pl_module.preprocessing), batch.phrases[query], heatmap, batch.boxes[query], (height, width))
-            )
-
-    def _write(self, trainer: pl.Trainer, stage: str) -> None:
-        if not trainer.is_global_zero or trainer.sanity_checking:
-            return
-        folder = Path(trainer.default_root_dir) / stage / "pictures"
-        for name, panels in self.panels.items():
-            if not panels:
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            sheet = contact_sheet(panels)
-            for number, panel in enumerate(panels):
-                cv2.imwrite(str(folder / f"{name}-{number:02d}.png"), panel[..., ::-1])
-            cv2.imwrite(str(folder / f"{name}.png"), sheet[..., ::-1])
-            for logger in trainer.loggers:
-                if hasattr(logger, "log_image"):
-                    logger.log_image(key=f"{stage}/pictures/{name}", images=[sheet])
-            if stage == "test":
-                rank_zero_info(f"{len(panels)} pictures written to {folder}")
-
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(trainer)
-
-    def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._draw(trainer, pl_module, batch, dataloader_idx)
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._write(trainer, "val")
-
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(trainer)
-
-    def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        self._draw(trainer, pl_module, batch, dataloader_idx)
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._write(trainer, "test")
+            seen = denormalise(batch.images[image], pl_module.preprocessing)
+            panels.append(draw(seen, batch.phrases[query], heatmap, batch.boxes[query], (height, width)))
+        return panels

@@ -70,4 +70,4 @@ def augment(image: np.ndarray, rng: np.random.Generator, crop_scale: tuple[float
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
     """(S,S,3) uint8 array -> (3,S,S) uint8 tensor."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))

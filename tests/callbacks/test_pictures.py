@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.pictures import CAPTION, GREEN, HEIGHT, ORANGE, contact_sheet, denormalise, draw, overlay
+from callbacks.gallery import contact_sheet
+from callbacks.pictures import CAPTION, GREEN, HEIGHT, ORANGE, denormalise, draw, overlay
 from datamodules.batches import Preprocessing, normalise
 
 CLIP = Preprocessing(8, (0.48, 0.46, 0.41), (0.27, 0.26, 0.28))

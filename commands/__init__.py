@@ -15,7 +15,7 @@ COMMANDS = {
     "validate": Command("commands.trainer", "judge on the validation sets: --config FILE --ckpt_path best|last|FILE"),
     "test": Command("commands.trainer", "judge on the test sets; alone, it judges the newest run"),
     "predict": Command("commands.trainer", "find phrases in images of your own: heat maps, points and boxes as files"),
-    "report": Command("commands.report", "one table of what was measured: report [RUN ...]"),
+    "report": Command("commands.report", "what was measured, a table for each kind of evaluation: report [RUN ...]"),
     "prepare": Command("commands.prepare", "what a data set needs and how it is had: prepare [NAME] [OPTION=VALUE ...] [--root DIR] [--download]"),
     "doctor": Command("commands.doctor", "what is missing for a configuration, and the next command: doctor [--config FILE ...]"),
     "spans": Command("commands.span_baselines", "baselines of groups of words, judged on marked phrases: spans --spans FILE"),

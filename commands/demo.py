@@ -14,7 +14,8 @@ from typing import Any
 from callbacks.results import format_rows
 from commands.report import method_cells, read_metrics
 
-STEPS = {"small": (550, 350), "full": (2000, 600)}
+STEPS = {"small": (620, 350), "full": (2000, 600)}
+EPOCHS = 5  # of fine-tuning
 PAPER = {"untrained": None, "pretrain": 79.4, "phrase": 81.6, "phrase_add": 85.0, "hist": 85.3}
 TITLES = {
     "untrained": "the same network, untrained",
@@ -42,7 +43,8 @@ def stages(size: str, seed: int, runs: Path, extra: list[str]) -> dict[str, list
         common = ["--config", config, "--runs", str(runs), "--name", f"{prefix}/{name}", "--seed_everything", str(seed), *extra]
         options = ["--trainer.max_steps", str(pretrain_steps if base else finetune_steps)]
         if not base:
-            options += ["--model.pretrained", str(start), *ABLATION[name]]
+            epoch = str(finetune_steps // EPOCHS)  # alpha follows the epochs, so they grow with the run
+            options += ["--trainer.limit_train_batches", epoch, "--model.pretrained", str(start), *ABLATION[name]]
         fit, test = ["fit", *common, *options], ["test", *common]
         commands[name] = [test] if name == "untrained" else [fit, [*test, "--ckpt_path", "last"]]
     return commands

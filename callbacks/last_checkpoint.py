@@ -24,6 +24,9 @@ class LastCheckpoint(pl.Callback):
     Args:
         path: of the checkpoint.
         every: steps between two writes.
+
+    Attributes:
+        stopped: whether a signal, to whichever process, ended the run before its time.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -31,6 +34,7 @@ class LastCheckpoint(pl.Callback):
     def __init__(self, path: Path, every: int) -> None:
         self.path, self.every = path, every
         self.received: int | None = None
+        self.stopped = False
         self.saved_step: int | None = None
         self._previous: dict[int, Any] = {}
 
@@ -64,7 +68,7 @@ class LastCheckpoint(pl.Callback):
         flag = torch.tensor(int(self.received is not None), device=trainer.strategy.root_device)
         if trainer.strategy.reduce(flag, reduce_op="sum"):
             self.save(trainer)
-            trainer.should_stop = True
+            self.stopped = trainer.should_stop = True
             trainer.fit_loop.min_epochs = 0
             trainer.fit_loop.epoch_loop.min_steps = None
             trainer.limit_val_batches = 0  # who asked may not wait for a validation

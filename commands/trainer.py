@@ -31,6 +31,7 @@ from datamodules.base import GroundingDataModule
 from datamodules.errors import DataError
 from lightning_modules.base import ModelError, WeakgroundModule
 
+STOPPED = 130  # exit code of a run that Ctrl-C or SIGTERM ended, as of shells
 USER_ERRORS = (ConfigError, DataError, ModelError, RunError)
 
 
@@ -190,9 +191,9 @@ def run(argv: list[str]) -> WeakgroundCLI:
 
 
 def main(argv: list[str]) -> int:
-    """As a command: errors that a user can mend are one line."""
+    """As a command: errors that a user can mend are one line; a run that was told to stop does not look like one that is done."""
     try:
-        run(argv)
+        trainer = run(argv).trainer
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -202,4 +203,6 @@ def main(argv: list[str]) -> int:
             raise
         print(f"error: {message}", file=sys.stderr)
         return 2
-    return 0
+    # The other processes end with 0: their launcher would kill this one, which may still be writing.
+    stopped = any(callback.stopped for callback in trainer.callbacks if isinstance(callback, LastCheckpoint))
+    return STOPPED if stopped and trainer.is_global_zero else 0

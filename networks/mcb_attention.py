@@ -28,12 +28,14 @@ class ResNetSize:
         blocks: of each stage. With (2, 2, 2, 2) at stride 1 a feature sees 39 pixels, a little more than one digit.
         strides: of each stage.
         stem_stride: of the 7 x 7 convolution before them.
+        dilations: of the 3 x 3 convolutions of each stage; None is 1 throughout, as in the paper. A small network sees a whole digit by them at no cost.
     """
 
     width: int = 64
     blocks: tuple[int, ...] = (2, 2, 2, 2)
     strides: tuple[int, ...] = (1, 1, 1, 1)
     stem_stride: int = 1
+    dilations: tuple[int, ...] | None = None
 
     @property
     def features(self) -> int:
@@ -45,15 +47,17 @@ class DenseResNet(nn.Module):
 
     def __init__(self, size: ResNetSize) -> None:
         super().__init__()
-        if len(size.strides) != len(size.blocks):
-            raise ValueError(f"backbone.strides has {len(size.strides)} numbers for {len(size.blocks)} stages of backbone.blocks; make them as many.")
+        dilations = size.dilations or (1,) * len(size.blocks)
+        for name, given in (("strides", size.strides), ("dilations", dilations)):
+            if len(given) != len(size.blocks):
+                raise ValueError(f"backbone.{name} has {len(given)} numbers for {len(size.blocks)} stages of backbone.blocks; make them as many.")
         self.conv1 = nn.Conv2d(1, size.width, 7, size.stem_stride, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(size.width)
         self.stages = len(size.blocks)
         channels = size.width
-        for number, (blocks, stride) in enumerate(zip(size.blocks, size.strides, strict=True)):
+        for number, (blocks, stride, dilation) in enumerate(zip(size.blocks, size.strides, dilations, strict=True)):
             planes = size.width * 2**number
-            self.add_module(f"layer{number + 1}", _stage(channels, planes, blocks, stride))
+            self.add_module(f"layer{number + 1}", _stage(channels, planes, blocks, stride, dilation))
             channels = planes
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -66,11 +70,15 @@ class DenseResNet(nn.Module):
         return x
 
 
-def _stage(channels: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
+def _stage(channels: int, planes: int, blocks: int, stride: int, dilation: int) -> nn.Sequential:
     downsample = None
     if stride != 1 or channels != planes:
         downsample = nn.Sequential(nn.Conv2d(channels, planes, 1, stride, bias=False), nn.BatchNorm2d(planes))
-    return nn.Sequential(BasicBlock(channels, planes, stride, downsample), *(BasicBlock(planes, planes) for _ in range(blocks - 1)))
+    stage = nn.Sequential(BasicBlock(channels, planes, stride, downsample), *(BasicBlock(planes, planes) for _ in range(blocks - 1)))
+    for module in stage.modules():  # torchvision's block takes no dilation
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+            module.dilation = module.padding = (dilation, dilation)
+    return stage
 
 
 class DigitClassifier(nn.Module):

@@ -71,9 +71,9 @@ def test_a_signal_ends_the_run_after_the_step(callback: LastCheckpoint) -> None:
     callback.on_train_start(trainer, None)  # type: ignore[arg-type]
     os.kill(os.getpid(), signal.SIGTERM)
     end_batch(callback, trainer, 0)
-    assert trainer.should_stop is False  # half of the gradients are summed
+    assert (trainer.should_stop, callback.stopped) == (False, False)  # half of the gradients are summed
     end_batch(callback, trainer, 1)
-    assert trainer.should_stop is True
+    assert (trainer.should_stop, callback.stopped) == (True, True)
     assert trainer.saved == [3]
     assert (trainer.fit_loop.min_epochs, trainer.fit_loop.epoch_loop.min_steps, trainer.limit_val_batches) == (0, None, 0)
 
@@ -83,7 +83,7 @@ def test_another_process_was_told_to_stop(callback: LastCheckpoint) -> None:
     trainer.strategy.reduce = lambda flag, reduce_op: flag + 1
     end_batch(callback, trainer)
     callback.on_train_end(trainer, None)  # type: ignore[arg-type]
-    assert (trainer.should_stop, trainer.saved) == (True, [3])
+    assert (trainer.should_stop, callback.stopped, trainer.saved) == (True, True, [3])
 
 
 def test_a_second_interrupt_stops_at_once(callback: LastCheckpoint) -> None:

@@ -119,17 +119,24 @@ def test_weights_of_the_reductions() -> None:
 # A step.
 
 
-def test_losses_of_a_step_are_the_papers(vocabulary: Path) -> None:
-    module = build(vocabulary)
+@pytest.mark.parametrize("candidates", ["vocabulary", "batch"])
+def test_losses_of_a_step_are_the_papers(vocabulary: Path, candidates: Any) -> None:
+    module = build(vocabulary, candidates=candidates)
     module.eval()  # no Gumbel noise
     _, logged = gradients_of(module, batch())
     images = module.network.image_feature(batch().images)
     texts, reconstruction = [], []
+    of_batch = module.tokenize(CAPTIONS)
+    absent = torch.ones(module.network.vocab_size, dtype=torch.bool)
+    absent[of_batch.ids[of_batch.mask]] = False
+    assert absent.any()
     for caption in CAPTIONS:  # one by one, so that padding cannot matter
         pieces = module.tokenize([caption])
         groups = module.network(pieces.ids, pieces.mask).groups
         texts.append(F.normalize(module.network.text_head(groups).mean(1), dim=-1))
         logits = module.network.decode(pieces.ids, groups)[0] @ module.network.token_embedding.weight.t()
+        if candidates == "batch":
+            logits = logits.masked_fill(absent, -torch.inf)
         reconstruction += F.cross_entropy(logits, pieces.ids[0, 1:], reduction="none").tolist()
     assert logged["contrastive"] == pytest.approx(contrastive_loss(images, torch.cat(texts), 0.07).item(), rel=1e-4)
     assert logged["reconstruction"] == pytest.approx(sum(reconstruction) / len(reconstruction), rel=1e-4)
@@ -138,9 +145,12 @@ def test_losses_of_a_step_are_the_papers(vocabulary: Path) -> None:
 
 @pytest.mark.parametrize("reduction", ["token_mean", "sample_mean", "sum"])
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 2.0), (0.0, 1.0), (1.0, 0.0)])
-@pytest.mark.parametrize("chunk", [1, 4])
-def test_cached_gradients_are_those_of_the_whole_batch(vocabulary: Path, chunk: int, weights: tuple[float, float], reduction: Any) -> None:
+@pytest.mark.parametrize(("chunk", "candidates"), [(1, "vocabulary"), (4, "vocabulary"), (4, "batch")])
+def test_cached_gradients_are_those_of_the_whole_batch(
+    vocabulary: Path, chunk: int, candidates: Any, weights: tuple[float, float], reduction: Any
+) -> None:
     options = {"contrastive_weight": weights[0], "reconstruction_weight": weights[1], "balance_weight": 0.3 * weights[1], "reduction": reduction}
+    options["candidates"] = candidates
     whole, whole_logged = gradients_of(build(vocabulary, **options).double().eval(), batch())
     cached, cached_logged = gradients_of(build(vocabulary, cache_chunk=chunk, **options).double().eval(), batch())
     assert cached_logged == pytest.approx(whole_logged, rel=1e-5)
@@ -161,8 +171,8 @@ def test_cached_gradients_repeat_the_gumbel_noise(vocabulary: Path) -> None:
     encoded = [module.encode(part) for part in pieces.split(2)]
     texts = torch.cat([module.network.text_feature(found.groups) for found in encoded])
     contrastive = contrastive_loss(module.network.image_feature(batch().images), texts, 0.07)
-    totals = module.batch_totals(pieces)
-    reconstruction = sum(module.reconstruction(part, found, *totals) for part, found in zip(pieces.split(2), encoded, strict=True))
+    whole = module.whole_batch(pieces)
+    reconstruction = sum(module.reconstruction(part, found, whole) for part, found in zip(pieces.split(2), encoded, strict=True))
     (contrastive + reconstruction).backward()
     assert logged["contrastive"] == pytest.approx(contrastive.item(), rel=1e-5)
     assert logged["reconstruction"] == pytest.approx(reconstruction.item(), rel=1e-5)

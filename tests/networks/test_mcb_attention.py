@@ -15,17 +15,25 @@ def network(post_norm: str = "none") -> MCBNetwork:
     return MCBNetwork(TINY, classes=5, text_width=6, sketch=31, hidden=7, post_norm=post_norm).eval()  # type: ignore[arg-type]
 
 
-def test_features_have_the_resolution_of_the_image_and_see_39_pixels() -> None:
+@pytest.mark.parametrize(
+    ("size", "grid", "seen"),
+    [
+        (ResNetSize(width=2), 64, 39),  # the paper's
+        (ResNetSize(width=2, blocks=(1, 1, 1), strides=(1, 1, 1), stem_stride=2), 32, 31),
+        (ResNetSize(width=2, blocks=(1, 1, 1), strides=(1, 1, 1), stem_stride=2, dilations=(1, 1, 2)), 32, 39),
+    ],
+)
+def test_how_many_features_there_are_and_how_far_they_see(size: ResNetSize, grid: int, seen: int) -> None:
     torch.manual_seed(0)
-    full = DenseResNet(ResNetSize(width=2)).eval()
-    for parameter in full.parameters():  # no path may be cut off by a ReLU
+    backbone = DenseResNet(size).eval()
+    for parameter in backbone.parameters():  # no path may be cut off by a ReLU
         parameter.data.abs_()
     image = torch.ones(1, 3, 64, 64, requires_grad=True)
-    features = full(image)
-    assert features.shape == (1, 16, 64, 64)
-    (gradient,) = torch.autograd.grad(features[0, :, 32, 32].sum(), image)
+    features = backbone(image)
+    assert features.shape == (1, size.features, grid, grid)
+    (gradient,) = torch.autograd.grad(features[0, :, grid // 2, grid // 2].sum(), image)
     ys, xs = gradient[0, 0].nonzero(as_tuple=True)
-    assert (int(ys.max() - ys.min()) + 1, int(xs.max() - xs.min()) + 1) == (39, 39)
+    assert (int(ys.max() - ys.min()) + 1, int(xs.max() - xs.min()) + 1) == (seen, seen)
 
 
 def test_the_papers_backbone_has_torchvisions_names_and_shapes() -> None:
@@ -43,6 +51,8 @@ def test_strides_and_any_size() -> None:
     assert backbone(torch.zeros(2, 3, 64, 96)).shape == (2, 8, 16, 24)
     with pytest.raises(ValueError, match=r"backbone.strides has 4 numbers for 1 stages of backbone.blocks"):
         DenseResNet(ResNetSize(blocks=(1,)))
+    with pytest.raises(ValueError, match=r"backbone.dilations has 1 numbers for 4 stages"):
+        DenseResNet(ResNetSize(dilations=(2,)))
 
 
 @pytest.mark.parametrize("post_norm", ["none", "signed_sqrt_l2"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import torch
@@ -40,6 +41,11 @@ class ResNetSize:
     @property
     def features(self) -> int:
         return self.width * 2 ** (len(self.blocks) - 1)
+
+    @property
+    def stride(self) -> int:
+        """Pixels between two features."""
+        return self.stem_stride * prod(self.strides)
 
 
 class DenseResNet(nn.Module):

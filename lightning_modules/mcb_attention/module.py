@@ -20,6 +20,7 @@ from lightning_modules.mcb_attention.losses import (
     masked_images,
     masked_targets,
     pair_loss,
+    total_variation,
 )
 from lightning_modules.mcb_attention.pretrain import DIGITS, GREY, BackboneOptimisation, ClassModule, black_of, frozen
 from lightning_modules.weights import read_weights
@@ -39,6 +40,7 @@ class MCBAttention(ClassModule):
         pair_weight: lambda, of L_p.
         pair_kind, pair_margin: see `lightning_modules.mcb_attention.losses.pair_loss`.
         penalty_weight: beta, of R; the paper's table 1 has 0, 0.05, 0.1 and 0.2.
+        smooth_weight: of the maps' total variation, against specks. Not in the paper.
         class_weight: of L_ce; 1 in the paper.
         pooling: see `networks.mcb_attention.pool`.
         queries: ask for ``one`` class of each image, as the paper does, or for ``all`` of them, which costs the backbone nothing.
@@ -52,6 +54,8 @@ class MCBAttention(ClassModule):
         judge_weight: of its two losses.
         judge_noise: standard deviation (white is 1) of noise added to what the judge sees, against maps that speak to it in small patterns.
         queries_per_pass: phrases grounded at once; bounds the memory.
+        stitch: for a backbone with a stride: ground in the image moved by every number of pixels below the stride, and stitch the maps together to one of
+            the image's resolution (as "Fully Convolutional Networks for Semantic Segmentation", section 3.2, does). Costs the stride's square.
         optimisation, pretrained, image_size, mean, std: as for `ClassModule`.
     """
 
@@ -69,6 +73,7 @@ class MCBAttention(ClassModule):
         pair_kind: PairLoss = "contrastive",
         pair_margin: float = 1.0,
         penalty_weight: float = 0.1,
+        smooth_weight: float = 0.0,
         class_weight: float = 1.0,
         pooling: Pooling = "mean",
         queries: Literal["one", "all"] = "one",
@@ -81,6 +86,7 @@ class MCBAttention(ClassModule):
         judge_weight: float = 0.0,
         judge_noise: float = 0.0,
         queries_per_pass: int = 32,
+        stitch: bool = False,
         optimisation: BackboneOptimisation = BackboneOptimisation(),  # noqa: B008 (frozen)
         pretrained: Path | None = None,
         image_size: int = 64,
@@ -91,8 +97,9 @@ class MCBAttention(ClassModule):
         self.network = MCBNetwork(backbone, len(words), text_width, sketch, hidden, post_norm)
         self.pair_weight, self.pair_kind, self.pair_margin = pair_weight, pair_kind, pair_margin
         self.penalty_weight, self.class_weight, self.complement_weight = penalty_weight, class_weight, complement_weight
+        self.smooth_weight = smooth_weight
         self.pooling, self.queries, self.absent, self.absent_weight = pooling, queries, absent, absent_weight
-        self.queries_per_pass = queries_per_pass
+        self.queries_per_pass, self.stride = queries_per_pass, backbone.stride if stitch else 1
         self.frozen_parts = [name for name in ("classifier", "backbone") if freeze in {name, "both"}]
         for name in self.frozen_parts:
             frozen(self.network.get_submodule(name))
@@ -129,6 +136,9 @@ class MCBAttention(ClassModule):
         penalties, classes = map_penalty(maps), queries.classes[there]
         terms = {"penalty": penalties[there].mean()}
         loss = self.penalty_weight * terms["penalty"]
+        if self.smooth_weight:
+            terms["variation"] = total_variation(maps)
+            loss = loss + self.smooth_weight * terms["variation"]
         attended = pool(features, maps[there], queries.image[there], self.pooling)
         terms["ce"] = F.cross_entropy(network.classifier(attended).float(), classes)
         loss = loss + self.class_weight * terms["ce"]
@@ -162,9 +172,14 @@ class MCBAttention(ClassModule):
 
     @torch.no_grad()
     def ground(self, images: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
-        """Sigmoid maps at the backbone's grid; every image is encoded once. See `lightning_modules.base.CanGround`."""
-        features, classes = self.network.backbone(images), self.classes(phrases)
-        passes = [slice(start, start + self.queries_per_pass) for start in range(0, max(1, len(phrases)), self.queries_per_pass)]
+        """Sigmoid maps at the backbone's grid, or finer by ``stitch``; every image is encoded once. See `lightning_modules.base.CanGround`."""
+        classes, stride = self.classes(phrases), self.stride
+        rows = [torch.stack([self._maps(moved(images, y, x), classes, image_of_query) for x in range(stride)], dim=3) for y in range(stride)]
+        return torch.stack(rows, dim=2).flatten(3).flatten(1, 2)
+
+    def _maps(self, images: Tensor, classes: Tensor, image_of_query: Tensor) -> Tensor:
+        features = self.network.backbone(images)
+        passes = [slice(start, start + self.queries_per_pass) for start in range(0, max(1, len(classes)), self.queries_per_pass)]
         return torch.cat([self.network.attention(features, classes[queries], image_of_query[queries]).sigmoid() for queries in passes])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -172,3 +187,8 @@ class MCBAttention(ClassModule):
         if self.judge is None:
             checkpoint["state_dict"] = {key: value for key, value in checkpoint["state_dict"].items() if not key.startswith("judge.")}
         super().on_load_checkpoint(checkpoint)
+
+
+def moved(images: Tensor, y: int, x: int) -> Tensor:
+    """Images (N,C,H,W) moved up by y pixels and to the left by x; the last row and column are repeated."""
+    return F.pad(images[..., y:, x:], (0, x, 0, y), mode="replicate")

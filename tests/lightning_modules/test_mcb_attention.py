@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from datamodules.batches import GroundingBatch, ImageTextBatch
 from lightning_modules.base import CanGround, ModelError
-from lightning_modules.mcb_attention.losses import Queries
+from lightning_modules.mcb_attention.losses import Queries, total_variation
 from lightning_modules.mcb_attention.module import MCBAttention
 from lightning_modules.mcb_attention.pretrain import BackboneOptimisation, DigitPretrain, black_of
 from networks.mcb_attention import ResNetSize
@@ -41,6 +41,11 @@ def pretrained(path: Path, **options: Any) -> DigitPretrain:
     return classifier
 
 
+def test_total_variation_by_hand() -> None:
+    maps = torch.tensor([[[0.0, 1.0], [0.5, 0.5]], [[0.2, 0.2], [0.2, 0.2]]])
+    assert total_variation(maps).item() == pytest.approx((1.0 + 0.0 + 0.5 + 0.5) / 8)
+
+
 class TestLoss:
     def test_without_weights_it_is_cross_entropy(self) -> None:
         loss, terms = train_step(module(pair_weight=0.0, penalty_weight=0.0), batch())
@@ -49,8 +54,9 @@ class TestLoss:
 
     def test_it_is_the_weighted_sum_of_its_terms(self) -> None:
         options = {"pair_weight": 0.3, "penalty_weight": 0.7, "class_weight": 0.5, "complement_weight": 2.0, "judge_weight": 0.9, "absent": 1.0}
+        options["smooth_weight"] = 0.6
         loss, terms = train_step(module(**options, absent_weight=1.5), batch())
-        weights = {"ce": 0.5, "pair": 0.3, "penalty": 0.7, "complement": 2.0, "under": 0.9, "rest": 0.9, "absent": 1.5}
+        weights = {"variation": 0.6, "ce": 0.5, "pair": 0.3, "penalty": 0.7, "complement": 2.0, "under": 0.9, "rest": 0.9, "absent": 1.5}
         assert set(terms) == {*weights, "loss"}
         assert loss.item() == pytest.approx(sum(weight * terms[name].item() for name, weight in weights.items()), rel=1e-5)
 
@@ -187,6 +193,17 @@ class TestGround:
         one, two = (module(queries_per_pass=size).eval().ground(batch().images, *queries) for size in (32, 2))
         assert_close(one, two, rtol=1e-4, atol=1e-5)
         assert module().ground(batch().images, [], torch.zeros(0, dtype=torch.long)).shape == (0, 16, 16)
+
+    def test_stitched_maps_are_those_of_the_network_without_stride(self) -> None:
+        """A convolution of stride 2 and plain ones behind it see, moved by one pixel, what their dilated twins without stride see in between."""
+        strided = module(backbone=ResNetSize(width=4, blocks=(1,), strides=(1,), stem_stride=2), stitch=True).eval()
+        dense = module(backbone=ResNetSize(width=4, blocks=(1,), strides=(1,), dilations=(2,))).eval()
+        dense.network.load_state_dict(strided.network.state_dict())
+        queries = torch.randn(2, 3, 40, 40), ["one", "two", "six"], torch.tensor([0, 1, 1])
+        found, wanted = strided.ground(*queries), dense.ground(*queries)
+        assert found.shape == wanted.shape == (3, 40, 40)
+        assert_close(found[:, 10:-10, 10:-10], wanted[:, 10:-10, 10:-10], rtol=1e-4, atol=1e-5)
+        assert (found[:, ::2, ::2] - found[:, 1::2, 1::2]).abs().max() > 1e-3
 
     def test_words_are_the_users(self) -> None:
         net = module(words=("dog", "cat")).eval()

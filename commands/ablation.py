@@ -8,6 +8,7 @@ Every run is an ordinary command, printed before it starts; one that is done alr
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import statistics
 import sys
@@ -99,7 +100,7 @@ def arguments(table: Table, row: Row, scale: str, seed: int, runs: Path) -> list
         of_stage = next(found for found in table.stages if found.name == stage)
         given += [f"--{option}", str(runs / run_name(table, of_stage, scale, seed) / "checkpoints" / "last.ckpt")]
     for option, value in row.options.items():
-        given += [f"--{option}", str(value).lower() if isinstance(value, bool) else str(value)]
+        given += [f"--{option}", value if isinstance(value, str) else json.dumps(value)]
     return given
 
 

@@ -193,7 +193,7 @@ def run(argv: list[str]) -> WeakgroundCLI:
 def main(argv: list[str]) -> int:
     """As a command: errors that a user can mend are one line; a run that was told to stop does not look like one that is done."""
     try:
-        trainer = run(argv).trainer
+        trainer: Any = run(argv).trainer
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

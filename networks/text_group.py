@@ -258,10 +258,10 @@ class Decoder(nn.Module):
 
     Args:
         word_dropout: share of the input words that are hidden in training, the start excepted, so that more must be had from the groups; 0 in the paper.
-        bottleneck: width to which a group vector is narrowed on its way here; None keeps it as it is, as in the paper.
+        bottleneck: width to which a group vector is narrowed on its way here; 0 keeps it as it is, as in the paper.
     """
 
-    def __init__(self, width: int, word_dropout: float = 0.0, bottleneck: int | None = None) -> None:
+    def __init__(self, width: int, word_dropout: float = 0.0, bottleneck: int = 0) -> None:
         super().__init__()
         self.word_dropout = word_dropout
         self.narrow = nn.Sequential(nn.Linear(width, bottleneck), nn.Linear(bottleneck, width)) if bottleneck else nn.Identity()
@@ -282,7 +282,7 @@ class TextGroupTransformer(TextEncoder):
     """Encoder layers over tokens and K learned group vectors, a grouping block, encoder layers over the groups.
 
     The defaults are the paper's. In small trials on Flickr30k's captions (reconstruction alone, width 64, 2 + 1 layers, 800 steps; docs/results.md) contiguous,
-    meaningful groups emerged where groups can say nothing that their own words do not say (``isolated=None``, ``grouping="minimal"``, ``values="embedded"``),
+    meaningful groups emerged where groups can say nothing that their own words do not say (``isolated="all"``, ``grouping="minimal"``, ``values="embedded"``),
     may be entered gently (``assign_eps=1``; with the literal 1e-6 one group takes all), are all in use from the start (``place=2``; else one or two of four
     remain), and reach the decoder through a narrow way (``bottleneck=4``; else boundaries move to where words are easiest to put in order), with some balance.
 
@@ -291,7 +291,7 @@ class TextGroupTransformer(TextEncoder):
         width, heads: of all encoder layers; 128 and 4 in the paper.
         depth: layers before the grouping block. group_depth: layers after it, over the groups alone. 6 and 3 in the paper.
         isolated: of the layers before the grouping block so many keep tokens and groups apart: tokens attend to tokens, groups to groups. 0 is the paper's;
-            None is all: the groups are mere queries until the grouping block.
+            ``all`` makes the groups mere queries until the grouping block.
         grouping: ``groupvit``, GroupViT's whole block (the paper's figure shows the same blocks for both sides); ``minimal``, equations 1 to 4 literally.
         values: what the groups take from their tokens: the ``encoded`` ones, or ``embedded``, the tokens as they came in. Equation 4 prints the latter,
             which reads like a misprint of the former; but only with it does a group hold its own words and nothing of the others.
@@ -314,11 +314,11 @@ class TextGroupTransformer(TextEncoder):
         heads: int = 4,
         depth: int = 6,
         group_depth: int = 3,
-        isolated: int | None = 0,
+        isolated: int | Literal["all"] = 0,
         grouping: Grouping = "groupvit",
         values: Values = "encoded",
         word_dropout: float = 0.0,
-        bottleneck: int | None = None,
+        bottleneck: int = 0,
         assign_eps: float | None = None,
         reach: int = 0,
         place: float = 0.0,
@@ -331,7 +331,7 @@ class TextGroupTransformer(TextEncoder):
     ) -> None:
         if width % heads:
             raise ValueError(f"a width of {width} cannot be divided among {heads} heads")
-        isolated = depth if isolated is None else isolated
+        isolated = depth if isolated == "all" else isolated
         if groups < 1 or not 0 <= isolated <= depth:
             raise ValueError(f"groups must be at least 1 and isolated between 0 and depth, not {groups}, {isolated} and {depth}")
         super().__init__(width, vocab_size, max_positions, embed_dim, image_width)

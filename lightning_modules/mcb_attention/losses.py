@@ -41,10 +41,15 @@ def map_penalty(maps: Tensor) -> Tensor:
     return maps.square().mean((1, 2))
 
 
-def total_variation(maps: Tensor) -> Tensor:
-    """How much neighbouring places of the maps differ, per place: (Q,h,w) -> scalar. Specks and torn strokes have much of it. Not in the paper."""
-    down, across = maps.diff(dim=1).abs(), maps.diff(dim=2).abs()
-    return (down.sum() + across.sum()) / maps.numel()
+def total_variation(maps: Tensor, images: Tensor | None = None, edge: float = 0.15) -> Tensor:
+    """How much neighbouring places of the maps differ, per place: (Q,h,w) -> scalar. Specks and torn strokes have much of it. Not in the paper.
+
+    Args:
+        images: (Q,1,H,W) in [0,1]: where neighbours differ in brightness by d, they count exp(-d / ``edge``) only, so that maps may end where strokes do.
+    """
+    grid = maps.new_zeros(maps.shape) if images is None else F.interpolate(images, size=maps.shape[1:], mode="area")[:, 0]
+    steps = [(maps.diff(dim=dim).abs() * (-grid.diff(dim=dim).abs() / edge).exp()).sum() for dim in (1, 2)]
+    return torch.stack(steps).sum() / maps.numel()
 
 
 def literal_pair_loss(first: Tensor, second: Tensor, same: Tensor, margin: float) -> Tensor:

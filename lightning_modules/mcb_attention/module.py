@@ -40,7 +40,7 @@ class MCBAttention(ClassModule):
         pair_weight: lambda, of L_p.
         pair_kind, pair_margin: see `lightning_modules.mcb_attention.losses.pair_loss`.
         penalty_weight: beta, of R; the paper's table 1 has 0, 0.05, 0.1 and 0.2.
-        smooth_weight: of the maps' total variation, against specks. Not in the paper.
+        smooth_weight: of the maps' total variation where the image itself is smooth: against specks and torn strokes. Not in the paper.
         class_weight: of L_ce; 1 in the paper.
         pooling: see `networks.mcb_attention.pool`.
         queries: ask for ``one`` class of each image, as the paper does, or for ``all`` of them, which costs the backbone nothing.
@@ -137,7 +137,7 @@ class MCBAttention(ClassModule):
         terms = {"penalty": penalties[there].mean()}
         loss = self.penalty_weight * terms["penalty"]
         if self.smooth_weight:
-            terms["variation"] = total_variation(maps)
+            terms["variation"] = total_variation(maps, self.brightness(batch.images)[queries.image])
             loss = loss + self.smooth_weight * terms["variation"]
         attended = pool(features, maps[there], queries.image[there], self.pooling)
         terms["ce"] = F.cross_entropy(network.classifier(attended).float(), classes)
@@ -169,6 +169,11 @@ class MCBAttention(ClassModule):
         targets = masked_targets(labels, queries)
         under, rest = (F.binary_cross_entropy_with_logits(side, target) for side, target in zip(logits, targets, strict=True))
         return under, rest
+
+    def brightness(self, images: Tensor) -> Tensor:
+        """(N,3,H,W) -> (N,1,H,W): 0 is black, 1 white."""
+        lit = images - black_of(self.preprocessing, images.device)
+        return (lit * torch.tensor(self.preprocessing.std, device=images.device).view(3, 1, 1)).mean(1, keepdim=True)
 
     @torch.no_grad()
     def ground(self, images: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:

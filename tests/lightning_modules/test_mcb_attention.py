@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ def pretrained(path: Path, **options: Any) -> DigitPretrain:
 def test_total_variation_by_hand() -> None:
     maps = torch.tensor([[[0.0, 1.0], [0.5, 0.5]], [[0.2, 0.2], [0.2, 0.2]]])
     assert total_variation(maps).item() == pytest.approx((1.0 + 0.0 + 0.5 + 0.5) / 8)
+    images = torch.tensor([[0.0, 0.3], [0.0, 0.6]]).repeat_interleave(2, 0).repeat_interleave(2, 1).expand(2, 1, 4, 4)
+    expected = (math.exp(-0.3 / 0.15) + 0.5 + 0.5 * math.exp(-0.3 / 0.15)) / 8
+    assert total_variation(maps, images, edge=0.15).item() == pytest.approx(expected)
 
 
 class TestLoss:

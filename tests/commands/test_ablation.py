@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from commands.ablation import arguments, cell, read_table, stages_of
 from commands.config_errors import check_config
 from commands.runs import RunError
 from commands.trainer import WeakgroundCLI
+from tests.commands.stand_in import StandIn
 from tests.tiny import ROOT
 
 TABLE: dict[str, Any] = {
@@ -25,6 +25,7 @@ TABLE: dict[str, Any] = {
         {"name": "tuned", "weights": {"model.pretrained": "next"}},
     ],
 }
+RESULT = ("digits", "map", "average_iou")
 TABLES = sorted((ROOT / "configs" / "ablation").glob("*.yaml"))
 
 
@@ -35,44 +36,18 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-class Runs:
-    """In the place of the trainer: notes what it is asked to do, and leaves what a run leaves."""
-
-    def __init__(self, fail_at: int | None = None) -> None:
-        self.commands: list[list[str]] = []
-        self.fail_at = fail_at
-
-    def __call__(self, command: list[str]) -> int:
-        self.commands.append(command)
-        if len(self.commands) == self.fail_at:
-            return 1
-        folder = Path(command[command.index("--runs") + 1]) / command[command.index("--name") + 1]
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        (folder / "checkpoints" / "last.ckpt").touch()
-        if command[0] == "test":
-            (folder / "test").mkdir(exist_ok=True)
-            common = {"dataset": "digits", "protocol": "map", "low": 0.4, "high": 0.6, "n": 9}
-            rows = [{**common, "method": method, "metric": "average_iou", "value": value} for method, value in (("random", 0.1), ("model", 0.5))]
-            (folder / "test" / "metrics.json").write_text(json.dumps({"results": rows}))
-        return 0
-
-
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
-    found = Runs()
+def runs(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    found = StandIn(*RESULT)
     monkeypatch.setattr(trainer, "main", found)
     return found
 
 
-def names(runs: Runs) -> list[tuple[str, str]]:
-    return [(command[0], command[command.index("--name") + 1]) for command in runs.commands]
-
-
-def test_stages_then_rows_and_nothing_twice(path: Path, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stages_then_rows_and_nothing_twice(path: Path, runs: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path / "runs"), "--trainer.max_steps", "3"]
     assert ablation.main(argv) == 0
     prefix = "table-demo"
-    assert names(runs) == [
+    assert runs.names == [
         ("fit", f"{prefix}/start-seed0"),
         ("fit", f"{prefix}/next-seed0"),
         ("fit", f"{prefix}/plain-beta-0-seed0"),
@@ -89,15 +64,15 @@ def test_stages_then_rows_and_nothing_twice(path: Path, runs: Runs, tmp_path: Pa
     assert runs.commands == []
 
 
-def test_a_row_alone_needs_its_stages_only(path: Path, runs: Runs, tmp_path: Path) -> None:
+def test_a_row_alone_needs_its_stages_only(path: Path, runs: StandIn, tmp_path: Path) -> None:
     assert ablation.main(["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path), "--only", "plain"]) == 0
-    assert {name for _, name in names(runs)} == {"table-demo/plain-beta-0-seed0"}
+    assert {name for _, name in runs.names} == {"table-demo/plain-beta-0-seed0"}
     assert [row.name for row in stages_of(read_table(path), read_table(path).rows[1:])] == ["start", "next"]
 
 
 def test_what_failed_is_gone_on_with(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     argv = ["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path), "--only", "plain"]
-    first, second = Runs(fail_at=2), Runs()
+    first, second = StandIn(*RESULT, end_at=2), StandIn(*RESULT)
     monkeypatch.setattr(trainer, "main", first)
     assert ablation.main(argv) == 1
     monkeypatch.setattr(trainer, "main", second)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,50 +9,26 @@ import pytest
 from commands import demo, trainer
 from commands.demo import STEPS, TITLES, stages
 from commands.trainer import STOPPED
+from tests.commands.stand_in import StandIn, option
 
-
-class Runs:
-    """In the place of the trainer: notes the commands, and leaves what they leave; the one numbered ``end_at`` ends with ``code``."""
-
-    def __init__(self, end_at: int = 0, code: int = STOPPED) -> None:
-        self.commands: list[list[str]] = []
-        self.end_at, self.code = end_at, code
-
-    def __call__(self, command: list[str]) -> int:
-        self.commands.append(command)
-        folder = Path(option(command, "--runs")) / option(command, "--name")
-        if command[0] == "fit":
-            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            (folder / "checkpoints" / "last.ckpt").touch()
-        if len(self.commands) == self.end_at:
-            return self.code
-        if command[0] == "test":
-            (folder / "test").mkdir(parents=True, exist_ok=True)
-            common = {"dataset": "scenes", "protocol": "clean", "metric": "pointing_game", "low": 0.4, "high": 0.6, "n": 9}
-            results = [{**common, "method": method, "value": 0.5} for method in ("model", "random", "centre")]
-            (folder / "test" / "metrics.json").write_text(json.dumps({"step": 7, "results": results}))
-        return 0
-
-
-def option(command: list[str], name: str) -> str:
-    return command[command.index(name) + 1]
+RESULT = ("scenes", "clean", "pointing_game")
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
-    found = Runs()
+def runs(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    found = StandIn(*RESULT)
     monkeypatch.setattr(trainer, "main", found)
     return found
 
 
-def names(runs: Runs) -> list[tuple[str, str]]:
-    return [(command[0], option(command, "--name").split("/")[1]) for command in runs.commands]
+def of_rows(runs: StandIn) -> list[tuple[str, str]]:
+    return [(what, name.split("/")[1]) for what, name in runs.names]
 
 
-def test_every_row_is_trained_and_judged_once(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_row_is_trained_and_judged_once(runs: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["demo", "--seed", "3", "--runs", str(tmp_path), "--trainer.logger", "false"]
     assert demo.main(argv) == 0
-    assert names(runs) == [("test", "untrained"), *((what, name) for name in list(TITLES)[1:] for what in ("fit", "test"))]
+    assert of_rows(runs) == [("test", "untrained"), *((what, name) for name in list(TITLES)[1:] for what in ("fit", "test"))]
     assert {option(command, "--seed_everything") for command in runs.commands} == {"3"}
     assert all(option(command, "--trainer.logger") == "false" for command in runs.commands)
     output = capsys.readouterr().out
@@ -78,11 +53,11 @@ def test_rows_of_fine_tuning_start_from_the_same_model_and_have_five_epochs(size
 
 @pytest.mark.parametrize("code", [STOPPED, 1])
 def test_what_ends_early_is_not_judged_and_gone_on_with(code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    first, second = Runs(end_at=2, code=code), Runs()
+    first, second = StandIn(*RESULT, end_at=2, code=code), StandIn(*RESULT)
     monkeypatch.setattr(trainer, "main", first)
     assert demo.main(["demo", "--runs", str(tmp_path)]) == code
-    assert names(first) == [("test", "untrained"), ("fit", "pretrain")]
+    assert of_rows(first) == [("test", "untrained"), ("fit", "pretrain")]
     monkeypatch.setattr(trainer, "main", second)
     assert demo.main(["demo", "--runs", str(tmp_path)]) == 0
-    assert names(second)[0] == ("fit", "pretrain")
+    assert of_rows(second)[0] == ("fit", "pretrain")
     assert option(second.commands[0], "--ckpt_path") == "last"

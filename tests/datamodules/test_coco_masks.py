@@ -1,4 +1,4 @@
-"""COCO's masks: drawn by hand, packed by an encoder of the test's own, and what is not a mask."""
+"""COCO's masks: drawn by hand, packed by an encoder of the tests' own, and what is not a mask."""
 
 from __future__ import annotations
 
@@ -9,37 +9,13 @@ import pytest
 
 from datamodules.coco_masks import decode_mask, polygon_mask, unpack_runs
 from datamodules.errors import DataError
+from tests.fakes.refer import pack, run_lengths
 
 HEIGHT, WIDTH = 9, 7
 
 
 def drawn(rows: str) -> list[list[bool]]:
     return [[pixel == "#" for pixel in row] for row in rows.split()]
-
-
-def runs_of(mask: np.ndarray) -> list[int]:
-    """Run lengths column by column, beginning with the outside."""
-    runs, inside = [0], False
-    for pixel in mask.T.ravel():
-        if bool(pixel) != inside:
-            runs.append(0)
-            inside = not inside
-        runs[-1] += 1
-    return runs
-
-
-def packed(runs: list[int]) -> str:
-    """Run lengths as COCO's string."""
-    text = ""
-    for n, run in enumerate(runs):
-        value = run - runs[n - 2] if n > 2 else run
-        while True:
-            bits, value = value & 31, value >> 5
-            last = value == (-1 if bits & 16 else 0)
-            text += chr(48 + bits + (0 if last else 32))
-            if last:
-                break
-    return text
 
 
 @pytest.mark.parametrize(
@@ -82,8 +58,8 @@ def test_runs_as_list_and_packed(share: float) -> None:
     rng = np.random.default_rng(3)
     for height, width in ((HEIGHT, WIDTH), (200, 331)):
         mask = rng.random((height, width)) < share
-        runs = runs_of(mask)
-        text = packed(runs)
+        runs = run_lengths(mask)
+        text = pack(runs)
         assert unpack_runs(text) == runs
         for counts in (runs, text, text.encode()):
             found = decode_mask({"size": [height, width], "counts": counts}, height, width)

@@ -52,7 +52,6 @@ class MCBAttention(ClassModule):
             the map, and all others in the rest of the image. Not in the paper, nor is there a box in it: it learnt from captions.
         judge_backbone: of that classifier.
         judge_weight: of its two losses.
-        judge_noise: standard deviation (white is 1) of noise added to what the judge sees, against maps that speak to it in small patterns.
         queries_per_pass: phrases grounded at once; bounds the memory.
         stitch: for a backbone with a stride: ground in the image moved by every number of pixels below the stride, and stitch the maps together to one of
             the image's resolution (as "Fully Convolutional Networks for Semantic Segmentation", section 3.2, does). Costs the stride's square.
@@ -84,7 +83,6 @@ class MCBAttention(ClassModule):
         judge: Path | None = None,
         judge_backbone: ResNetSize = ResNetSize(),  # noqa: B008 (frozen)
         judge_weight: float = 0.0,
-        judge_noise: float = 0.0,
         queries_per_pass: int = 32,
         stitch: bool = False,
         optimisation: BackboneOptimisation = BackboneOptimisation(),  # noqa: B008 (frozen)
@@ -103,7 +101,7 @@ class MCBAttention(ClassModule):
         self.frozen_parts = [name for name in ("classifier", "backbone") if freeze in {name, "both"}]
         for name in self.frozen_parts:
             frozen(self.network.get_submodule(name))
-        self.judge_path, self.judge_weight, self.judge_noise = judge, judge_weight, judge_noise
+        self.judge_path, self.judge_weight = judge, judge_weight
         self.judge = frozen(DigitClassifier(judge_backbone, len(words))) if judge_weight else None
 
     def setup(self, stage: str) -> None:
@@ -163,8 +161,6 @@ class MCBAttention(ClassModule):
         assert self.judge is not None
         black = black_of(self.preprocessing, images.device)
         seen = torch.cat(masked_images(images, maps, queries.image, black))
-        if self.judge_noise:
-            seen = seen + self.judge_noise / torch.tensor(self.preprocessing.std, device=images.device).view(3, 1, 1) * torch.randn_like(seen[:, :1])
         logits = self.judge(seen).float().chunk(2)
         targets = masked_targets(labels, queries)
         under, rest = (F.binary_cross_entropy_with_logits(side, target) for side, target in zip(logits, targets, strict=True))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import cli
+from commands.trainer import STOPPED
 from lightning_modules.catalogue import METHODS
 from tests.tiny import differences, last_checkpoint, tiny_config, write_config
 
@@ -62,7 +63,7 @@ def test_resumed_equals_uninterrupted(case: str, uninterrupted: Any, tmp_path: P
     method, accumulate, stop, workers = CASES[case]
     whole = uninterrupted(method, accumulate)
     code, folder = train(tmp_path, method, accumulate, stop, workers)
-    assert code == 0
+    assert code == STOPPED
     assert last_checkpoint(folder)["global_step"] == stop["step"]
     assert f"stopped at step {stop['step']}; the same command with --ckpt_path last goes on" in caplog.text
     code, folder = train(tmp_path, method, accumulate, None, workers)

@@ -40,6 +40,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _read_torch_file(path: Path) -> Any:
+    """What PyTorch itself reads safely; published files that hold more than tensors by an unpickler that loads nothing but tensors."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

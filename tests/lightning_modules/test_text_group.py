@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from datamodules.batches import ImageTextBatch
-from lightning_modules.base import CanGround, CanGroupTokens, CanMatch, ModelError, Optimisation, require
+from lightning_modules.base import CanGround, CanGroupTokens, CanMatch, ModelError, Optimisation
 from lightning_modules.text_group.gradient_cache import random_state, replayed
 from lightning_modules.text_group.losses import balance_loss, contrastive_loss, target_weights, vocabulary_cross_entropy
 from lightning_modules.text_group.module import TextGroupDiscovery
@@ -276,9 +276,9 @@ def test_two_processes_have_the_gradients_of_one(vocabulary: Path) -> None:
 # What it can do.
 
 
-def test_capabilities(vocabulary: Path) -> None:
-    for capability in (CanGroupTokens, CanMatch, CanGround):
-        require(build(vocabulary), capability, "a test")
+@pytest.mark.parametrize("capability", [CanGroupTokens, CanMatch, CanGround])
+def test_capabilities(capability: type, vocabulary: Path) -> None:
+    assert isinstance(build(vocabulary), capability)
 
 
 def test_groups_are_the_likeliest_of_every_token_and_know_their_words(vocabulary: Path) -> None:

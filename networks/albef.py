@@ -11,7 +11,7 @@ D vision width, W text width, E embedding width, H heads, V vocabulary, K queue 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -29,10 +29,10 @@ DROPPED_NAMES = ("queue_ptr_txt", "idx_queue")
 
 
 class Fusion(NamedTuple):
-    """``hidden`` (Q,T,W), and the cross-attention probabilities of the CAM layer (Q,H,T,L), before dropout, or None."""
+    """``hidden`` (Q,T,W), and the cross-attention probabilities (Q,H,T,L), before dropout, of each of the CAM layers if they were asked for."""
 
     hidden: Tensor
-    attention: Tensor | None
+    attentions: tuple[Tensor, ...]
 
 
 class ALBEF(nn.Module):
@@ -43,8 +43,9 @@ class ALBEF(nn.Module):
         text_width, text_depth, text_heads, text_intermediate, vocab_size, max_positions, pad_id, dropout: of BERT.
         fusion_layer: the first text layer that sees the image.
         embed_dim, queue_size, momentum, temperature: of the contrastive part.
-        cam_layer: the text layer whose cross-attention is explained, counted from 0; ``fusion_layer + 2`` by default, which is the 9th layer of all
-            public code.
+        cam_layers: the text layers whose cross-attention is explained, counted from 0; ``fusion_layer + 2`` alone by default, which is the 9th layer
+            of all public code. The map is the mean over them. In networks that are trained from scratch, which of the layers localises is a matter
+            of chance (docs/results.md).
 
     Raises:
         ValueError: for sizes that do not fit together.
@@ -74,11 +75,11 @@ class ALBEF(nn.Module):
         queue_size: int = 65536,
         momentum: float = 0.995,
         temperature: float = 0.07,
-        cam_layer: int | None = None,
+        cam_layers: Sequence[int] | None = None,
         pad_id: int = 0,
     ) -> None:
         super().__init__()
-        self.cam_layer = min(fusion_layer + 2, text_depth - 1) if cam_layer is None else cam_layer
+        self.cam_layers = tuple(cam_layers or (min(fusion_layer + 2, text_depth - 1),))
         self.image_size, self.vocab_size, self.max_positions, self.momentum = image_size, vocab_size, max_positions, momentum
         if queue_size < 1:
             raise ValueError(f"a queue must hold at least one feature, not {queue_size}")
@@ -97,8 +98,9 @@ class ALBEF(nn.Module):
             dropout=dropout,
             pad_id=pad_id,
         )
-        if not fusion_layer <= self.cam_layer < text_depth:
-            raise ValueError(f"cam_layer {cam_layer} has no cross-attention: it must be in [{fusion_layer}, {text_depth - 1}]")
+        for layer in self.cam_layers:
+            if not fusion_layer <= layer < text_depth:
+                raise ValueError(f"cam_layers: layer {layer} has no cross-attention; choose from {fusion_layer} to {text_depth - 1}")
         self.text_encoder = BertForMaskedLM(bert)
         self.vision_proj = nn.Linear(vision_width, embed_dim)
         self.text_proj = nn.Linear(text_width, embed_dim)
@@ -139,8 +141,8 @@ class ALBEF(nn.Module):
         Args:
             text_embeds: (Q,T,W) from ``encode_text``. text_mask: (Q,T), 1 = token.
             image_embeds: (N,L,D). image_of_text: (Q,) long into the N images, or None where text q goes with image q.
-            return_attention: whether to return the attention of ``cam_layer``, ready to be differentiated to. The caller may have gradients off: the
-                graph then begins in that layer, and the layers below cost no memory.
+            return_attention: whether to return the attention of ``cam_layers``, ready to be differentiated to. The caller may have gradients off: the
+                graph then begins in the lowest of them, and the layers below cost no memory.
             create_graph: with ``return_attention``, whether a loss on maps will differentiate the gradient once more.
 
         Raises:
@@ -154,10 +156,10 @@ class ALBEF(nn.Module):
             text_mask,
             image_embeds,
             image_of_text,
-            attention_layers=(self.cam_layer,) if return_attention else (),
+            attention_layers=self.cam_layers if return_attention else (),
             create_graph=create_graph,
         )
-        return Fusion(hidden, attentions[0] if return_attention else None)
+        return Fusion(hidden, tuple(attentions))
 
     def image_feature(self, image_embeds: Tensor, momentum: bool = False) -> Tensor:
         """(N,L,D) -> (N,E), L2-normalised, float32."""

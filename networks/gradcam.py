@@ -49,10 +49,10 @@ def cam_target(match_logits: Tensor, kind: Target = "itm_logit") -> Tensor:
     raise ValueError(f"no class activation target is called {kind!r}; there are itm_logit, itm_loss, neg_itm_loss and logprob")
 
 
-def attention_gradient(target: Tensor, attention: Tensor, *, create_graph: bool = False) -> Tensor:
-    """d target / d attention, of attention's shape; parameters get no gradient. ``create_graph`` keeps it differentiable, for a loss on maps."""
-    with torch.autocast(attention.device.type, enabled=False):  # which would round the products of the backward pass, too
-        return torch.autograd.grad(target, attention, create_graph=create_graph)[0]
+def attention_gradients(target: Tensor, attentions: Sequence[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
+    """d target / d attention of each, of its shape; parameters get no gradient. ``create_graph`` keeps it differentiable, for a loss on maps."""
+    with torch.autocast(target.device.type, enabled=False):  # which would round the products of the backward pass, too
+        return torch.autograd.grad(target, tuple(attentions), create_graph=create_graph)
 
 
 def class_activation_map(

@@ -25,7 +25,7 @@ NETWORK = {
     "text_heads": 2,
     "text_intermediate": 32,
     "fusion_layer": 1,
-    "cam_layer": 1,
+    "cam_layers": [1],
     "vocab_size": 67,
     "max_positions": 32,
     "dropout": 0.1,

@@ -25,7 +25,7 @@ from lightning_modules.hist.losses import (
 )
 from lightning_modules.vocabulary import read_vocabulary, vocabulary_digest
 from networks.albef import ALBEF, Fusion
-from networks.gradcam import Relu, Target, TokenReduce, attention_gradient, cam_target, class_activation_map, minmax
+from networks.gradcam import Relu, Target, TokenReduce, attention_gradients, cam_target, class_activation_map, minmax
 from networks.tokenizer import Tokens, WordPieceTokenizer, pre_caption
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -248,14 +248,15 @@ class ALBEFPretrain(WeakgroundModule):
         return self.network.encode_text(*tokens), tokens.mask
 
     def activation_map(self, fused: Fusion, mask: Tensor, create_graph: bool = False, denominator: Tensor | None = None) -> Tensor:
-        """The raw map (M,h,w) of M fused texts, from the attention that their matching logits were computed with."""
-        assert fused.attention is not None
+        """The raw map (M,h,w) of M fused texts, from the attentions that their matching logits were computed with; the mean over the layers."""
         with torch.enable_grad():
             target = cam_target(self.network.match_logits(fused.hidden), self.cam_target)
-            gradient = attention_gradient(target, fused.attention, create_graph=create_graph)
-        return class_activation_map(
-            fused.attention, gradient, mask, self.network.grid, relu=self.cam_relu, token_reduce=self.cam_tokens, denominator=denominator
-        )
+            gradients = attention_gradients(target, fused.attentions, create_graph=create_graph)
+        maps = [
+            class_activation_map(attention, gradient, mask, self.network.grid, relu=self.cam_relu, token_reduce=self.cam_tokens, denominator=denominator)
+            for attention, gradient in zip(fused.attentions, gradients, strict=True)
+        ]
+        return torch.stack(maps).mean(dim=0)
 
     @torch.no_grad()
     def match(self, images: Tensor, texts: list[str]) -> Tensor:

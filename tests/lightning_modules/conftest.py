@@ -28,7 +28,7 @@ NETWORK: dict[str, Any] = {
     "text_heads": 2,
     "text_intermediate": 24,
     "fusion_layer": 2,
-    "cam_layer": 2,
+    "cam_layers": [2, 3],
     "vocab_size": len(WORDS),
     "max_positions": 32,
     "dropout": 0.0,

@@ -114,12 +114,14 @@ class OneByOne:
             "itm_loss": F.cross_entropy(logits, torch.tensor(1)),
             "logprob": F.log_softmax(logits, dim=0)[1],
         }[self.module.cam_target]
-        (gradient,) = torch.autograd.grad(target, fused.attention, create_graph=True)
-        product = (gradient.clamp(min=0) if self.module.cam_relu == "per_element" else gradient)[0, :, :, 1:] * fused.attention[0, :, :, 1:]
-        if self.module.cam_tokens == "mean_no_special":
-            product = product[:, 1:]
-        length = {"mean_all": longest, "sum": 1}.get(self.module.cam_tokens, product.shape[1])
-        return (product.mean(dim=0).sum(dim=0) / length).clamp(min=0).view(4, 4)
+        length = {"mean_all": longest, "sum": 1}.get(self.module.cam_tokens)
+        maps = []
+        for attention in fused.attentions:
+            (gradient,) = torch.autograd.grad(target, attention, create_graph=True)
+            product = (gradient.clamp(min=0) if self.module.cam_relu == "per_element" else gradient)[0, :, :, 1:] * attention[0, :, :, 1:]
+            product = product[:, 1:] if self.module.cam_tokens == "mean_no_special" else product
+            maps.append((product.mean(dim=0).sum(dim=0) / (length or product.shape[1])).clamp(min=0).view(4, 4))
+        return torch.stack(maps).mean(dim=0)
 
     def addition(self) -> Tensor:
         losses = []

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from networks.albef import ALBEF, Fusion
-from networks.gradcam import attention_gradient, cam_target, class_activation_map, minmax
+from networks.gradcam import attention_gradients, cam_target, class_activation_map, minmax
 from tests.networks.albef_parity import TINY, inputs, outputs, state_dict, tiny_albef
 
 FORWARD = {"atol": 1e-5, "rtol": 1e-5}
@@ -34,8 +34,8 @@ def fuse(model: ALBEF, name: str, image_embeds: Tensor, **options: bool) -> Fusi
 
 def raw_map(model: ALBEF, name: str, image_embeds: Tensor, target: str = "itm_logit", create_graph: bool = False) -> Tensor:
     fusion = fuse(model, name, image_embeds, return_attention=True, create_graph=create_graph)
-    gradient = attention_gradient(cam_target(model.match_logits(fusion.hidden), target), fusion.attention, create_graph=create_graph)
-    return class_activation_map(fusion.attention, gradient, tokens(name)[1], model.grid, token_reduce="mean_all")
+    (gradient,) = attention_gradients(cam_target(model.match_logits(fusion.hidden), target), fusion.attentions, create_graph=create_graph)
+    return class_activation_map(fusion.attentions[0], gradient, tokens(name)[1], model.grid, token_reduce="mean_all")
 
 
 @torch.no_grad()
@@ -64,9 +64,9 @@ def test_language_head_is_that_of_the_reference(model: ALBEF, image_embeds: Tens
 @torch.no_grad()
 def test_attention_and_its_gradient_are_those_of_the_reference(model: ALBEF, image_embeds: Tensor) -> None:
     fusion = fuse(model, "i", image_embeds, return_attention=True)
-    gradient = attention_gradient(cam_target(model.match_logits(fusion.hidden)), fusion.attention)
-    assert fusion.attention.shape == (4, 12, 7, 257)
-    assert_close(fusion.attention[:1].detach(), outputs()["attn_L8_i_first"], **FORWARD)
+    (gradient,) = attention_gradients(cam_target(model.match_logits(fusion.hidden)), fusion.attentions)
+    assert fusion.attentions[0].shape == (4, 12, 7, 257)
+    assert_close(fusion.attentions[0][:1].detach(), outputs()["attn_L8_i_first"], **FORWARD)
     assert_close(gradient[:1], outputs()["attn_grad_L8_i_first"], **FORWARD)
 
 
@@ -150,7 +150,7 @@ def test_an_image_may_have_many_texts(model: ALBEF, image_embeds: Tensor) -> Non
     gathered = model.fuse(text_embeds, mask, image_embeds[:2], image_of_text, return_attention=True)
     expanded = model.fuse(text_embeds, mask, image_embeds[image_of_text], return_attention=True)
     assert_close(gathered.hidden, expanded.hidden)
-    assert_close(gathered.attention, expanded.attention)
+    assert_close(gathered.attentions[0], expanded.attentions[0])
     with pytest.raises(ValueError, match="4 texts and 2 images do not pair up"):
         model.fuse(text_embeds, mask, image_embeds[:2])
 
@@ -165,8 +165,8 @@ def test_texts_of_several_lengths_in_one_pass_equal_separate_passes(model: ALBEF
     fusion = model.fuse(model.encode_text(ids, mask), mask, image_embeds, image_of_text, return_attention=True)
     logits = model.match_logits(fusion.hidden)
     assert_close(logits, torch.cat([outputs()[f"itm_logits_{name}"] for name in names]), **FORWARD)
-    gradient = attention_gradient(cam_target(logits), fusion.attention)
-    cam = class_activation_map(fusion.attention, gradient, mask, model.grid, token_reduce="mean_all", denominator=lengths)
+    (gradient,) = attention_gradients(cam_target(logits), fusion.attentions)
+    cam = class_activation_map(fusion.attentions[0], gradient, mask, model.grid, token_reduce="mean_all", denominator=lengths)
     expected = torch.cat([outputs()[f"gradcam_{name}"] for name in names])
     assert (cam - expected).abs().max() < 1e-4 * expected.max()
 
@@ -175,11 +175,11 @@ def test_fused_and_explicit_attention_agree(model: ALBEF, image_embeds: Tensor) 
     fused = fuse(model, "i", image_embeds)
     kept = fuse(model, "i", image_embeds, return_attention=True)
     explicit = fuse(model, "i", image_embeds, return_attention=True, create_graph=True)
-    assert fused.attention is None
+    assert fused.attentions == ()
     assert_close(fused.hidden, kept.hidden, **FORWARD)
     assert_close(fused.hidden, explicit.hidden, **FORWARD)
-    assert_close(kept.attention, explicit.attention, **FORWARD)
-    assert_close(kept.attention.sum(dim=-1), torch.ones(4, 12, 7))
+    assert_close(kept.attentions[0], explicit.attentions[0], **FORWARD)
+    assert_close(kept.attentions[0].sum(dim=-1), torch.ones(4, 12, 7))
 
 
 def test_asking_for_attention_does_not_cut_training_gradients(model: ALBEF) -> None:
@@ -195,7 +195,7 @@ def test_asking_for_attention_does_not_cut_training_gradients(model: ALBEF) -> N
 def test_maps_of_a_frozen_model_and_in_inference_mode(image_embeds: Tensor) -> None:
     frozen = tiny_albef().requires_grad_(False)
     fusion = fuse(frozen, "i", image_embeds, return_attention=True)
-    assert fusion.attention.is_leaf
+    assert fusion.attentions[0].is_leaf
     assert_close(raw_map(frozen, "i", image_embeds), outputs()["gradcam_i"], **FORWARD)
     with torch.inference_mode(), pytest.raises(RuntimeError, match="inference_mode to false"):
         fuse(frozen, "i", image_embeds, return_attention=True)
@@ -209,9 +209,9 @@ def test_maps_stay_in_float32_under_autocast(model: ALBEF, image_embeds: Tensor)
         assert model.vision_proj(image_embeds).dtype == torch.bfloat16
         fusion = model.fuse(text_embeds, mask, image_embeds, return_attention=True)
         logits = model.match_logits(fusion.hidden)
-        gradient = attention_gradient(cam_target(logits), fusion.attention)
-        cam = class_activation_map(fusion.attention, gradient, mask, model.grid)
-    assert {tensor.dtype for tensor in (fusion.attention, logits, gradient, cam)} == {torch.float32}
+        (gradient,) = attention_gradients(cam_target(logits), fusion.attentions)
+        cam = class_activation_map(fusion.attentions[0], gradient, mask, model.grid)
+    assert {tensor.dtype for tensor in (fusion.attentions[0], logits, gradient, cam)} == {torch.float32}
 
 
 def test_dropout_acts_in_training_only() -> None:
@@ -223,7 +223,7 @@ def test_dropout_acts_in_training_only() -> None:
     first, second = model.encode_text(ids, mask), model.encode_text(ids, mask)
     assert (first - second).abs().max() > 0.1
     image_embeds = model.encode_image(inputs()["images"])
-    attention = fuse(model, "i", image_embeds, return_attention=True).attention
+    attention = fuse(model, "i", image_embeds, return_attention=True).attentions[0]
     assert_close(attention.sum(dim=-1), torch.ones(4, 12, 7))
 
 
@@ -241,7 +241,7 @@ def test_full_size_has_the_official_numbers_of_keys() -> None:
     assert len(model.text_encoder.bert.state_dict()) == 258
     assert len(model.state_dict()) == 844
     assert sum(parameter.numel() for parameter in model.visual_encoder.parameters()) == pytest.approx(85.84e6, rel=1e-3)
-    assert (model.cam_layer, model.grid) == (8, (16, 16))
+    assert (model.cam_layers, model.grid) == ((8,), (16, 16))
     decoder = model.text_encoder.cls.predictions.decoder
     assert decoder.weight is model.text_encoder.bert.embeddings.word_embeddings.weight
     twin = model.text_encoder_m
@@ -256,8 +256,8 @@ def test_full_size_has_the_official_numbers_of_keys() -> None:
         ({"vision_heads": 5}, "vision width of 36 cannot be divided among 5"),
         ({"text_heads": 5}, "text width of 48 cannot be divided among 5"),
         ({"fusion_layer": 12}, "fusion cannot start at layer 12 of 12"),
-        ({"cam_layer": 5}, r"cam_layer 5 has no cross-attention: it must be in \[6, 11\]"),
-        ({"cam_layer": 12}, "cam_layer 12 has no cross-attention"),
+        ({"cam_layers": [8, 5]}, "cam_layers: layer 5 has no cross-attention; choose from 6 to 11"),
+        ({"cam_layers": [12]}, "layer 12 has no cross-attention"),
         ({"queue_size": 0}, "at least one feature"),
         ({"momentum": 1.5}, "momentum must be in"),
         ({"dropout": 1.0}, "dropout must be in"),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from networks.gradcam import attention_gradient, cam_target, class_activation_map, minmax
+from networks.gradcam import attention_gradients, cam_target, class_activation_map, minmax
 
 # One text of three tokens (the last one padding), two heads, a grid of 1 x 2 behind the class token, which must never count.
 GRID = (1, 2)
@@ -60,7 +60,7 @@ def test_targets_by_hand(kind: str) -> None:
 def test_loss_as_target_points_away_from_the_evidence_and_vanishes_when_confident() -> None:
     def gradient(kind: str, margin: float) -> Tensor:
         logits = torch.tensor([[0.0, margin]], requires_grad=True)
-        return attention_gradient(cam_target(logits, kind), logits)[0, 1]
+        return attention_gradients(cam_target(logits, kind), [logits])[0][0, 1]
 
     assert gradient("itm_logit", 0) == 1
     assert gradient("itm_loss", 0) == -0.5
@@ -71,16 +71,16 @@ def test_loss_as_target_points_away_from_the_evidence_and_vanishes_when_confiden
 def test_target_is_differentiable_where_the_caller_has_gradients_off() -> None:
     logits = torch.ones(1, 2, requires_grad=True)
     with torch.no_grad():
-        assert attention_gradient(cam_target(logits), logits).tolist() == [[0, 1]]
+        assert attention_gradients(cam_target(logits), [logits])[0].tolist() == [[0, 1]]
         assert not cam_target(logits.detach()).requires_grad
 
 
 def test_gradient_is_differentiable_on_request() -> None:
     attention = torch.tensor([2.0], requires_grad=True)
-    first = attention_gradient((attention**3).sum(), attention, create_graph=True)
+    (first,) = attention_gradients((attention**3).sum(), [attention], create_graph=True)
     assert first.item() == 12
-    assert attention_gradient(first.sum(), attention).item() == 12
-    assert not attention_gradient((attention**3).sum(), attention).requires_grad
+    assert attention_gradients(first.sum(), [attention])[0].item() == 12
+    assert not attention_gradients((attention**3).sum(), [attention])[0].requires_grad
     assert attention.grad is None
 
 

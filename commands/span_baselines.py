@@ -1,7 +1,8 @@
 """Groups of words that no model of groups has found, judged on captions with marked phrases: the baselines' rows of the table on text groups.
 
 `--run` adds k-means, spectral clustering and mean shift over the token vectors of a trained `CausalTransformer`. `--write_vocabulary` lists the byte pairs of
-CLIP's that occur in captions, for --model.vocabulary.
+CLIP's that occur in captions, for --model.vocabulary; `--write_openers` the words that open a new part of a caption, for --model.openers, and
+`--openers` judges what they cut.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ from datamodules.errors import DataError
 from lightning_modules.base import ModelError
 from metrics.token_groups import (
     equal_pieces,
+    find_openers,
     function_word_pieces,
+    joined_by_place,
     k_means,
     mean_shift,
     of_words,
     one_group,
+    opener_pieces,
     random_groups,
     singletons,
     span_groups,
@@ -36,8 +40,8 @@ from metrics.token_iou import TokenIoU
 Grouper = Callable[[list[str], list[int]], list[int]]  # words of a caption, the word of every token -> the group of every token
 
 
-def groupers(pieces: int, seed: int) -> dict[str, Grouper]:
-    """The baselines that need no model."""
+def groupers(pieces: int, seed: int, openers: Sequence[str] = ()) -> dict[str, Grouper]:
+    """The baselines that need no model; two more with ``openers``."""
     from datamodules.chunkers import RuleChunker
 
     rng, chunker = np.random.default_rng(seed), RuleChunker(drop_settings=False)
@@ -46,6 +50,10 @@ def groupers(pieces: int, seed: int) -> dict[str, Grouper]:
         found = chunker([" ".join(words)])[0]
         return of_words(span_groups(len(words), [(phrase.start, phrase.end) for phrase in found]), of)
 
+    at_openers: dict[str, Grouper] = {
+        "cut at openers": lambda words, of: of_words(opener_pieces(words, openers), of),
+        f"cut at openers, joined ({pieces})": lambda words, of: joined_by_place(of_words(opener_pieces(words, openers), of), pieces),
+    }
     return {
         "one group": lambda words, of: one_group(len(of)),
         f"random ({pieces})": lambda words, of: random_groups(len(of), pieces, rng),
@@ -53,7 +61,7 @@ def groupers(pieces: int, seed: int) -> dict[str, Grouper]:
         f"equal pieces ({pieces})": lambda words, of: equal_pieces(len(of), pieces),
         "cut at function words": lambda words, of: of_words(function_word_pieces(words), of),
         "rule chunker": rules,
-    }
+    } | (at_openers if openers else {})
 
 
 def clusterers(folder: Path, pieces: int, seed: int) -> dict[str, Grouper]:
@@ -121,7 +129,8 @@ def judge(options: argparse.Namespace) -> list[Result]:
         from lightning_modules.text_group.tokenizer import CLIPTokenizer
 
         found, tokenizer = {}, CLIPTokenizer()
-    methods = groupers(options.pieces, options.seed) | found
+    openers = read_words(options.openers) if options.openers else []
+    methods = groupers(options.pieces, options.seed, openers) | found
     results = []
     for name, source in captions_of(options):
         scores = {method: TokenIoU(options.level) for method in methods}
@@ -154,6 +163,28 @@ def write_vocabulary(captions: list[Path], path: Path, at_least: int) -> str:
     return f"{len(kept):,} of {len(counts):,} pieces ({covered:.2%} of all tokens) written to {path}; set network.vocab_size to {len(kept) + 4}"
 
 
+def write_openers(captions: list[Path], path: Path, count: int) -> str:
+    """The words that open a new part of a caption, best first."""
+    from datamodules.caption_vectors import CaptionList
+
+    source = CaptionList(captions)
+    found = find_openers((text.split() for index in range(len(source)) for text in source.captions(index)), count)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(found) + "\n", encoding="utf-8")
+    return f"{len(found)} openers written to {path}: {' '.join(found)}"
+
+
+def read_words(path: Path) -> list[str]:
+    """A word a line.
+
+    Raises:
+        DataError: no such file.
+    """
+    if not path.is_file():
+        raise DataError(f"no file of openers at {path}; make it with --write_openers {path} --captions FILE.")
+    return path.read_text(encoding="utf-8").split()
+
+
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="cli.py spans", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spans", type=Path, nargs="*", default=[], help="files of json lines with tokens and phrases")
@@ -165,14 +196,19 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--limit", type=int, help="captions of each set")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write_vocabulary", type=Path, help="write the byte pairs of --captions to this file")
+    parser.add_argument("--write_openers", type=Path, help="write the words of --captions that open a new part to this file")
+    parser.add_argument("--count", type=int, default=40, help="number of openers")
+    parser.add_argument("--openers", type=Path, help="also judge captions cut at the words of this file")
     parser.add_argument("--captions", type=Path, nargs="*", default=[])
     parser.add_argument("--at_least", type=int, default=3, help="how often a byte pair must occur")
     options = parser.parse_args(argv[1:])
-    if not (options.spans or options.root or options.write_vocabulary):
-        parser.error("name --spans FILE, --root FOLDER or --write_vocabulary FILE")
+    if not (options.spans or options.root or options.write_vocabulary or options.write_openers):
+        parser.error("name --spans FILE, --root FOLDER, --write_vocabulary FILE or --write_openers FILE")
     try:
         if options.write_vocabulary:
             print(write_vocabulary(options.captions, options.write_vocabulary, options.at_least))
+        if options.write_openers:
+            print(write_openers(options.captions, options.write_openers, options.count))
         if options.spans or options.root:
             print(format_table(judge(options)))
     except (DataError, ModelError) as error:

@@ -5,7 +5,8 @@ Every function gives a label for each of T tokens. Those on vectors cluster the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -45,6 +46,40 @@ def function_word_pieces(words: Sequence[str]) -> list[int]:
     """Pieces of consecutive words, a new one at each function word and after each punctuation mark."""
     lower = [word.lower() for word in words]
     return pieces_at([n > 0 and (word in FUNCTION_WORDS or not lower[n - 1][-1:].isalnum()) for n, word in enumerate(lower)])
+
+
+def find_openers(captions: Iterable[Sequence[str]], count: int) -> list[str]:
+    """The words that open a new part of a caption, found in captions alone: frequent ones that stand after words of many kinds.
+
+    A word that occurs n times, after words whose entropy is H, scores log n + H; the ``count`` words of the highest score are taken. In English these are
+    prepositions, conjunctions, articles and auxiliaries, which nobody had to list. First words of captions do not count, and letters' case is ignored.
+    """
+    pairs: Counter[tuple[str, str]] = Counter()
+    for words in captions:
+        lower = [word.lower() for word in words]
+        pairs.update(zip(lower, lower[1:], strict=False))
+    total: Counter[str] = Counter()
+    for (_, word), n in pairs.items():
+        total[word] += n
+    # log n + H = log n - sum p log p over what stands before the word, of which p = m / n.
+    scores = {word: float(np.log(n)) for word, n in total.items()}
+    for (_, word), m in pairs.items():
+        scores[word] -= m / total[word] * float(np.log(m / total[word]))
+    return sorted(scores, key=lambda word: (-scores[word], word))[:count]
+
+
+def opener_pieces(words: Sequence[str], openers: Iterable[str]) -> list[int]:
+    """Pieces of consecutive words, a new one at each opener that follows a word that is none: "A man | in a hat | is sleeping"."""
+    known = frozenset(openers)
+    opens = [word.lower() in known for word in words]
+    return pieces_at([n > 0 and opens[n] and not opens[n - 1] for n in range(len(words))])
+
+
+def joined_by_place(pieces: Sequence[int], groups: int) -> list[int]:
+    """Pieces of consecutive tokens joined to at most ``groups``: each goes where its middle falls if the caption is cut into equal parts."""
+    labels = np.asarray(pieces)
+    middles = {piece: np.flatnonzero(labels == piece).mean() + 0.5 for piece in set(pieces)}
+    return [int(middles[piece] * groups / len(pieces)) for piece in pieces]
 
 
 def span_groups(words: int, spans: Sequence[tuple[int, int]]) -> list[int]:

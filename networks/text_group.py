@@ -8,6 +8,7 @@ Legend: B captions, T tokens (special ones included), K groups, W width, H heads
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -101,19 +102,62 @@ def group_means(assignment: Tensor, values: Tensor, mask: Tensor, eps: float) ->
     return kept @ values / (kept.sum(dim=-1, keepdim=True) + eps)
 
 
-def smooth(scores: Tensor, mask: Tensor, reach: int) -> Tensor:
-    """Scores (B,K,T) averaged over the tokens at most ``reach`` places away; padding does not count."""
-    kept = mask[:, None].to(scores.dtype)
-    total, count = (F.avg_pool1d(x, 2 * reach + 1, stride=1, padding=reach) for x in (scores * kept, kept))
-    return total / count.clamp_min(1e-6)
+def unit_of_token(opens: Tensor, mask: Tensor) -> Tensor:
+    """Captions cut into units, a new one at each opener that follows a word that is none: (B,T) bool and mask (B,T) -> (B,T) long.
+
+    The start token is unit 0, the first word begins unit 1; padding belongs to the last one.
+    """
+    opens = opens & mask
+    begins = opens & ~F.pad(opens[:, :-1], (1, 0), value=True)
+    begins[:, 1:2] = True
+    return begins.cumsum(dim=1)
 
 
-def place_scores(mask: Tensor, groups: int) -> Tensor:
-    """How well each token's place suits each group, if group k of K should hold the k-th of K equal pieces: mask (B,T) -> (B,K,T), 0 at the piece's middle and
-    -1 one piece away from it."""
-    place = (mask.cumsum(dim=1) - 0.5) / mask.sum(dim=1, keepdim=True).clamp_min(1)
-    middles = (torch.arange(groups, device=mask.device) + 0.5) / groups
+def neighbours_shared(mask: Tensor, reach: int) -> Tensor:
+    """For each token the shares (B,T,T) of those at most ``reach`` places away, itself among them; padding has none."""
+    place = torch.arange(mask.shape[1], device=mask.device)
+    return _shares((place[:, None] - place).abs() <= reach, mask)
+
+
+def units_shared(unit: Tensor, mask: Tensor) -> Tensor:
+    """For each token the shares (B,T,T) of those of its unit (B,T)."""
+    return _shares(unit[:, :, None] == unit[:, None], mask)
+
+
+def _shares(together: Tensor, mask: Tensor) -> Tensor:
+    kept = (together & mask[:, None]).float()
+    return kept / kept.sum(dim=-1, keepdim=True).clamp_min(1)
+
+
+def place_scores(place: Tensor, groups: int) -> Tensor:
+    """How well each token's place in [0,1] suits each group, if group k of K should hold the k-th of K equal pieces: (B,T) -> (B,K,T), 0 at the piece's
+    middle and -1 one piece away from it."""
+    middles = (torch.arange(groups, device=place.device) + 0.5) / groups
     return -((place[:, None] - middles[:, None]) * groups).square()
+
+
+def place_of_token(mask: Tensor) -> Tensor:
+    """Where each token stands in its caption: mask (B,T) -> (B,T) in [0,1]."""
+    return (mask.cumsum(dim=1) - 0.5) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+
+
+def place_of_unit(unit: Tensor, groups: int) -> Tensor:
+    """Where each token's unit stands among the units of its caption: (B,T) -> (B,T) in [0,1]. Of up to ``groups`` units the k-th has the k-th group's place."""
+    return (unit - 0.5) / unit.amax(dim=1, keepdim=True).clamp_min(groups)
+
+
+class Layout(NamedTuple):
+    """What is known of a caption's tokens before they are read.
+
+    Attributes:
+        mask: (B,T), true at tokens.
+        place: (B,T) in [0,1], for `place_scores`.
+        shared: (B,T,T), rows of shares that sum to 1, over which scores and noise are averaged; None leaves each token alone.
+    """
+
+    mask: Tensor
+    place: Tensor
+    shared: Tensor | None = None
 
 
 class Assign(nn.Module):
@@ -122,29 +166,29 @@ class Assign(nn.Module):
     Args:
         eps: see `group_means`.
         place: first weight of `place_scores`, which are added to the head's scores; it is learnt. 0 leaves them out, as in the paper.
-        reach: scores and noise are averaged over so many neighbours on either side (the noise keeps its spread), so that neighbours tend to go
-            together; 0 in the paper.
     """
 
-    def __init__(self, width: int, eps: float, reach: int = 0, place: float = 0.0) -> None:
+    def __init__(self, width: int, eps: float, place: float = 0.0) -> None:
         super().__init__()
-        self.eps, self.reach = eps, reach
+        self.eps = eps
         self.place = nn.Parameter(torch.tensor(place)) if place else None
         self.query, self.key, self.value, self.proj = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """Groups (B,K,W), tokens and values (B,T,W) -> the groups' contents (B,K,W), and the scores (B,K,T) in float32."""
         with torch.autocast(tokens.device.type, enabled=False):
             groups, tokens, values = map(full_precision, (groups, tokens, values))
             raw = self.query(groups) @ self.key(tokens).transpose(1, 2) * tokens.shape[-1] ** -0.5
             if self.place is not None:
-                raw = raw + self.place * place_scores(mask, raw.shape[1])
+                raw = raw + self.place * place_scores(layout.place, raw.shape[1])
             noise = gumbel_noise(raw) if self.training else None
-            if self.reach:
-                raw = smooth(raw, mask, self.reach)
-                noise = None if noise is None else smooth(noise, mask, self.reach) * (2 * self.reach + 1) ** 0.5
+            if layout.shared is not None:
+                shared = layout.shared.to(raw.dtype).transpose(1, 2)
+                raw = raw @ shared
+                if noise is not None:  # an average of n has a spread of 1 / sqrt(n); this restores it
+                    noise = noise @ (shared / shared.norm(dim=1, keepdim=True).clamp_min(1e-6))
             assignment = hard_assignment(raw, noise)
-            means = group_means(assignment, self.value(values), mask, self.eps)
+            means = group_means(assignment, self.value(values), layout.mask, self.eps)
             return self.proj(means), raw
 
 
@@ -154,21 +198,21 @@ class GroupingBlock(nn.Module):
     ``eps`` 1 is GroupViT's: a group of n tokens gets n / (n + 1) of their mean.
     """
 
-    def __init__(self, width: int, heads: int, groups: int, eps: float = 1.0, reach: int = 0, place: float = 0.0) -> None:
+    def __init__(self, width: int, heads: int, groups: int, eps: float = 1.0, place: float = 0.0) -> None:
         super().__init__()
         self.norm_tokens, self.norm_post_tokens, self.norm_x = (nn.LayerNorm(width) for _ in range(3))
         self.mlp_inter = Mlp(groups, width // 2)
         self.attn, self.norm2, self.mlp, self.norm_post = Attention(width, heads), nn.LayerNorm(width), Mlp(width, 4 * width), nn.LayerNorm(width)
-        self.assign = Assign(width, eps, reach, place)
+        self.assign = Assign(width, eps, place)
         self.norm_new_x, self.mlp_channels = nn.LayerNorm(width), Mlp(width, 4 * width)
 
-    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """See `Assign`."""
         groups, tokens, values = self.norm_tokens(groups), self.norm_x(tokens), self.norm_x(values)
         groups = self.norm_post_tokens(self.mlp_inter(groups.transpose(1, 2)).transpose(1, 2))
-        groups = groups + self.attn(groups, tokens, mask[:, None, None])
+        groups = groups + self.attn(groups, tokens, layout.mask[:, None, None])
         groups = self.norm_post(groups + self.mlp(self.norm2(groups)))
-        contents, raw = self.assign(groups, tokens, values, mask)
+        contents, raw = self.assign(groups, tokens, values, layout)
         groups = groups + contents
         return groups + self.mlp_channels(self.norm_new_x(groups)), raw
 
@@ -176,14 +220,14 @@ class GroupingBlock(nn.Module):
 class MinimalGrouping(nn.Module):
     """The paper's equations 1 to 4 and nothing else: scores, Gumbel soft-max, straight-through, and the residual on the encoded groups."""
 
-    def __init__(self, width: int, eps: float = 1e-6, reach: int = 0, place: float = 0.0) -> None:
+    def __init__(self, width: int, eps: float = 1e-6, place: float = 0.0) -> None:
         super().__init__()
         self.norm_groups, self.norm_x = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.assign = Assign(width, eps, reach, place)
+        self.assign = Assign(width, eps, place)
 
-    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
         """See `Assign`."""
-        contents, raw = self.assign(self.norm_groups(groups), self.norm_x(tokens), self.norm_x(values), mask)
+        contents, raw = self.assign(self.norm_groups(groups), self.norm_x(tokens), self.norm_x(values), layout)
         return groups + contents, raw
 
 
@@ -298,14 +342,19 @@ class TextGroupTransformer(TextEncoder):
         word_dropout, bottleneck: of the `Decoder`.
         assign_eps: added to the number of a group's tokens when its mean is taken; None is 1 for ``groupvit``, 1e-6 for ``minimal``. With 1e-6 the gradient of
             the first token that could enter an empty group is a million times too large.
-        reach: neighbours on either side over which scores and noise are averaged, see `Assign`; 0 in the paper.
+        reach: neighbours on either side over which scores and noise are averaged (the noise keeps its spread), so that neighbours tend to go together; 0 in
+            the paper. Where openers are known (`know_openers`), the tokens of a unit share scores and noise instead.
         place: with it the groups begin as K equal contiguous pieces, whose boundaries are then learnt (see `Assign`); 0 in the paper.
+        place_by: what those pieces are equal in: ``tokens``, or ``units``, which needs openers. Of up to K units each is then a group of its own to begin with, so
+            that the number of groups in use varies with the caption.
         position_std, group_std: of the first positions and group vectors; GroupViT's by default. With larger ones groups differ by place from the start.
         vocab_size, max_positions, embed_dim, image_width: see `TextEncoder`.
 
     Raises:
         ValueError: when sizes do not fit.
     """
+
+    opens: Tensor
 
     def __init__(
         self,
@@ -322,6 +371,7 @@ class TextGroupTransformer(TextEncoder):
         assign_eps: float | None = None,
         reach: int = 0,
         place: float = 0.0,
+        place_by: Literal["tokens", "units"] = "tokens",
         position_std: float = 0.01,
         group_std: float = 0.02,
         vocab_size: int = 49408,
@@ -335,17 +385,38 @@ class TextGroupTransformer(TextEncoder):
         if groups < 1 or not 0 <= isolated <= depth:
             raise ValueError(f"groups must be at least 1 and isolated between 0 and depth, not {groups}, {isolated} and {depth}")
         super().__init__(width, vocab_size, max_positions, embed_dim, image_width)
-        self.groups, self.isolated, self.values = groups, isolated, values
+        self.groups, self.isolated, self.values, self.reach, self.place_by = groups, isolated, values, reach, place_by
+        self.register_buffer("opens", torch.zeros(vocab_size, dtype=torch.bool))
+        self.knows_openers = False
         self.group_tokens = nn.Parameter(torch.zeros(groups, width))
         self.layers = nn.ModuleList(Block(width, heads) for _ in range(depth))
         block = partial(GroupingBlock, width, heads, groups) if grouping == "groupvit" else partial(MinimalGrouping, width)
-        self.grouping = block(reach=reach, place=place) if assign_eps is None else block(eps=assign_eps, reach=reach, place=place)
+        self.grouping = block(place=place) if assign_eps is None else block(eps=assign_eps, place=place)
         self.group_layers = nn.ModuleList(Block(width, heads) for _ in range(group_depth))
         self.norm = nn.LayerNorm(width)
         self.decoder = Decoder(width, word_dropout, bottleneck)
         self.initialise()
         nn.init.normal_(self.position_embedding, std=position_std)
         nn.init.trunc_normal_(self.group_tokens, std=group_std)
+
+    def know_openers(self, ids: Sequence[int]) -> None:
+        """Tells the words that open a new part of a caption (`metrics.token_groups.find_openers`), at which captions are cut into units; none: they are not cut.
+
+        Raises:
+            ValueError: places are by units, and there are no openers.
+        """
+        if not ids and self.place_by == "units":
+            raise ValueError("place_by units needs openers; name a file of words with --model.openers, or set place_by to tokens")
+        self.opens[list(ids)] = True
+        self.knows_openers = bool(ids)
+
+    def layout(self, ids: Tensor, mask: Tensor) -> Layout:
+        """ids and mask (B,T) -> what is known of the tokens before they are read."""
+        if not self.knows_openers:
+            return Layout(mask, place_of_token(mask), neighbours_shared(mask, self.reach) if self.reach else None)
+        unit = unit_of_token(self.opens[ids], mask)
+        place = place_of_token(mask) if self.place_by == "tokens" else place_of_unit(unit, self.groups)
+        return Layout(mask, place, units_shared(unit, mask))
 
     def forward(self, ids: Tensor, mask: Tensor) -> Encoded:
         """ids and mask (B,T), 1 = token -> group vectors (B,K,W) after the last norm, and scores (B,K,T)."""
@@ -359,7 +430,7 @@ class TextGroupTransformer(TextEncoder):
         for number, layer in enumerate(self.layers):
             x = layer(x, apart if number < self.isolated else together)
         tokens, groups = x[:, :length], x[:, length:]
-        groups, raw = self.grouping(groups, tokens, tokens if self.values == "encoded" else embedded, mask)
+        groups, raw = self.grouping(groups, tokens, tokens if self.values == "encoded" else embedded, self.layout(ids, mask))
         for layer in self.group_layers:
             groups = layer(groups)
         return Encoded(self.norm(groups), raw)

@@ -20,7 +20,7 @@ from datamodules.batches import ImageTextBatch, Preprocessing
 from lightning_modules.base import ModelError, Optimisation, WeakgroundModule
 from lightning_modules.text_group.gradient_cache import encode_without_graph, loss_and_gradients, replayed
 from lightning_modules.text_group.losses import Reduction, balance_loss, contrastive_loss, target_weights, vocabulary_cross_entropy
-from lightning_modules.text_group.tokenizer import Pieces, Tokenizer, tokenizer_of
+from lightning_modules.text_group.tokenizer import Pieces, Tokenizer, opener_ids, tokenizer_of
 from lightning_modules.text_group.weights import read_image_weights
 from networks.groupvit import GroupViTImageEncoder, ImageGroups
 from networks.text_group import CausalTransformer, Encoded, TextEncoder, TextGroupTransformer, full_precision
@@ -51,6 +51,7 @@ class TextGroupDiscovery(WeakgroundModule):
         image_weights: of ``image_encoder``: nvidia/groupvit-gcc-yfcc (``.bin`` or ``.safetensors``), or the official group_vit_gcc_yfcc_*.pth.
         optimisation, pretrained: as for every method.
         vocabulary: None for CLIP's 49,408 byte pairs; or a file, see `tokenizer_of`.
+        openers: file of words at which captions are cut into units, see `opener_ids` and `TextGroupTransformer.know_openers`; not in the paper.
         max_tokens: longest caption, start and end included.
         contrastive_weight, reconstruction_weight: of the two losses; the paper's lambda is the latter, 1. 0 leaves a loss out, work and all (table 4).
         balance_weight: of `balance_loss`, which asks every caption to use all of its groups; 0 in the paper.
@@ -75,6 +76,7 @@ class TextGroupDiscovery(WeakgroundModule):
         optimisation: Optimisation = Optimisation(lr=1.6e-3, weight_decay=0.05, warmup_lr=4e-6, min_lr=4e-5),  # noqa: B008 (frozen)
         pretrained: Path | None = None,
         vocabulary: Path | None = None,
+        openers: Path | None = None,
         max_tokens: int = 77,
         contrastive_weight: float = 1.0,
         reconstruction_weight: float = 1.0,
@@ -92,6 +94,8 @@ class TextGroupDiscovery(WeakgroundModule):
         self.network, self.image_encoder, self.image_weights = network, image_encoder, image_weights
         self.tokenizer: Tokenizer = tokenizer_of(vocabulary)
         self._check(network, image_encoder, max_tokens, cache_chunk)
+        if isinstance(network, TextGroupTransformer):
+            network.know_openers(opener_ids(Path(openers), self.tokenizer) if openers else [])
         size = image_encoder.image_size if image_encoder else 1  # a vector is an image of one pixel
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if image_encoder else ((0.0,) * 3, (1.0,) * 3)
         self.preprocessing = Preprocessing(size, mean, std, "bilinear")

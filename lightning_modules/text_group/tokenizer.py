@@ -46,7 +46,12 @@ class Tokenizer:
         start_id, end_id: of the special tokens.
         vocab_size: number of ids.
         digest: a short fingerprint of the vocabulary.
+
+    Attributes:
+        unknown_id: what stands for pieces that the vocabulary lacks, if there is such a token.
     """
+
+    unknown_id: int | None = None
 
     def __init__(self, start_id: int, end_id: int, vocab_size: int, digest: str) -> None:
         self.start_id, self.end_id, self.vocab_size, self.digest = start_id, end_id, vocab_size, digest
@@ -101,6 +106,7 @@ class ChosenPieces(Tokenizer):
     """
 
     SPECIAL = 4  # padding, unknown, start, end
+    unknown_id = 1
 
     def __init__(self, ids: Sequence[int]) -> None:
         digest = hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()[:16]
@@ -108,7 +114,7 @@ class ChosenPieces(Tokenizer):
         self.index = {piece: number for number, piece in enumerate(ids, self.SPECIAL)}
 
     def pieces(self, word: str) -> Sequence[int]:
-        return [self.index.get(piece, 1) for piece in _clip_pieces(word)]
+        return [self.index.get(piece, self.unknown_id) for piece in _clip_pieces(word)]
 
 
 class WordPieces(Tokenizer):
@@ -119,6 +125,7 @@ class WordPieces(Tokenizer):
         if "[SEP]" not in tokens:
             raise ModelError(f"{path} has no [SEP], with which a caption ends here.")
         super().__init__(tokens.index("[CLS]"), tokens.index("[SEP]"), len(tokens), vocabulary_digest(tokens))
+        self.unknown_id = tokens.index("[UNK]")
         self.tokenizer = WordPieceTokenizer(tokens)
         self.cache: dict[str, list[int]] = {}
 
@@ -140,3 +147,18 @@ def tokenizer_of(vocabulary: Path | None) -> Tokenizer:
     path = Path(vocabulary)
     lines = path.read_text(encoding="utf-8").split() if path.is_file() else []
     return ChosenPieces([int(line) for line in lines]) if lines and all(line.isdigit() for line in lines) else WordPieces(path)
+
+
+def opener_ids(path: Path, tokenizer: Tokenizer) -> list[int]:
+    """The tokens of a file of words, one a line (`python cli.py spans --write_openers` makes one from captions). Words that are not a single token are left out.
+
+    Raises:
+        ModelError: no such file, or none of its words is a token.
+    """
+    if not path.is_file():
+        raise ModelError(f"no file of openers at {path}; make it with `python cli.py spans --write_openers {path} --captions FILE`.")
+    found = [list(tokenizer.pieces(word)) for word in path.read_text(encoding="utf-8").split()]
+    ids = [pieces[0] for pieces in found if len(pieces) == 1 and pieces[0] != tokenizer.unknown_id]
+    if not ids:
+        raise ModelError(f"none of the {len(found)} words of {path} is a token of the vocabulary; make it from captions of the same kind.")
+    return ids

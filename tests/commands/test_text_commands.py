@@ -45,6 +45,22 @@ def test_byte_pairs_of_captions_are_listed_by_frequency(tmp_path: Path, capsys: 
     assert "set network.vocab_size to 6" in capsys.readouterr().out
 
 
+def test_openers_of_captions_are_listed_and_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("open_clip")
+    captions, spans, openers = tmp_path / "captions.jsonl", tmp_path / "few.jsonl", tmp_path / "made" / "openers.txt"
+    captions.write_text('{"image": "1", "captions": ["a dog in snow", "the cat in water", "my cow on grass"]}')
+    spans.write_text("\n".join(map(json.dumps, ROWS)))
+    assert span_baselines.main(["spans", "--captions", str(captions), "--write_openers", str(openers), "--count", "1"]) == 0
+    assert openers.read_text() == "in\n"
+    assert "1 openers written" in capsys.readouterr().out
+    assert span_baselines.main(["spans", "--spans", str(spans), "--openers", str(openers)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("cut at openers  ") == 1
+    assert out.count("cut at openers, joined (4)") == 1
+    assert span_baselines.main(["spans", "--spans", str(spans), "--openers", str(tmp_path / "none.txt")]) == 1
+    assert "make it with --write_openers" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("open_clip")
     assert span_baselines.main(["spans", "--spans", str(tmp_path / "none.jsonl")]) == 1

@@ -68,6 +68,23 @@ def gradients_of(module: Any, given: ImageTextBatch) -> tuple[dict[str, Tensor],
     return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}, logged
 
 
+def test_openers_are_tokens_of_the_vocabulary(vocabulary: Path, tmp_path: Path) -> None:
+    """One known word, one of two pieces, one unknown."""
+    openers = tmp_path / "openers.txt"
+    openers.write_text(f"{WORDS[5]}\n{WORDS[5]}-{WORDS[6]}\nzebra\n")
+    module = build(vocabulary, openers=openers)
+    assert module.network.opens.nonzero().flatten().tolist() == [5]
+    plain, cut = build(vocabulary).eval(), module.eval()
+    assert plain.group_tokens(CAPTIONS) != cut.group_tokens(CAPTIONS)
+    openers.write_text("zebra\n")
+    with pytest.raises(ModelError, match="none of the 1 words"):
+        build(vocabulary, openers=openers)
+    with pytest.raises(ModelError, match="no file of openers"):
+        build(vocabulary, openers=tmp_path / "none.txt")
+    with pytest.raises(ValueError, match="place_by units needs openers"):
+        build(vocabulary, network(place_by="units"))
+
+
 # The losses.
 
 

@@ -7,11 +7,14 @@ import pytest
 
 from metrics.token_groups import (
     equal_pieces,
+    find_openers,
     function_word_pieces,
+    joined_by_place,
     k_means,
     mean_shift,
     of_words,
     one_group,
+    opener_pieces,
     pieces_at,
     random_groups,
     singletons,
@@ -51,6 +54,35 @@ def test_a_piece_begins_at_a_function_word_or_after_punctuation() -> None:
     words = ["A", "man", "In", "a", "red", "hat", ",", "smiling", ",", "is", "on", "a", "horse"]
     assert function_word_pieces(words) == [0, 0, 1, 1, 1, 1, 1, 2, 2, 3, 4, 4, 4]
     assert function_word_pieces(["on", "top"]) == [0, 0]
+
+
+def test_openers_are_frequent_words_after_words_of_many_kinds() -> None:
+    captions = [f"a {noun} in {noun} coats".split() for noun in ("man", "girl", "dog", "cat", "boy")]
+    pairs = [pair for words in captions for pair in zip(words, words[1:], strict=False)]
+
+    def score(word: str) -> float:
+        """log n + H, by the definition."""
+        before = Counter(first for first, second in pairs if second == word)
+        shares = np.array(list(before.values())) / before.total()
+        return float(np.log(before.total()) - (shares * np.log(shares)).sum())
+
+    words = sorted({second for _, second in pairs}, key=lambda word: (-score(word), word))
+    assert find_openers(captions, 3) == words[:3]
+    assert words[:2] == ["coats", "in"]  # both five times, after five kinds; "man" twice, after two; "a" only begins
+    assert find_openers([["A", "dog", "IN", "a"], ["a", "cat", "in", "a"]], 9).count("in") == 1
+    assert find_openers([], 5) == []
+
+
+def test_a_piece_begins_at_an_opener_unless_after_another() -> None:
+    words = "A man in a hat is near the sea".split()
+    assert opener_pieces(words, ["in", "a", "is", "near", "the"]) == [0, 0, 1, 1, 1, 2, 2, 2, 2]
+    assert opener_pieces([], ["in"]) == []
+
+
+def test_pieces_are_joined_where_their_middles_lie() -> None:
+    assert joined_by_place([0, 0, 1, 1, 1, 2, 2, 3], 2) == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert joined_by_place([0, 1, 2, 3], 4) == [0, 1, 2, 3]
+    assert joined_by_place([0, 0, 0], 4) == [2, 2, 2]
 
 
 def test_spans_are_groups_and_so_is_what_lies_between() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def find_openers(captions: Iterable[Sequence[str]], count: int) -> list[str]:
     pairs: Counter[tuple[str, str]] = Counter()
     for words in captions:
         lower = [word.lower() for word in words]
-        pairs.update(zip(lower, lower[1:], strict=False))
+        pairs.update(pairwise(lower))
     total: Counter[str] = Counter()
     for (_, word), n in pairs.items():
         total[word] += n

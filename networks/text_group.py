@@ -345,8 +345,8 @@ class TextGroupTransformer(TextEncoder):
         reach: neighbours on either side over which scores and noise are averaged (the noise keeps its spread), so that neighbours tend to go together; 0 in
             the paper. Where openers are known (`know_openers`), the tokens of a unit share scores and noise instead.
         place: with it the groups begin as K equal contiguous pieces, whose boundaries are then learnt (see `Assign`); 0 in the paper.
-        place_by: what those pieces are equal in: ``tokens``, or ``units``, which needs openers. Of up to K units each is then a group of its own to begin with, so
-            that the number of groups in use varies with the caption.
+        place_by: what those pieces are equal in: ``tokens``, or ``units``, which needs openers. Of up to K units each is then a group of its own to begin
+            with, so that the number of groups in use varies with the caption.
         position_std, group_std: of the first positions and group vectors; GroupViT's by default. With larger ones groups differ by place from the start.
         vocab_size, max_positions, embed_dim, image_width: see `TextEncoder`.
 
@@ -400,7 +400,7 @@ class TextGroupTransformer(TextEncoder):
         nn.init.trunc_normal_(self.group_tokens, std=group_std)
 
     def know_openers(self, ids: Sequence[int]) -> None:
-        """Tells the words that open a new part of a caption (`metrics.token_groups.find_openers`), at which captions are cut into units; none: they are not cut.
+        """Tells the words that open a new part of a caption (`metrics.token_groups.find_openers`), at which captions are cut into units.
 
         Raises:
             ValueError: places are by units, and there are no openers.

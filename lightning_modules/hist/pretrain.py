@@ -253,7 +253,9 @@ class ALBEFPretrain(WeakgroundModule):
             target = cam_target(self.network.match_logits(fused.hidden), self.cam_target)
             gradients = attention_gradients(target, fused.attentions, create_graph=create_graph)
         maps = [
-            class_activation_map(attention, gradient, mask, self.network.grid, relu=self.cam_relu, token_reduce=self.cam_tokens, denominator=denominator)
+            class_activation_map(
+                attention, gradient, mask, self.network.grid, relu=self.cam_relu, token_reduce=self.cam_tokens, denominator=denominator
+            )
             for attention, gradient in zip(fused.attentions, gradients, strict=True)
         ]
         return torch.stack(maps).mean(dim=0)

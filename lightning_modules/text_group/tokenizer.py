@@ -150,7 +150,7 @@ def tokenizer_of(vocabulary: Path | None) -> Tokenizer:
 
 
 def opener_ids(path: Path, tokenizer: Tokenizer) -> list[int]:
-    """The tokens of a file of words, one a line (`python cli.py spans --write_openers` makes one from captions). Words that are not a single token are left out.
+    """The tokens of a file of words, one a line (`python cli.py spans --write_openers` makes one from captions). Words of several tokens are left out.
 
     Raises:
         ModelError: no such file, or none of its words is a token.

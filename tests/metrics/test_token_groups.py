@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_a_piece_begins_at_a_function_word_or_after_punctuation() -> None:
 
 def test_openers_are_frequent_words_after_words_of_many_kinds() -> None:
     captions = [f"a {noun} in {noun} coats".split() for noun in ("man", "girl", "dog", "cat", "boy")]
-    pairs = [pair for words in captions for pair in zip(words, words[1:], strict=False)]
+    pairs = [pair for words in captions for pair in pairwise(words)]
 
     def score(word: str) -> float:
         """log n + H, by the definition."""
@@ -74,7 +75,7 @@ def test_openers_are_frequent_words_after_words_of_many_kinds() -> None:
 
 
 def test_a_piece_begins_at_an_opener_unless_after_another() -> None:
-    words = "A man in a hat is near the sea".split()
+    words = ["A", "man", "in", "a", "hat", "is", "near", "the", "sea"]
     assert opener_pieces(words, ["in", "a", "is", "near", "the"]) == [0, 0, 1, 1, 1, 2, 2, 2, 2]
     assert opener_pieces([], ["in"]) == []
 

@@ -146,17 +146,19 @@ def place_of_unit(unit: Tensor, groups: int) -> Tensor:
     return (unit - 0.5) / unit.amax(dim=1, keepdim=True).clamp_min(groups)
 
 
-class Layout(NamedTuple):
+class Prior(NamedTuple):
     """What is known of a caption's tokens before they are read.
 
     Attributes:
         mask: (B,T), true at tokens.
         place: (B,T) in [0,1], for `place_scores`.
+        wanted: (B,) groups that a caption should use.
         shared: (B,T,T), rows of shares that sum to 1, over which scores and noise are averaged; None leaves each token alone.
     """
 
     mask: Tensor
     place: Tensor
+    wanted: Tensor
     shared: Tensor | None = None
 
 
@@ -174,21 +176,21 @@ class Assign(nn.Module):
         self.place = nn.Parameter(torch.tensor(place)) if place else None
         self.query, self.key, self.value, self.proj = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
         """Groups (B,K,W), tokens and values (B,T,W) -> the groups' contents (B,K,W), and the scores (B,K,T) in float32."""
         with torch.autocast(tokens.device.type, enabled=False):
             groups, tokens, values = map(full_precision, (groups, tokens, values))
             raw = self.query(groups) @ self.key(tokens).transpose(1, 2) * tokens.shape[-1] ** -0.5
             if self.place is not None:
-                raw = raw + self.place * place_scores(layout.place, raw.shape[1])
+                raw = raw + self.place * place_scores(prior.place, raw.shape[1])
             noise = gumbel_noise(raw) if self.training else None
-            if layout.shared is not None:
-                shared = layout.shared.to(raw.dtype).transpose(1, 2)
+            if prior.shared is not None:
+                shared = prior.shared.to(raw.dtype).transpose(1, 2)
                 raw = raw @ shared
                 if noise is not None:  # an average of n has a spread of 1 / sqrt(n); this restores it
                     noise = noise @ (shared / shared.norm(dim=1, keepdim=True).clamp_min(1e-6))
             assignment = hard_assignment(raw, noise)
-            means = group_means(assignment, self.value(values), layout.mask, self.eps)
+            means = group_means(assignment, self.value(values), prior.mask, self.eps)
             return self.proj(means), raw
 
 
@@ -206,13 +208,13 @@ class GroupingBlock(nn.Module):
         self.assign = Assign(width, eps, place)
         self.norm_new_x, self.mlp_channels = nn.LayerNorm(width), Mlp(width, 4 * width)
 
-    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
         """See `Assign`."""
         groups, tokens, values = self.norm_tokens(groups), self.norm_x(tokens), self.norm_x(values)
         groups = self.norm_post_tokens(self.mlp_inter(groups.transpose(1, 2)).transpose(1, 2))
-        groups = groups + self.attn(groups, tokens, layout.mask[:, None, None])
+        groups = groups + self.attn(groups, tokens, prior.mask[:, None, None])
         groups = self.norm_post(groups + self.mlp(self.norm2(groups)))
-        contents, raw = self.assign(groups, tokens, values, layout)
+        contents, raw = self.assign(groups, tokens, values, prior)
         groups = groups + contents
         return groups + self.mlp_channels(self.norm_new_x(groups)), raw
 
@@ -225,17 +227,19 @@ class MinimalGrouping(nn.Module):
         self.norm_groups, self.norm_x = nn.LayerNorm(width), nn.LayerNorm(width)
         self.assign = Assign(width, eps, place)
 
-    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
         """See `Assign`."""
-        contents, raw = self.assign(self.norm_groups(groups), self.norm_x(tokens), self.norm_x(values), layout)
+        contents, raw = self.assign(self.norm_groups(groups), self.norm_x(tokens), self.norm_x(values), prior)
         return groups + contents, raw
 
 
 class Encoded(NamedTuple):
-    """What a text encoder finds: vectors (B,K,W), of which the mean is projected; scores (B,K,T) of the groups for each token, None without groups."""
+    """What a text encoder finds: vectors (B,K,W), of which the mean is projected; scores (B,K,T) of the groups for each token, and how many groups each caption
+    should use (B,), both None without groups."""
 
     groups: Tensor
-    raw: Tensor | None
+    raw: Tensor | None = None
+    wanted: Tensor | None = None
 
 
 class TextEncoder(nn.Module):
@@ -410,13 +414,16 @@ class TextGroupTransformer(TextEncoder):
         self.opens[list(ids)] = True
         self.knows_openers = bool(ids)
 
-    def layout(self, ids: Tensor, mask: Tensor) -> Layout:
+    def prior(self, ids: Tensor, mask: Tensor) -> Prior:
         """ids and mask (B,T) -> what is known of the tokens before they are read."""
+        all_groups = torch.full_like(ids[:, 0], self.groups)
         if not self.knows_openers:
-            return Layout(mask, place_of_token(mask), neighbours_shared(mask, self.reach) if self.reach else None)
+            return Prior(mask, place_of_token(mask), all_groups, neighbours_shared(mask, self.reach) if self.reach else None)
         unit = unit_of_token(self.opens[ids], mask)
-        place = place_of_token(mask) if self.place_by == "tokens" else place_of_unit(unit, self.groups)
-        return Layout(mask, place, units_shared(unit, mask))
+        shared = units_shared(unit, mask)
+        if self.place_by == "tokens":
+            return Prior(mask, place_of_token(mask), all_groups, shared)
+        return Prior(mask, place_of_unit(unit, self.groups), unit.amax(dim=1).clamp(1, self.groups), shared)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Encoded:
         """ids and mask (B,T), 1 = token -> group vectors (B,K,W) after the last norm, and scores (B,K,T)."""
@@ -430,10 +437,11 @@ class TextGroupTransformer(TextEncoder):
         for number, layer in enumerate(self.layers):
             x = layer(x, apart if number < self.isolated else together)
         tokens, groups = x[:, :length], x[:, length:]
-        groups, raw = self.grouping(groups, tokens, tokens if self.values == "encoded" else embedded, self.layout(ids, mask))
+        prior = self.prior(ids, mask)
+        groups, raw = self.grouping(groups, tokens, tokens if self.values == "encoded" else embedded, prior)
         for layer in self.group_layers:
             groups = layer(groups)
-        return Encoded(self.norm(groups), raw)
+        return Encoded(self.norm(groups), raw, prior.wanted)
 
     def decode(self, ids: Tensor, groups: Tensor) -> Tensor:
         """Teacher forcing: ids (B,T) and groups (B,K,W) -> hidden states (B,T-1,W) that predict ``ids[:, 1:]``."""
@@ -477,4 +485,4 @@ class CausalTransformer(TextEncoder):
         """ids and mask (B,T) -> the last token's vector (B,1,W), no scores."""
         last = mask.long().sum(dim=1) - 1
         vectors = self.token_vectors(ids)
-        return Encoded(vectors[torch.arange(len(ids), device=ids.device), last][:, None], None)
+        return Encoded(vectors[torch.arange(len(ids), device=ids.device), last][:, None])

@@ -16,8 +16,8 @@ from networks.text_group import (
     CausalTransformer,
     Decoder,
     GroupingBlock,
-    Layout,
     MinimalGrouping,
+    Prior,
     TextGroupTransformer,
     group_means,
     gumbel_noise,
@@ -46,8 +46,8 @@ def tiny(**changes: Any) -> TextGroupTransformer:
     return network.eval()
 
 
-def plain(mask: Tensor) -> Layout:
-    return Layout(mask, place_of_token(mask))
+def plain(mask: Tensor, shared: Tensor | None = None) -> Prior:
+    return Prior(mask, place_of_token(mask), torch.full((len(mask),), 3), shared)
 
 
 # The assignment.
@@ -88,10 +88,10 @@ def test_gumbel_noise_is_what_it_says() -> None:
 
 def test_noise_is_for_training_alone() -> None:
     assign, groups, tokens = Assign(8, 1.0), torch.randn(1, 3, 8), torch.randn(1, 40, 8)
-    layout = plain(torch.ones(1, 40).bool())
-    assert not torch.equal(assign(groups, tokens, tokens, layout)[0], assign(groups, tokens, tokens, layout)[0])
+    prior = plain(torch.ones(1, 40).bool())
+    assert not torch.equal(assign(groups, tokens, tokens, prior)[0], assign(groups, tokens, tokens, prior)[0])
     assign.eval()
-    assert torch.equal(assign(groups, tokens, tokens, layout)[0], assign(groups, tokens, tokens, layout)[0])
+    assert torch.equal(assign(groups, tokens, tokens, prior)[0], assign(groups, tokens, tokens, prior)[0])
 
 
 def test_neighbours_share_scores_and_padding_has_none() -> None:
@@ -109,6 +109,12 @@ def test_captions_are_cut_at_openers() -> None:
     assert unit.tolist() == [[0, 1, 1, 2, 2, 2, 2], [0, 1, 1, 1, 1, 1, 1]]
     assert place_of_unit(unit, 4)[0].tolist() == [-0.125, 0.125, 0.125, 0.375, 0.375, 0.375, 0.375]
     assert place_of_unit(torch.arange(9)[None], 4)[0, 1:].tolist() == [(n + 0.5) / 8 for n in range(8)]
+    network = tiny(groups=4, place_by="units")
+    network.know_openers([6, 7])
+    network.opens[0] = True  # padding stays padding
+    assert network.prior(torch.where(OPENS, 6, 5), OPENS_MASK).wanted.tolist() == [2, 1]
+    assert network.prior(torch.tensor([[1, 6, 5, 6, 5, 7, 5, 6, 5, 6, 5]]), torch.ones(1, 11).bool()).wanted.tolist() == [4]
+    assert tiny(groups=4).prior(IDS, MASK).wanted.tolist() == [4, 4]
     shared = units_shared(unit, OPENS_MASK)
     assert_close(shared[0, 5], torch.tensor([0, 0, 0, 0.25, 0.25, 0.25, 0.25]))
     assert_close(shared[1, 2], torch.tensor([0, 1, 1, 1, 0, 0, 0]) / 3)
@@ -134,7 +140,7 @@ def test_shared_noise_keeps_its_spread(shared: Tensor, monkeypatch: pytest.Monke
     monkeypatch.setattr(text_group, "hard_assignment", lambda raw, noise: seen.append(noise) or hard_assignment(raw, noise))
     assign, tokens = Assign(8, 1.0), torch.randn(2, 7, 8)
     for _ in range(2000):
-        assign(torch.randn(2, 3, 8), tokens, tokens, Layout(OPENS_MASK, place_of_token(OPENS_MASK), shared))
+        assign(torch.randn(2, 3, 8), tokens, tokens, plain(OPENS_MASK, shared))
     spread = torch.stack(seen).var(dim=0).mean(dim=1)
     assert_close(spread[OPENS_MASK], torch.full((11,), torch.pi**2 / 6), atol=0.15, rtol=0)
 
@@ -156,7 +162,7 @@ def test_with_reach_neighbours_go_together() -> None:
     for reach in (0, 2):
         torch.manual_seed(1)
         assign = Assign(8, 1.0)
-        _, raw = assign(groups, tokens, tokens, Layout(mask, place_of_token(mask), neighbours_shared(mask, reach)))
+        _, raw = assign(groups, tokens, tokens, plain(mask, neighbours_shared(mask, reach)))
         changes.append((raw.argmax(1).diff(dim=1) != 0).float().mean().item())
     assert changes[1] < 0.7 * changes[0]
 

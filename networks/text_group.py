@@ -152,13 +152,15 @@ class Prior(NamedTuple):
     Attributes:
         mask: (B,T), true at tokens.
         place: (B,T) in [0,1], for `place_scores`.
-        wanted: (B,) groups that a caption should use.
+        wanted: (B,) groups that a caption should use, alike.
+        weight: (B,T), how much each token counts in that.
         shared: (B,T,T), rows of shares that sum to 1, over which scores and noise are averaged; None leaves each token alone.
     """
 
     mask: Tensor
     place: Tensor
     wanted: Tensor
+    weight: Tensor
     shared: Tensor | None = None
 
 
@@ -234,12 +236,12 @@ class MinimalGrouping(nn.Module):
 
 
 class Encoded(NamedTuple):
-    """What a text encoder finds: vectors (B,K,W), of which the mean is projected; scores (B,K,T) of the groups for each token, and how many groups each caption
-    should use (B,), both None without groups."""
+    """What a text encoder finds: vectors (B,K,W), of which the mean is projected; the scores (B,K,T) of the groups for each token, and what was known of the
+    tokens before, both None without groups."""
 
     groups: Tensor
     raw: Tensor | None = None
-    wanted: Tensor | None = None
+    prior: Prior | None = None
 
 
 class TextEncoder(nn.Module):
@@ -416,14 +418,15 @@ class TextGroupTransformer(TextEncoder):
 
     def prior(self, ids: Tensor, mask: Tensor) -> Prior:
         """ids and mask (B,T) -> what is known of the tokens before they are read."""
-        all_groups = torch.full_like(ids[:, 0], self.groups)
+        all_groups, alike = torch.full_like(ids[:, 0], self.groups), mask.float()
         if not self.knows_openers:
-            return Prior(mask, place_of_token(mask), all_groups, neighbours_shared(mask, self.reach) if self.reach else None)
+            return Prior(mask, place_of_token(mask), all_groups, alike, neighbours_shared(mask, self.reach) if self.reach else None)
         unit = unit_of_token(self.opens[ids], mask)
         shared = units_shared(unit, mask)
         if self.place_by == "tokens":
-            return Prior(mask, place_of_token(mask), all_groups, shared)
-        return Prior(mask, place_of_unit(unit, self.groups), unit.amax(dim=1).clamp(1, self.groups), shared)
+            return Prior(mask, place_of_token(mask), all_groups, alike, shared)
+        each_unit_once = shared.diagonal(dim1=1, dim2=2) * mask
+        return Prior(mask, place_of_unit(unit, self.groups), unit.amax(dim=1).clamp(1, self.groups), each_unit_once, shared)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Encoded:
         """ids and mask (B,T), 1 = token -> group vectors (B,K,W) after the last norm, and scores (B,K,T)."""
@@ -441,7 +444,7 @@ class TextGroupTransformer(TextEncoder):
         groups, raw = self.grouping(groups, tokens, tokens if self.values == "encoded" else embedded, prior)
         for layer in self.group_layers:
             groups = layer(groups)
-        return Encoded(self.norm(groups), raw, prior.wanted)
+        return Encoded(self.norm(groups), raw, prior)
 
     def decode(self, ids: Tensor, groups: Tensor) -> Tensor:
         """Teacher forcing: ids (B,T) and groups (B,K,W) -> hidden states (B,T-1,W) that predict ``ids[:, 1:]``."""

@@ -40,14 +40,15 @@ def target_weights(targets: Tensor, reduction: Reduction, captions: int, tokens:
     return weights
 
 
-def balance_loss(raw: Tensor, words: Tensor, wanted: Tensor) -> Tensor:
+def balance_loss(raw: Tensor, weights: Tensor, wanted: Tensor) -> Tensor:
     """How far each caption is from using as many groups as it should, and these alike: the log of their number less the entropy of the mean soft assignment,
     if that is positive, averaged over captions. Not in the paper.
 
     Args:
-        raw: scores (B,K,T). words: (B,T), true at the tokens that count. wanted: (B,) groups that a caption should use, 1 to K.
+        raw: scores (B,K,T). weights: (B,T), how much each token counts. wanted: (B,) groups that a caption should use, 1 to K.
     """
-    share = (full_precision(raw).softmax(dim=1) * words[:, None]).sum(dim=-1) / words.sum(dim=1, keepdim=True).clamp_min(1)
+    weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+    share = (full_precision(raw).softmax(dim=1) * weights[:, None]).sum(dim=-1)
     return (wanted.log() + (share * share.clamp_min(1e-8).log()).sum(dim=1)).clamp_min(0).mean()
 
 

@@ -229,9 +229,9 @@ class TextGroupDiscovery(WeakgroundModule):
         terms = {}
         if self.reconstruction_weight:
             terms["reconstruction"] = self.reconstruction(pieces, encoded, batch)
-        if self.balance_weight and encoded.raw is not None and encoded.wanted is not None:
+        if self.balance_weight and encoded.raw is not None and encoded.prior is not None:
             inner = pieces.mask & (pieces.ids != self.tokenizer.start_id) & (pieces.ids != self.tokenizer.end_id)
-            terms["balance"] = balance_loss(encoded.raw, inner, encoded.wanted) * (len(pieces.ids) / batch.captions)
+            terms["balance"] = balance_loss(encoded.raw, inner * encoded.prior.weight, encoded.prior.wanted) * (len(pieces.ids) / batch.captions)
         return terms
 
     def reconstruction(self, pieces: Pieces, encoded: Encoded, batch: WholeBatch) -> Tensor:

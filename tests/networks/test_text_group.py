@@ -47,7 +47,7 @@ def tiny(**changes: Any) -> TextGroupTransformer:
 
 
 def plain(mask: Tensor, shared: Tensor | None = None) -> Prior:
-    return Prior(mask, place_of_token(mask), torch.full((len(mask),), 3), shared)
+    return Prior(mask, place_of_token(mask), torch.full((len(mask),), 3), mask.float(), shared)
 
 
 # The assignment.
@@ -112,7 +112,9 @@ def test_captions_are_cut_at_openers() -> None:
     network = tiny(groups=4, place_by="units")
     network.know_openers([6, 7])
     network.opens[0] = True  # padding stays padding
-    assert network.prior(torch.where(OPENS, 6, 5), OPENS_MASK).wanted.tolist() == [2, 1]
+    prior = network.prior(torch.where(OPENS, 6, 5), OPENS_MASK)
+    assert prior.wanted.tolist() == [2, 1]
+    assert_close(prior.weight[0], torch.tensor([1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]))  # each unit counts once
     assert network.prior(torch.tensor([[1, 6, 5, 6, 5, 7, 5, 6, 5, 6, 5]]), torch.ones(1, 11).bool()).wanted.tolist() == [4]
     assert tiny(groups=4).prior(IDS, MASK).wanted.tolist() == [4, 4]
     shared = units_shared(unit, OPENS_MASK)

@@ -335,6 +335,7 @@ class TextGroupTransformer(TextEncoder):
     meaningful groups emerged where groups can say nothing that their own words do not say (``isolated="all"``, ``grouping="minimal"``, ``values="embedded"``),
     may be entered gently (``assign_eps=1``; with the literal 1e-6 one group takes all), are all in use from the start (``place=2``; else one or two of four
     remain), and reach the decoder through a narrow way (``bottleneck=4``; else boundaries move to where words are easiest to put in order), with some balance.
+    Best of all, they hold whole units (`know_openers`): then boundaries can only lie where phrases begin.
 
     Args:
         groups: K.

@@ -112,3 +112,13 @@ def test_a_finished_run_can_be_made_longer(first: dict[str, int], limit: int | N
 
 def steps(folder: Path) -> list[str]:
     return [line for line in (folder / "order.txt").read_text().splitlines() if not line.startswith("validated")]
+
+
+def test_a_resume_with_another_batch_says_that_its_epoch_differs(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    for size, steps, warned in ((4, 2, False), (4, 3, False), (2, 5, True)):
+        config = tiny_config("ALBEFPretrain")
+        config["trainer"]["max_steps"] = steps
+        config["data"]["init_args"] |= {"train_size": 24, "batch_size": size}
+        resume = ["--ckpt_path", "last"] if (tmp_path / "runs").exists() else []
+        assert cli.main(["fit", "--config", write_config(tmp_path / "tiny.yaml", config), "--runs", str(tmp_path / "runs"), *resume]) == 0
+        assert any("images 24, batch_size 4, processes 1 before" in str(warning.message) for warning in recwarn.list) == warned

@@ -129,39 +129,12 @@ def _shares(together: Tensor, mask: Tensor) -> Tensor:
     return kept / kept.sum(dim=-1, keepdim=True).clamp_min(1)
 
 
-def place_scores(place: Tensor, groups: int) -> Tensor:
-    """How well each token's place in [0,1] suits each group, if group k of K should hold the k-th of K equal pieces: (B,T) -> (B,K,T), 0 at the piece's
-    middle and -1 one piece away from it."""
-    middles = (torch.arange(groups, device=place.device) + 0.5) / groups
+def place_scores(mask: Tensor, groups: int) -> Tensor:
+    """How well each token's place suits each group, if group k of K should hold the k-th of K equal pieces: mask (B,T) -> (B,K,T), 0 at the piece's middle and
+    -1 one piece away from it."""
+    place = (mask.cumsum(dim=1) - 0.5) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+    middles = (torch.arange(groups, device=mask.device) + 0.5) / groups
     return -((place[:, None] - middles[:, None]) * groups).square()
-
-
-def place_of_token(mask: Tensor) -> Tensor:
-    """Where each token stands in its caption: mask (B,T) -> (B,T) in [0,1]."""
-    return (mask.cumsum(dim=1) - 0.5) / mask.sum(dim=1, keepdim=True).clamp_min(1)
-
-
-def place_of_unit(unit: Tensor, groups: int) -> Tensor:
-    """Where each token's unit stands among the units of its caption: (B,T) -> (B,T) in [0,1]. Of up to ``groups`` units the k-th has the k-th group's place."""
-    return (unit - 0.5) / unit.amax(dim=1, keepdim=True).clamp_min(groups)
-
-
-class Prior(NamedTuple):
-    """What is known of a caption's tokens before they are read.
-
-    Attributes:
-        mask: (B,T), true at tokens.
-        place: (B,T) in [0,1], for `place_scores`.
-        wanted: (B,) groups that a caption should use, alike.
-        weight: (B,T), how much each token counts in that.
-        shared: (B,T,T), rows of shares that sum to 1, over which scores and noise are averaged; None leaves each token alone.
-    """
-
-    mask: Tensor
-    place: Tensor
-    wanted: Tensor
-    weight: Tensor
-    shared: Tensor | None = None
 
 
 class Assign(nn.Module):
@@ -178,21 +151,26 @@ class Assign(nn.Module):
         self.place = nn.Parameter(torch.tensor(place)) if place else None
         self.query, self.key, self.value, self.proj = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
-        """Groups (B,K,W), tokens and values (B,T,W) -> the groups' contents (B,K,W), and the scores (B,K,T) in float32."""
+    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, mask: Tensor, shared: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Groups (B,K,W), tokens and values (B,T,W) -> the groups' contents (B,K,W), and the scores (B,K,T) in float32.
+
+        Args:
+            shared: (B,T,T), for each token the shares, which sum to 1, of those over which its scores and noise are averaged (the noise keeps its spread);
+                None leaves each token alone.
+        """
         with torch.autocast(tokens.device.type, enabled=False):
             groups, tokens, values = map(full_precision, (groups, tokens, values))
             raw = self.query(groups) @ self.key(tokens).transpose(1, 2) * tokens.shape[-1] ** -0.5
             if self.place is not None:
-                raw = raw + self.place * place_scores(prior.place, raw.shape[1])
+                raw = raw + self.place * place_scores(mask, raw.shape[1])
             noise = gumbel_noise(raw) if self.training else None
-            if prior.shared is not None:
-                shared = prior.shared.to(raw.dtype).transpose(1, 2)
-                raw = raw @ shared
+            if shared is not None:
+                shares = shared.to(raw.dtype).transpose(1, 2)
+                raw = raw @ shares
                 if noise is not None:  # an average of n has a spread of 1 / sqrt(n); this restores it
-                    noise = noise @ (shared / shared.norm(dim=1, keepdim=True).clamp_min(1e-6))
+                    noise = noise @ (shares / shares.norm(dim=1, keepdim=True).clamp_min(1e-6))
             assignment = hard_assignment(raw, noise)
-            means = group_means(assignment, self.value(values), prior.mask, self.eps)
+            means = group_means(assignment, self.value(values), mask, self.eps)
             return self.proj(means), raw
 
 
@@ -210,13 +188,13 @@ class GroupingBlock(nn.Module):
         self.assign = Assign(width, eps, place)
         self.norm_new_x, self.mlp_channels = nn.LayerNorm(width), Mlp(width, 4 * width)
 
-    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
+    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, mask: Tensor, shared: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See `Assign`."""
         groups, tokens, values = self.norm_tokens(groups), self.norm_x(tokens), self.norm_x(values)
         groups = self.norm_post_tokens(self.mlp_inter(groups.transpose(1, 2)).transpose(1, 2))
-        groups = groups + self.attn(groups, tokens, prior.mask[:, None, None])
+        groups = groups + self.attn(groups, tokens, mask[:, None, None])
         groups = self.norm_post(groups + self.mlp(self.norm2(groups)))
-        contents, raw = self.assign(groups, tokens, values, prior)
+        contents, raw = self.assign(groups, tokens, values, mask, shared)
         groups = groups + contents
         return groups + self.mlp_channels(self.norm_new_x(groups)), raw
 
@@ -229,19 +207,17 @@ class MinimalGrouping(nn.Module):
         self.norm_groups, self.norm_x = nn.LayerNorm(width), nn.LayerNorm(width)
         self.assign = Assign(width, eps, place)
 
-    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
+    def forward(self, groups: Tensor, tokens: Tensor, values: Tensor, mask: Tensor, shared: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """See `Assign`."""
-        contents, raw = self.assign(self.norm_groups(groups), self.norm_x(tokens), self.norm_x(values), prior)
+        contents, raw = self.assign(self.norm_groups(groups), self.norm_x(tokens), self.norm_x(values), mask, shared)
         return groups + contents, raw
 
 
 class Encoded(NamedTuple):
-    """What a text encoder finds: vectors (B,K,W), of which the mean is projected; the scores (B,K,T) of the groups for each token, and what was known of the
-    tokens before, both None without groups."""
+    """What a text encoder finds: vectors (B,K,W), of which the mean is projected; scores (B,K,T) of the groups for each token, None without groups."""
 
     groups: Tensor
-    raw: Tensor | None = None
-    prior: Prior | None = None
+    raw: Tensor | None
 
 
 class TextEncoder(nn.Module):
@@ -335,7 +311,7 @@ class TextGroupTransformer(TextEncoder):
     meaningful groups emerged where groups can say nothing that their own words do not say (``isolated="all"``, ``grouping="minimal"``, ``values="embedded"``),
     may be entered gently (``assign_eps=1``; with the literal 1e-6 one group takes all), are all in use from the start (``place=2``; else one or two of four
     remain), and reach the decoder through a narrow way (``bottleneck=4``; else boundaries move to where words are easiest to put in order), with some balance.
-    Best of all, they hold whole units (`know_openers`): then boundaries can only lie where phrases begin.
+    Best of all, they hold whole units (`know_openers`), so that boundaries lie at openers. (Rarely within a word, if its last byte pair is written like one.)
 
     Args:
         groups: K.
@@ -352,8 +328,6 @@ class TextGroupTransformer(TextEncoder):
         reach: neighbours on either side over which scores and noise are averaged (the noise keeps its spread), so that neighbours tend to go together; 0 in
             the paper. Where openers are known (`know_openers`), the tokens of a unit share scores and noise instead.
         place: with it the groups begin as K equal contiguous pieces, whose boundaries are then learnt (see `Assign`); 0 in the paper.
-        place_by: what those pieces are equal in: ``tokens``, or ``units``, which needs openers. Of up to K units each is then a group of its own to begin
-            with, so that the number of groups in use varies with the caption.
         position_std, group_std: of the first positions and group vectors; GroupViT's by default. With larger ones groups differ by place from the start.
         vocab_size, max_positions, embed_dim, image_width: see `TextEncoder`.
 
@@ -378,7 +352,6 @@ class TextGroupTransformer(TextEncoder):
         assign_eps: float | None = None,
         reach: int = 0,
         place: float = 0.0,
-        place_by: Literal["tokens", "units"] = "tokens",
         position_std: float = 0.01,
         group_std: float = 0.02,
         vocab_size: int = 49408,
@@ -392,8 +365,8 @@ class TextGroupTransformer(TextEncoder):
         if groups < 1 or not 0 <= isolated <= depth:
             raise ValueError(f"groups must be at least 1 and isolated between 0 and depth, not {groups}, {isolated} and {depth}")
         super().__init__(width, vocab_size, max_positions, embed_dim, image_width)
-        self.groups, self.isolated, self.values, self.reach, self.place_by = groups, isolated, values, reach, place_by
-        self.register_buffer("opens", torch.zeros(vocab_size, dtype=torch.bool))
+        self.groups, self.isolated, self.values, self.reach = groups, isolated, values, reach
+        self.register_buffer("opens", torch.zeros(vocab_size, dtype=torch.bool), persistent=False)  # like the words themselves, no weights
         self.knows_openers = False
         self.group_tokens = nn.Parameter(torch.zeros(groups, width))
         self.layers = nn.ModuleList(Block(width, heads) for _ in range(depth))
@@ -407,27 +380,15 @@ class TextGroupTransformer(TextEncoder):
         nn.init.trunc_normal_(self.group_tokens, std=group_std)
 
     def know_openers(self, ids: Sequence[int]) -> None:
-        """Tells the words that open a new part of a caption (`metrics.token_groups.find_openers`), at which captions are cut into units.
-
-        Raises:
-            ValueError: places are by units, and there are no openers.
-        """
-        if not ids and self.place_by == "units":
-            raise ValueError("place_by units needs openers; name a file of words with --model.openers, or set place_by to tokens")
-        self.opens[list(ids)] = True
+        """Tells the words that open a new part of a caption (`metrics.token_groups.find_openers`), at which captions are cut into units."""
+        self.opens.zero_()[list(ids)] = True
         self.knows_openers = bool(ids)
 
-    def prior(self, ids: Tensor, mask: Tensor) -> Prior:
-        """ids and mask (B,T) -> what is known of the tokens before they are read."""
-        all_groups, alike = torch.full_like(ids[:, 0], self.groups), mask.float()
-        if not self.knows_openers:
-            return Prior(mask, place_of_token(mask), all_groups, alike, neighbours_shared(mask, self.reach) if self.reach else None)
-        unit = unit_of_token(self.opens[ids], mask)
-        shared = units_shared(unit, mask)
-        if self.place_by == "tokens":
-            return Prior(mask, place_of_token(mask), all_groups, alike, shared)
-        each_unit_once = shared.diagonal(dim1=1, dim2=2) * mask
-        return Prior(mask, place_of_unit(unit, self.groups), unit.amax(dim=1).clamp(1, self.groups), each_unit_once, shared)
+    def shared(self, ids: Tensor, mask: Tensor) -> Tensor | None:
+        """ids and mask (B,T) -> which tokens share their scores, see `Assign`."""
+        if self.knows_openers:
+            return units_shared(unit_of_token(self.opens[ids], mask), mask)
+        return neighbours_shared(mask, self.reach) if self.reach else None
 
     def forward(self, ids: Tensor, mask: Tensor) -> Encoded:
         """ids and mask (B,T), 1 = token -> group vectors (B,K,W) after the last norm, and scores (B,K,T)."""
@@ -441,11 +402,10 @@ class TextGroupTransformer(TextEncoder):
         for number, layer in enumerate(self.layers):
             x = layer(x, apart if number < self.isolated else together)
         tokens, groups = x[:, :length], x[:, length:]
-        prior = self.prior(ids, mask)
-        groups, raw = self.grouping(groups, tokens, tokens if self.values == "encoded" else embedded, prior)
+        groups, raw = self.grouping(groups, tokens, tokens if self.values == "encoded" else embedded, mask, self.shared(ids, mask))
         for layer in self.group_layers:
             groups = layer(groups)
-        return Encoded(self.norm(groups), raw, prior)
+        return Encoded(self.norm(groups), raw)
 
     def decode(self, ids: Tensor, groups: Tensor) -> Tensor:
         """Teacher forcing: ids (B,T) and groups (B,K,W) -> hidden states (B,T-1,W) that predict ``ids[:, 1:]``."""
@@ -489,4 +449,4 @@ class CausalTransformer(TextEncoder):
         """ids and mask (B,T) -> the last token's vector (B,1,W), no scores."""
         last = mask.long().sum(dim=1) - 1
         vectors = self.token_vectors(ids)
-        return Encoded(vectors[torch.arange(len(ids), device=ids.device), last][:, None])
+        return Encoded(vectors[torch.arange(len(ids), device=ids.device), last][:, None], None)

@@ -5,6 +5,7 @@ Legend: B captions, T tokens, M tokens to be predicted, W width, V vocabulary, E
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -40,16 +41,14 @@ def target_weights(targets: Tensor, reduction: Reduction, captions: int, tokens:
     return weights
 
 
-def balance_loss(raw: Tensor, weights: Tensor, wanted: Tensor) -> Tensor:
-    """How far each caption is from using as many groups as it should, and these alike: the log of their number less the entropy of the mean soft assignment,
-    if that is positive, averaged over captions. Not in the paper.
+def balance_loss(raw: Tensor, words: Tensor) -> Tensor:
+    """How far each caption is from using all of its groups alike: log K less the entropy of the mean soft assignment, averaged over captions. Not in the paper.
 
     Args:
-        raw: scores (B,K,T). weights: (B,T), how much each token counts. wanted: (B,) groups that a caption should use, 1 to K.
+        raw: scores (B,K,T). words: (B,T), true at the tokens that count.
     """
-    weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
-    share = (full_precision(raw).softmax(dim=1) * weights[:, None]).sum(dim=-1)
-    return (wanted.log() + (share * share.clamp_min(1e-8).log()).sum(dim=1)).clamp_min(0).mean()
+    share = (full_precision(raw).softmax(dim=1) * words[:, None]).sum(dim=-1) / words.sum(dim=1, keepdim=True).clamp_min(1)
+    return math.log(raw.shape[1]) + (share * share.clamp_min(1e-8).log()).sum(dim=1).mean()
 
 
 class _VocabularyCrossEntropy(torch.autograd.Function):

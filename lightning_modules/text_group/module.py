@@ -54,7 +54,7 @@ class TextGroupDiscovery(WeakgroundModule):
         openers: file of words at which captions are cut into units, see `opener_ids` and `TextGroupTransformer.know_openers`; not in the paper.
         max_tokens: longest caption, start and end included.
         contrastive_weight, reconstruction_weight: of the two losses; the paper's lambda is the latter, 1. 0 leaves a loss out, work and all (table 4).
-        balance_weight: of `balance_loss`, which asks every caption to use all of the groups or, with places by units, as many as it has units; 0 in the paper.
+        balance_weight: of `balance_loss`, which asks every caption to use all of its groups; 0 in the paper.
         reduction: of the reconstruction, see `target_weights`. The paper's equation prints a sum over the batch beside a contrastive mean.
         temperature: of the contrastive loss, fixed.
         cache_chunk: captions encoded at a time (gradient caching), whatever the batch; None encodes all at once.
@@ -229,9 +229,9 @@ class TextGroupDiscovery(WeakgroundModule):
         terms = {}
         if self.reconstruction_weight:
             terms["reconstruction"] = self.reconstruction(pieces, encoded, batch)
-        if self.balance_weight and encoded.raw is not None and encoded.prior is not None:
+        if self.balance_weight and encoded.raw is not None:
             inner = pieces.mask & (pieces.ids != self.tokenizer.start_id) & (pieces.ids != self.tokenizer.end_id)
-            terms["balance"] = balance_loss(encoded.raw, inner * encoded.prior.weight, encoded.prior.wanted) * (len(pieces.ids) / batch.captions)
+            terms["balance"] = balance_loss(encoded.raw, inner) * (len(pieces.ids) / batch.captions)
         return terms
 
     def reconstruction(self, pieces: Pieces, encoded: Encoded, batch: WholeBatch) -> Tensor:

@@ -81,8 +81,6 @@ def test_openers_are_tokens_of_the_vocabulary(vocabulary: Path, tmp_path: Path) 
         build(vocabulary, openers=openers)
     with pytest.raises(ModelError, match="no file of openers"):
         build(vocabulary, openers=tmp_path / "none.txt")
-    with pytest.raises(ValueError, match="place_by units needs openers"):
-        build(vocabulary, network(place_by="units"))
 
 
 # The losses.
@@ -121,17 +119,9 @@ def test_contrastive_loss_is_the_mean_of_both_directions() -> None:
 def test_balance_loss_is_zero_where_all_groups_are_used_alike() -> None:
     words = torch.tensor([[False, True, True, False]])
     even, one = torch.tensor([[[0.0, 30, 0, 9], [0, 0, 30, 9]]]), torch.tensor([[[0.0, 30, 30, 0], [9, 0, 0, 9]]])
-    two = torch.tensor([2])
-    assert balance_loss(even, words, two).item() == pytest.approx(0, abs=1e-6)
-    assert balance_loss(one, words, two).item() == pytest.approx(math.log(2), abs=1e-6)
-    assert balance_loss(torch.cat([even, one]), words.expand(2, -1), two.expand(2)).item() == pytest.approx(math.log(2) / 2, abs=1e-6)
-
-
-def test_balance_loss_asks_for_no_more_groups_than_wanted() -> None:
-    words, raw = torch.ones(1, 4).bool(), 30 * torch.eye(4)[None]
-    assert balance_loss(raw, words, torch.tensor([2])).item() == 0  # four are used alike where two were asked for
-    assert balance_loss(raw[:, :, [0, 0, 1, 1]], words, torch.tensor([2])).item() == pytest.approx(0, abs=1e-6)
-    assert balance_loss(raw[:, :, [0, 0, 1, 1]], words, torch.tensor([4])).item() == pytest.approx(math.log(2), abs=1e-6)
+    assert balance_loss(even, words).item() == pytest.approx(0, abs=1e-6)
+    assert balance_loss(one, words).item() == pytest.approx(math.log(2), abs=1e-6)
+    assert balance_loss(torch.cat([even, one]), words.expand(2, -1)).item() == pytest.approx(math.log(2) / 2, abs=1e-6)
 
 
 def test_weights_of_the_reductions() -> None:

@@ -17,14 +17,11 @@ from networks.text_group import (
     Decoder,
     GroupingBlock,
     MinimalGrouping,
-    Prior,
     TextGroupTransformer,
     group_means,
     gumbel_noise,
     hard_assignment,
     neighbours_shared,
-    place_of_token,
-    place_of_unit,
     place_scores,
     unit_of_token,
     units_shared,
@@ -44,10 +41,6 @@ def tiny(**changes: Any) -> TextGroupTransformer:
             if parameter.ndim > 1:
                 parameter.normal_(std=0.4)
     return network.eval()
-
-
-def plain(mask: Tensor, shared: Tensor | None = None) -> Prior:
-    return Prior(mask, place_of_token(mask), torch.full((len(mask),), 3), mask.float(), shared)
 
 
 # The assignment.
@@ -88,10 +81,10 @@ def test_gumbel_noise_is_what_it_says() -> None:
 
 def test_noise_is_for_training_alone() -> None:
     assign, groups, tokens = Assign(8, 1.0), torch.randn(1, 3, 8), torch.randn(1, 40, 8)
-    prior = plain(torch.ones(1, 40).bool())
-    assert not torch.equal(assign(groups, tokens, tokens, prior)[0], assign(groups, tokens, tokens, prior)[0])
+    mask = torch.ones(1, 40).bool()
+    assert not torch.equal(assign(groups, tokens, tokens, mask)[0], assign(groups, tokens, tokens, mask)[0])
     assign.eval()
-    assert torch.equal(assign(groups, tokens, tokens, prior)[0], assign(groups, tokens, tokens, prior)[0])
+    assert torch.equal(assign(groups, tokens, tokens, mask)[0], assign(groups, tokens, tokens, mask)[0])
 
 
 def test_neighbours_share_scores_and_padding_has_none() -> None:
@@ -107,16 +100,6 @@ OPENS_MASK = torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0, 0]]).bool()
 def test_captions_are_cut_at_openers() -> None:
     unit = unit_of_token(OPENS, OPENS_MASK)
     assert unit.tolist() == [[0, 1, 1, 2, 2, 2, 2], [0, 1, 1, 1, 1, 1, 1]]
-    assert place_of_unit(unit, 4)[0].tolist() == [-0.125, 0.125, 0.125, 0.375, 0.375, 0.375, 0.375]
-    assert place_of_unit(torch.arange(9)[None], 4)[0, 1:].tolist() == [(n + 0.5) / 8 for n in range(8)]
-    network = tiny(groups=4, place_by="units")
-    network.know_openers([6, 7])
-    network.opens[0] = True  # padding stays padding
-    prior = network.prior(torch.where(OPENS, 6, 5), OPENS_MASK)
-    assert prior.wanted.tolist() == [2, 1]
-    assert_close(prior.weight[0], torch.tensor([1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25]))  # each unit counts once
-    assert network.prior(torch.tensor([[1, 6, 5, 6, 5, 7, 5, 6, 5, 6, 5]]), torch.ones(1, 11).bool()).wanted.tolist() == [4]
-    assert tiny(groups=4).prior(IDS, MASK).wanted.tolist() == [4, 4]
     shared = units_shared(unit, OPENS_MASK)
     assert_close(shared[0, 5], torch.tensor([0, 0, 0, 0.25, 0.25, 0.25, 0.25]))
     assert_close(shared[1, 2], torch.tensor([0, 1, 1, 1, 0, 0, 0]) / 3)
@@ -142,14 +125,14 @@ def test_shared_noise_keeps_its_spread(shared: Tensor, monkeypatch: pytest.Monke
     monkeypatch.setattr(text_group, "hard_assignment", lambda raw, noise: seen.append(noise) or hard_assignment(raw, noise))
     assign, tokens = Assign(8, 1.0), torch.randn(2, 7, 8)
     for _ in range(2000):
-        assign(torch.randn(2, 3, 8), tokens, tokens, plain(OPENS_MASK, shared))
+        assign(torch.randn(2, 3, 8), tokens, tokens, OPENS_MASK, shared)
     spread = torch.stack(seen).var(dim=0).mean(dim=1)
     assert_close(spread[OPENS_MASK], torch.full((11,), torch.pi**2 / 6), atol=0.15, rtol=0)
 
 
 def test_places_alone_cut_a_caption_into_equal_pieces() -> None:
     mask = torch.arange(12) < torch.tensor([[12], [8], [3]])
-    scores = place_scores(place_of_token(mask), 4)
+    scores = place_scores(mask, 4)
     assert scores.argmax(dim=1)[0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert scores.argmax(dim=1)[1, :8].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert_close(scores[0, :, 1], -torch.tensor([0.0, 1.0, 4.0, 9.0]))  # the middle of the first piece is one piece away from that of the second
@@ -164,7 +147,7 @@ def test_with_reach_neighbours_go_together() -> None:
     for reach in (0, 2):
         torch.manual_seed(1)
         assign = Assign(8, 1.0)
-        _, raw = assign(groups, tokens, tokens, plain(mask, neighbours_shared(mask, reach)))
+        _, raw = assign(groups, tokens, tokens, mask, neighbours_shared(mask, reach))
         changes.append((raw.argmax(1).diff(dim=1) != 0).float().mean().item())
     assert changes[1] < 0.7 * changes[0]
 
@@ -178,7 +161,7 @@ def test_minimal_grouping_is_the_equations() -> None:
     for i in range(3):
         own = [j for j in range(5) if max(range(3), key=lambda k: (a.query(g[k]) @ a.key(t[j])).item()) == i]
         expected[i] += a.proj(torch.stack([a.value(t[j]) for j in own]).mean(0) if own else torch.zeros(8))
-    found, raw = block(groups, tokens, tokens, plain(torch.ones(1, 5).bool()))
+    found, raw = block(groups, tokens, tokens, torch.ones(1, 5).bool())
     assert_close(found[0], expected)
     assert raw.shape == (1, 3, 5)
 
@@ -304,7 +287,7 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_the_full_block_passes_the_assignment_gradient() -> None:
     torch.manual_seed(0)
     block, groups, tokens = GroupingBlock(8, 2, 3), torch.randn(2, 3, 8), torch.randn(2, 5, 8)
-    found, _ = block(groups, tokens, tokens, plain(torch.ones(2, 5).bool()))
+    found, _ = block(groups, tokens, tokens, torch.ones(2, 5).bool())
     found.square().sum().backward()
     assert block.assign.query.weight.grad.abs().sum() > 0
     assert block.assign.key.weight.grad.abs().sum() > 0

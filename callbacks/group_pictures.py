@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 import cv2
 import lightning.pytorch as pl
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
 
 from callbacks.gallery import Gallery
 from callbacks.pictures import GREEN
@@ -46,8 +49,15 @@ def draw_groups(words: list[str], word_of_token: list[int], soft: np.ndarray, sp
     return picture
 
 
+def assignments(module: Any, captions: list[str]) -> list[tuple[Tensor, list[int]]]:
+    """For each caption the soft assignment (K,T) of its tokens, one-hot for a module that gives groups alone, and the word of every token."""
+    if hasattr(module, "assignments"):
+        return module.assignments(captions)
+    return [(one_hot(torch.tensor(groups, dtype=torch.long)).T.float(), words) for groups, words in module.group_tokens(captions)]
+
+
 class GroupPictures(Gallery):
-    """Captions above their groups, on one sheet.
+    """Captions above their groups, on one sheet: how surely each token is in each group, for modules that say so by ``assignments``; else its group.
 
     Args:
         count: captions of each data set; the first process draws them all.
@@ -63,7 +73,7 @@ class GroupPictures(Gallery):
     def draw_batch(self, trainer: pl.Trainer, pl_module: Any, batch: SpanBatch, room: int) -> list[np.ndarray]:
         words = batch.words[:room]
         with trainer.precision_plugin.forward_context():
-            found = pl_module.assignments([" ".join(caption) for caption in words])
+            found = assignments(pl_module, [" ".join(caption) for caption in words])
         return [
             draw_groups(caption, of, soft.float().cpu().numpy(), gold)
             for caption, (soft, of), gold in zip(words, found, batch.spans, strict=False)

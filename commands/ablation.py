@@ -2,7 +2,8 @@
 
 A table is a YAML file: `config` (what every row starts from, or one for each scale), `stages` (runs that come first, whose checkpoints rows start from),
 `columns` (title: dataset/protocol/metric), and `rows`, each with a `name`, `options` of its own, `weights` (option: stage) and the `paper`'s numbers.
-Every run is an ordinary command, printed before it starts; one that is done already is not done again. Further options are given to every run.
+Every run is an ordinary command, printed before it starts; one that is done already, with the same options, is not done again.
+Further options are given to every run.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import yaml
 
 from callbacks.results import format_estimate, format_rows
 from commands.report import read_metrics
-from commands.runs import RunError
+from commands.runs import RunError, claim
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,10 @@ def _run(options: argparse.Namespace, extra: list[str]) -> int:
     for seed in options.seeds:
         for row in (*needed, *rows):
             folder = options.runs / run_name(table, row, scale, seed)
-            code = run_row([*arguments(table, row, scale, seed, options.runs), *extra], folder, row in rows, train)
+            given = [*arguments(table, row, scale, seed, options.runs), *extra]
+            if not options.dry:
+                claim(folder, given)
+            code = run_row(given, folder, row in rows, train)
             if code:
                 return code
     if not options.dry:

@@ -13,6 +13,7 @@ from typing import Any
 
 from callbacks.results import format_rows
 from commands.report import method_cells, read_metrics
+from commands.runs import RunError, claim
 
 STEPS = {"small": (620, 350), "full": (2000, 600)}
 EPOCHS = 5  # of fine-tuning
@@ -61,6 +62,11 @@ def main(argv: list[str]) -> int:
     started, folders = time.monotonic(), {}
     for name, commands in stages(options.size, options.seed, options.runs, extra).items():
         folder = folders[name] = options.runs / commands[0][commands[0].index("--name") + 1]
+        try:
+            claim(folder, commands[0][1:])
+        except RunError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         if (folder / "test" / "metrics.json").is_file():
             print(f"\n== {TITLES[name]}: done before, in {folder}", flush=True)
             continue

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from itertools import pairwise
 from pathlib import Path
 
 
 class RunError(Exception):
     """A run folder that does not hold what was asked for. The message is for the user."""
+
+
+def claim(folder: Path, options: list[str]) -> None:
+    """Keeps in ``folder`` the options, and the files of configuration named in them, that its run is made with.
+
+    Raises:
+        RunError: the folder holds a run that was made with others, whose results would pass for theirs.
+    """
+    files = (Path(value) for option, value in pairwise(options) if option == "--config")
+    made_with = {"options": options, "configurations": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]}
+    path = folder / "made_with.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(made_with, indent=1) + "\n", encoding="utf-8")
+    elif (before := json.loads(path.read_text(encoding="utf-8"))) != made_with:
+        other = "other options" if before["options"] != options else "another version of its configuration"
+        raise RunError(f"{folder} holds a run made with {other} ({path} has them); name another folder with --runs, or remove that one.")
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -64,13 +64,12 @@ def groupers(pieces: int, seed: int, openers: Sequence[str] = ()) -> dict[str, G
     } | (at_openers if openers else {})
 
 
-def clusterers(folder: Path, pieces: int, seed: int) -> dict[str, Grouper]:
-    """The baselines that cluster the token vectors of a trained run.
+def clusterers(module: Any, pieces: int, seed: int) -> dict[str, Grouper]:
+    """The baselines that cluster the token vectors of a trained module.
 
     Raises:
-        ModelError: the run's model has no such vectors.
+        ModelError: the module has no such vectors.
     """
-    module = load_run(folder)
     vectors: dict[str, np.ndarray] = {}
 
     def of_caption(words: list[str]) -> np.ndarray:
@@ -122,21 +121,20 @@ def captions_of(options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
 
 def judge(options: argparse.Namespace) -> list[Result]:
     """Every baseline on every set."""
-    if options.run:
-        found = clusterers(options.run, options.pieces, options.seed)
-        tokenizer = load_run(options.run).tokenizer
-    else:
-        from lightning_modules.text_group.tokenizer import CLIPTokenizer
+    from lightning_modules.text_group.tokenizer import CLIPTokenizer, read_openers
 
-        found, tokenizer = {}, CLIPTokenizer()
-    openers = read_words(options.openers) if options.openers else []
-    methods = groupers(options.pieces, options.seed, openers) | found
+    if options.run:
+        module = load_run(options.run)
+        found, tokenize = clusterers(module, options.pieces, options.seed), module.tokenize
+    else:
+        found, tokenize = {}, CLIPTokenizer()
+    methods = groupers(options.pieces, options.seed, read_openers(options.openers) if options.openers else []) | found
     results = []
     for name, source in captions_of(options):
         scores = {method: TokenIoU(options.level) for method in methods}
         for index in range(min(len(source), options.limit or len(source))):
             words = source.words(index)
-            of = tokenizer([" ".join(words)]).words[0]
+            of = tokenize([" ".join(words)]).words[0]
             for method, score in scores.items():
                 score.update([(methods[method](words, of), of)], [source.spans(index)])
         results += [
@@ -174,17 +172,6 @@ def write_openers(captions: list[Path], path: Path, count: int) -> str:
     return f"{len(found)} openers written to {path}: {' '.join(found)}"
 
 
-def read_words(path: Path) -> list[str]:
-    """A word a line.
-
-    Raises:
-        DataError: no such file.
-    """
-    if not path.is_file():
-        raise DataError(f"no file of openers at {path}; make it with --write_openers {path} --captions FILE.")
-    return path.read_text(encoding="utf-8").split()
-
-
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="cli.py spans", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spans", type=Path, nargs="*", default=[], help="files of json lines with tokens and phrases")
@@ -204,6 +191,8 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv[1:])
     if not (options.spans or options.root or options.write_vocabulary or options.write_openers):
         parser.error("name --spans FILE, --root FOLDER, --write_vocabulary FILE or --write_openers FILE")
+    if (options.write_vocabulary or options.write_openers) and not options.captions:
+        parser.error("--captions FILE says what to count in")
     try:
         if options.write_vocabulary:
             print(write_vocabulary(options.captions, options.write_vocabulary, options.at_least))

@@ -76,7 +76,7 @@ class GroundingDataModule(pl.LightningDataModule):
         self._captions: CaptionSource | None = None
         self._judged: dict[str, dict[str, EvaluationSource]] = {}
         self._skips: dict[str, SkipLog] = {}
-        self._epoch_before: dict[str, int] | None = None  # what an epoch was made of, in the run that is resumed
+        self._epoch: dict[str, int] = {}  # what the order of the running epoch, or of the one to be resumed, depends on
 
     # What a data set implements.
 
@@ -153,22 +153,20 @@ class GroundingDataModule(pl.LightningDataModule):
         current: Any = progress.current
         sampler.epoch = begun if progress.is_last_batch else max(0, begun - 1)
         sampler.skip_batches = 0 if progress.is_last_batch else current.processed
-        now = self.state_dict()
-        if sampler.skip_batches and self._epoch_before not in (None, now):
-            rank_zero_warn(
-                f"an epoch was {_listed(self._epoch_before)} before and is {_listed(now)} now: of this one, some images come again or not at all."
-            )
+        before, self._epoch = self._epoch, sampler.fingerprint
+        if sampler.skip_batches and before not in ({}, self._epoch):
+            was, now = (", ".join(f"{number:,} {name}" for name, number in epoch.items()) for epoch in (before, self._epoch))
+            rank_zero_warn(f"the resumed epoch was one of {was} and is now one of {now}: some images come again in it, or not at all.")
         return self._loader(
             view, collate_phrases if module.train_batch is PhraseBatch else collate_captions, sampler, self.batch_size, drop_last=True
         )
 
     def state_dict(self) -> dict[str, int]:
         """What the order of an epoch depends on; kept in checkpoints."""
-        assert self.trainer is not None
-        return {"images": len(self._training_source()), "batch_size": self.batch_size, "processes": self.trainer.world_size}
+        return self._epoch
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self._epoch_before = state_dict
+        self._epoch = state_dict
 
     def training_batches(self) -> int:
         """Batches of one epoch on each process."""
@@ -243,7 +241,3 @@ class GroundingDataModule(pl.LightningDataModule):
         """For each set with unreadable records: its name, how many there were on this process, and the file that names them."""
         for name, log in self._skips.items():
             yield name, len(log.seen), log.path
-
-
-def _listed(epoch: dict[str, int] | None) -> str:
-    return ", ".join(f"{name} {number:,}" for name, number in (epoch or {}).items())

@@ -30,6 +30,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = 0
         self.skip_batches = 0
 
+    @property
+    def fingerprint(self) -> dict[str, int]:
+        """What the order of samples depends on; which rank gets which part of a step's samples does not matter."""
+        return {"images": self.size, "images a step": self.batch_size * self.world_size, "seed": self.seed}
+
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
         self.epoch = epoch

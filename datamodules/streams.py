@@ -242,6 +242,10 @@ class ShardSampler(EpochSampler):
         super().__init__(starts[-1], batch_size, seed, rank, world_size)
         self.starts, self.window = starts, window
 
+    @property
+    def fingerprint(self) -> dict[str, int]:
+        return super().fingerprint | {"shards": len(self.starts) - 1, "window": self.window, "processes": self.world_size}
+
     def __iter__(self) -> Iterator[tuple[int, int]]:
         stretch = self.size // self.world_size
         skip, self.skip_batches = self.skip_batches * self.batch_size, 0

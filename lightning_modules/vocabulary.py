@@ -17,7 +17,7 @@ def read_vocabulary(path: Path) -> list[str]:
     if not path.is_file():
         raise ModelError(
             f"vocabulary {path.absolute()} not found; ALBEF and BLIP use vocab.txt of bert-base-uncased: "
-            f"`hf download google-bert/bert-base-uncased vocab.txt --local-dir {path.parent}` fetches it (Apache-2.0), or set --model.vocabulary."
+            "`python cli.py prepare bert-vocabulary --download` fetches it to data/bert (Apache-2.0), or set --model.vocabulary."
         )
     tokens = path.read_text(encoding="utf-8").splitlines()
     missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[MASK]") if token not in tokens]

@@ -79,7 +79,7 @@ class ALBEF(nn.Module):
         pad_id: int = 0,
     ) -> None:
         super().__init__()
-        self.cam_layers = tuple(cam_layers or (min(fusion_layer + 2, text_depth - 1),))
+        self.cam_layers = (min(fusion_layer + 2, text_depth - 1),) if cam_layers is None else tuple(cam_layers)
         self.image_size, self.vocab_size, self.max_positions, self.momentum = image_size, vocab_size, max_positions, momentum
         if queue_size < 1:
             raise ValueError(f"a queue must hold at least one feature, not {queue_size}")
@@ -98,6 +98,8 @@ class ALBEF(nn.Module):
             dropout=dropout,
             pad_id=pad_id,
         )
+        if not self.cam_layers:
+            raise ValueError("cam_layers must name a layer, or be left out")
         for layer in self.cam_layers:
             if not fusion_layer <= layer < text_depth:
                 raise ValueError(f"cam_layers: layer {layer} has no cross-attention; choose from {fusion_layer} to {text_depth - 1}")

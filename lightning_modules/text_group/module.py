@@ -20,7 +20,7 @@ from datamodules.batches import ImageTextBatch, Preprocessing
 from lightning_modules.base import ModelError, Optimisation, WeakgroundModule
 from lightning_modules.text_group.gradient_cache import encode_without_graph, loss_and_gradients, replayed
 from lightning_modules.text_group.losses import Reduction, balance_loss, contrastive_loss, target_weights, vocabulary_cross_entropy
-from lightning_modules.text_group.tokenizer import Pieces, Tokenizer, opener_ids, tokenizer_of
+from lightning_modules.text_group.tokenizer import Pieces, Tokenizer, opener_ids, read_openers, tokenizer_of
 from lightning_modules.text_group.weights import read_image_weights
 from networks.groupvit import GroupViTImageEncoder, ImageGroups
 from networks.text_group import CausalTransformer, Encoded, TextEncoder, TextGroupTransformer, full_precision
@@ -51,7 +51,7 @@ class TextGroupDiscovery(WeakgroundModule):
         image_weights: of ``image_encoder``: nvidia/groupvit-gcc-yfcc (``.bin`` or ``.safetensors``), or the official group_vit_gcc_yfcc_*.pth.
         optimisation, pretrained: as for every method.
         vocabulary: None for CLIP's 49,408 byte pairs; or a file, see `tokenizer_of`.
-        openers: file of words at which captions are cut into units, see `opener_ids` and `TextGroupTransformer.know_openers`; not in the paper.
+        openers: file of words at which captions are cut into units, see `read_openers` and `TextGroupTransformer.know_openers`; not in the paper.
         max_tokens: longest caption, start and end included.
         contrastive_weight, reconstruction_weight: of the two losses; the paper's lambda is the latter, 1. 0 leaves a loss out, work and all (table 4).
         balance_weight: of `balance_loss`, which asks every caption to use all of its groups; 0 in the paper.
@@ -94,8 +94,11 @@ class TextGroupDiscovery(WeakgroundModule):
         self.network, self.image_encoder, self.image_weights = network, image_encoder, image_weights
         self.tokenizer: Tokenizer = tokenizer_of(vocabulary)
         self._check(network, image_encoder, max_tokens, cache_chunk)
+        self.openers = sorted(opener_ids(read_openers(Path(openers)), self.tokenizer)) if openers else []
         if isinstance(network, TextGroupTransformer):
-            network.know_openers(opener_ids(Path(openers), self.tokenizer) if openers else [])
+            network.know_openers(self.openers)
+        elif openers:
+            raise ModelError(f"{type(network).__name__} has no groups and no use for openers: take --model.openers away.")
         size = image_encoder.image_size if image_encoder else 1  # a vector is an image of one pixel
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if image_encoder else ((0.0,) * 3, (1.0,) * 3)
         self.preprocessing = Preprocessing(size, mean, std, "bilinear")
@@ -143,11 +146,15 @@ class TextGroupDiscovery(WeakgroundModule):
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
         self.backward_step(pieces, vectors)
-        if self.max_gradient_norm:
-            self.clip_gradients(optimizer, gradient_clip_val=self.max_gradient_norm, gradient_clip_algorithm="norm")
         optimizer.step()
         schedule: Any = self.lr_schedulers()
         schedule.step()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Logs the norm of all gradients, then clips them; here, where a scaler of half precision has taken its factor back."""
+        super().on_before_optimizer_step(optimizer)
+        if self.max_gradient_norm:
+            self.clip_gradients(optimizer, gradient_clip_val=self.max_gradient_norm, gradient_clip_algorithm="norm")
 
     def backward_step(self, pieces: Pieces, vectors: Tensor | None) -> None:
         """Adds the gradients of a batch, of which all is encoded at once or ``cache_chunk`` captions at a time, and logs its losses.
@@ -338,9 +345,11 @@ class TextGroupDiscovery(WeakgroundModule):
     # Checkpoints remember the vocabulary, without which their embeddings mean nothing.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["vocabulary_digest"] = self.tokenizer.digest
+        checkpoint["vocabulary_digest"], checkpoint["openers"] = self.tokenizer.digest, self.openers
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if checkpoint.get("vocabulary_digest", self.tokenizer.digest) != self.tokenizer.digest:
             raise ModelError("the checkpoint was trained with another vocabulary; set --model.vocabulary to that file.")
+        if checkpoint.get("openers", self.openers) != self.openers:
+            raise ModelError("the checkpoint was trained with other openers; set --model.openers to that file, or to null if there was none.")

@@ -149,16 +149,25 @@ def tokenizer_of(vocabulary: Path | None) -> Tokenizer:
     return ChosenPieces([int(line) for line in lines]) if lines and all(line.isdigit() for line in lines) else WordPieces(path)
 
 
-def opener_ids(path: Path, tokenizer: Tokenizer) -> list[int]:
-    """The tokens of a file of words, one a line (`python cli.py spans --write_openers` makes one from captions). Words of several tokens are left out.
+def read_openers(path: Path) -> list[str]:
+    """A file of words at which captions are cut, one a line, in lower case (`python cli.py spans --write_openers` makes one from captions).
 
     Raises:
-        ModelError: no such file, or none of its words is a token.
+        ModelError: no such file.
     """
     if not path.is_file():
         raise ModelError(f"no file of openers at {path}; make it with `python cli.py spans --write_openers {path} --captions FILE`.")
-    found = [list(tokenizer.pieces(word)) for word in path.read_text(encoding="utf-8").split()]
+    return path.read_text(encoding="utf-8").lower().split()
+
+
+def opener_ids(openers: Sequence[str], tokenizer: Tokenizer) -> list[int]:
+    """The tokens of words; words of several tokens are left out.
+
+    Raises:
+        ModelError: none of the words is a token.
+    """
+    found = [list(tokenizer.pieces(word)) for word in openers]
     ids = [pieces[0] for pieces in found if len(pieces) == 1 and pieces[0] != tokenizer.unknown_id]
     if not ids:
-        raise ModelError(f"none of the {len(found)} words of {path} is a token of the vocabulary; make it from captions of the same kind.")
+        raise ModelError(f"none of the {len(found)} openers is a token of the vocabulary; make their file from captions of the same kind.")
     return ids

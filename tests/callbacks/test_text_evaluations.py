@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from callbacks.group_pictures import GroupPictures, draw_groups
+from callbacks.group_pictures import GroupPictures, assignments, draw_groups
 from callbacks.pictures import GREEN
 from callbacks.rank_evaluation import RankEvaluation
 from callbacks.span_evaluation import SpanEvaluation
@@ -175,3 +175,13 @@ def test_a_picture_shows_the_likeliest_group_and_the_gold_phrases() -> None:
     dark = picture.sum(-1) < 450
     assert dark[26:52, 100:130].sum() > dark[52:78, 100:130].sum()
     assert draw_groups(["a", "b"], [1], np.ones((2, 1)) / 2, []).shape[0] == 3 * 26 + 6  # a word without a token is not drawn
+
+
+def test_groups_alone_are_drawn_as_sure() -> None:
+    class Groups:
+        def group_tokens(self, captions: list[str]) -> list[tuple[list[int], list[int]]]:
+            return [([0, 2, 2], [0, 0, 1]) for _ in captions]
+
+    ((soft, words),) = assignments(Groups(), ["a b"])
+    assert soft.tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 1]]
+    assert words == [0, 0, 1]

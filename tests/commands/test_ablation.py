@@ -62,6 +62,9 @@ def test_stages_then_rows_and_nothing_twice(path: Path, runs: StandIn, tmp_path:
     runs.commands.clear()
     assert ablation.main(argv) == 0
     assert runs.commands == []
+    assert ablation.main([*argv[:-1], "4"]) == 1
+    assert "start-seed0 holds a run made with other options" in capsys.readouterr().err
+    assert ablation.main([*argv[:-1], "4", "--dry"]) == 0
 
 
 def test_a_row_alone_needs_its_stages_only(path: Path, runs: StandIn, tmp_path: Path) -> None:

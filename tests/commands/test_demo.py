@@ -37,6 +37,9 @@ def test_every_row_is_trained_and_judged_once(runs: StandIn, tmp_path: Path, cap
     runs.commands.clear()
     assert demo.main(argv) == 0
     assert runs.commands == []
+    assert demo.main([*argv, "--trainer.max_steps", "5"]) == 1  # whose table would show the other runs' numbers
+    assert "untrained holds a run made with other options" in capsys.readouterr().err
+    assert runs.commands == []
 
 
 @pytest.mark.parametrize("size", STEPS)

@@ -58,7 +58,10 @@ def test_openers_of_captions_are_listed_and_judged(tmp_path: Path, capsys: pytes
     assert out.count("cut at openers  ") == 1
     assert out.count("cut at openers, joined (4)") == 1
     assert span_baselines.main(["spans", "--spans", str(spans), "--openers", str(tmp_path / "none.txt")]) == 1
-    assert "make it with --write_openers" in capsys.readouterr().err
+    assert "make it with `python cli.py spans --write_openers" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        span_baselines.main(["spans", "--write_openers", str(openers)])
+    assert "--captions FILE says what to count in" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,10 +77,27 @@ def test_openers_are_tokens_of_the_vocabulary(vocabulary: Path, tmp_path: Path) 
     plain, cut = build(vocabulary).eval(), module.eval()
     assert plain.group_tokens(CAPTIONS) != cut.group_tokens(CAPTIONS)
     openers.write_text("zebra\n")
-    with pytest.raises(ModelError, match="none of the 1 words"):
+    with pytest.raises(ModelError, match="none of the 1 openers"):
         build(vocabulary, openers=openers)
     with pytest.raises(ModelError, match="no file of openers"):
         build(vocabulary, openers=tmp_path / "none.txt")
+
+
+def test_openers_are_the_models_own_whatever_weights_are_loaded(vocabulary: Path, tmp_path: Path) -> None:
+    openers = tmp_path / "openers.txt"
+    openers.write_text(WORDS[5])
+    module, plain = build(vocabulary, openers=openers), build(vocabulary)
+    checkpoint: dict[str, Any] = {"global_step": 1, "state_dict": plain.state_dict()}
+    plain.on_save_checkpoint(checkpoint)
+    plain.on_load_checkpoint(checkpoint)
+    with pytest.raises(ModelError, match="other openers"):
+        module.on_load_checkpoint(checkpoint)
+    module.load_state_dict(plain.state_dict())
+    assert module.network.opens.nonzero().flatten().tolist() == [5]
+    module.network.know_openers([6])
+    assert module.network.opens.nonzero().flatten().tolist() == [6]
+    with pytest.raises(ModelError, match="CausalTransformer has no groups"):
+        build(vocabulary, network(CausalTransformer), openers=openers)
 
 
 # The losses.
@@ -240,7 +257,8 @@ def test_training_lowers_the_loss(vocabulary: Path, chunk: int | None) -> None:
 def test_gradients_are_clipped_and_the_rate_follows_its_schedule(vocabulary: Path) -> None:
     module = build(vocabulary, optimisation=Optimisation(lr=1e-2, schedule="cosine", min_lr=0.0, warmup_steps=0), max_gradient_norm=1e-3)
     norms: list[float] = []
-    module.on_before_optimizer_step = lambda optimizer: None  # type: ignore[method-assign]
+    logged: list[float] = []
+    module.log = lambda name, value, **options: logged.append(value.item()) if name == "train/gradient_norm" else None  # type: ignore[assignment, method-assign]
     step = torch.optim.AdamW.step
     rates: list[float] = []
 
@@ -252,9 +270,10 @@ def test_gradients_are_clipped_and_the_rate_follows_its_schedule(vocabulary: Pat
 
     torch.optim.AdamW.step = watched  # type: ignore[method-assign]
     try:
-        fit(module, [batch()] * 4, max_epochs=1)
+        fit(module, [batch()] * 4, max_epochs=1, log_every_n_steps=1)
     finally:
         torch.optim.AdamW.step = step  # type: ignore[method-assign]
+    assert min(logged) > 1  # as they were before
     assert max(norms) <= 1.01e-3
     assert rates == pytest.approx([0.5 * 1e-2 * (1 + math.cos(math.pi * n / 4)) for n in range(4)])
 

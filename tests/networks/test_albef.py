@@ -258,6 +258,7 @@ def test_full_size_has_the_official_numbers_of_keys() -> None:
         ({"fusion_layer": 12}, "fusion cannot start at layer 12 of 12"),
         ({"cam_layers": [8, 5]}, "cam_layers: layer 5 has no cross-attention; choose from 6 to 11"),
         ({"cam_layers": [12]}, "layer 12 has no cross-attention"),
+        ({"cam_layers": []}, "cam_layers must name a layer"),
         ({"queue_size": 0}, "at least one feature"),
         ({"momentum": 1.5}, "momentum must be in"),
         ({"dropout": 1.0}, "dropout must be in"),

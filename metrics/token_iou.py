@@ -25,7 +25,7 @@ _SCALE = 1 << 32
 NAMES = ("tiou", "precision", "recall", "f1")
 
 
-def token_scores(assignments: Sequence[Sequence[int]], phrases: Sequence[Sequence[Iterable[int]]], groups_counted: int = 0) -> np.ndarray:
+def token_scores(assignments: Sequence[Sequence[int]], phrases: Sequence[Sequence[Iterable[int]]]) -> np.ndarray:
     """Scores of every caption that has a phrase.
 
     For a group g and a phrase s, with A the tokens of all phrases: IoU = |g & s| / |(g & A) | s|, P = |g & s| / |g & A|, R = |g & s| / |s|. The one-to-one
@@ -34,7 +34,6 @@ def token_scores(assignments: Sequence[Sequence[int]], phrases: Sequence[Sequenc
     Args:
         assignments: for each caption the group of each of its tokens, any integers.
         phrases: for each caption its phrases, each as indices of tokens (a ``range`` will do); phrases do not overlap.
-        groups_counted: count at least so many groups, of which those without a token score 0 in the pairs that they take; 0 leaves them out.
 
     Returns:
         (C,4) float64: tIoU, P, R, F1 for each of the C captions that have a phrase, in their order.
@@ -48,13 +47,13 @@ def token_scores(assignments: Sequence[Sequence[int]], phrases: Sequence[Sequenc
     for groups, spans in judged:
         if any(not span or min(span) < 0 or max(span) >= len(groups) for span in spans):
             raise ValueError(f"a phrase has no token, or one out of the {len(groups)} of its caption: {spans}.")
-    return np.array([_scores(groups, spans, groups_counted) for groups, spans in judged]).reshape(-1, 4)
+    return np.array([_scores(groups, spans) for groups, spans in judged]).reshape(-1, 4)
 
 
-def _scores(groups: list[int], spans: list[list[int]], groups_counted: int) -> np.ndarray:
+def _scores(groups: list[int], spans: list[list[int]]) -> np.ndarray:
     """(4,) of one caption."""
     found, group_of_token = np.unique(groups, return_inverse=True)
-    shared = np.zeros((max(len(found), groups_counted), len(spans)))
+    shared = np.zeros((len(found), len(spans)))
     for column, span in enumerate(spans):
         np.add.at(shared[:, column], group_of_token[span], 1)
     of_group, of_phrase = shared.sum(axis=1), shared.sum(axis=0)

@@ -192,12 +192,6 @@ class ALBEF(nn.Module):
         torch._foreach_lerp_(twins, online, 1 - self.momentum)
 
     @torch.no_grad()
-    def copy_momentum(self) -> None:
-        """Twins := online."""
-        twins, online = self._twin_parameters()
-        torch._foreach_copy_(twins, online)
-
-    @torch.no_grad()
     def enqueue(self, image_features: Tensor, text_features: Tensor) -> None:
         """Write (B,E) features of both kinds over the oldest ones, wrapping around where B does not divide the queue.
 

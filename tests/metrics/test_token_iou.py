@@ -57,10 +57,8 @@ def test_a_perfect_grouping_scores_one_whatever_the_rest_does() -> None:
     assert token_scores([[0, 0, 5, 1, 1, 5]], [[[0, 1], [3, 4]]])[0].tolist() == [1, 1, 1, 1]
 
 
-def test_groups_without_tokens_count_only_if_asked() -> None:
-    groups, phrases = [[0, 0, 0, 0]], [[[0, 1], [2, 3]]]
-    assert token_scores(groups, phrases)[0, 0] == 0.5
-    assert token_scores(groups, phrases, groups_counted=2)[0, 0] == 0.25
+def test_groups_without_tokens_do_not_count() -> None:
+    assert token_scores([[0, 0, 0, 0]], [[[0, 1], [2, 3]]])[0, 0] == 0.5
 
 
 def test_captions_without_a_phrase_are_left_out() -> None:

@@ -155,8 +155,8 @@ class GroundingDataModule(pl.LightningDataModule):
         sampler.skip_batches = 0 if progress.is_last_batch else current.processed
         before, self._epoch = self._epoch, sampler.fingerprint
         if sampler.skip_batches and before not in ({}, self._epoch):
-            was, now = (", ".join(f"{number:,} {name}" for name, number in epoch.items()) for epoch in (before, self._epoch))
-            rank_zero_warn(f"the resumed epoch was one of {was} and is now one of {now}: some images come again in it, or not at all.")
+            was, now = (", ".join(f"{name}: {number:,}" for name, number in epoch.items()) for epoch in (before, self._epoch))
+            rank_zero_warn(f"the resumed epoch began with {was}, and goes on with {now}; some images come again in it, or not at all.")
         return self._loader(
             view, collate_phrases if module.train_batch is PhraseBatch else collate_captions, sampler, self.batch_size, drop_last=True
         )

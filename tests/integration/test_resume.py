@@ -123,7 +123,7 @@ def test_a_resume_with_another_batch_says_that_its_epoch_differs(tmp_path: Path,
         assert cli.main(["fit", "--config", write_config(tmp_path / "tiny.yaml", config), "--runs", str(tmp_path / "runs"), *resume]) == 0
         assert (
             any(
-                "was one of 24 images, 4 images a step, 0 seed and is now one of 24 images, 2 images a step, 0 seed" in str(warning.message)
+                "began with images: 24, images a step: 4, seed: 0, and goes on with images: 24, images a step: 2, seed: 0;" in str(warning.message)
                 for warning in recwarn.list
             )
             == warned

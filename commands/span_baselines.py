@@ -90,11 +90,11 @@ def load_run(folder: Path) -> Any:
     """The module of a run with its last checkpoint.
 
     Raises:
-        ModelError: the folder holds no run.
+        ModelError: the folder holds no run, or one of another version.
     """
     import torch
     import yaml
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser
 
     import lightning_modules.catalogue  # noqa: F401
     from lightning_modules.base import WeakgroundModule
@@ -104,7 +104,10 @@ def load_run(folder: Path) -> Any:
         raise ModelError(f"{folder} holds no run (config.yaml and checkpoints/last.ckpt); --run takes the folder of one.")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(WeakgroundModule, "model")
-    module = parser.instantiate_classes(parser.parse_object({"model": yaml.safe_load(config.read_text())["model"]})).model
+    try:
+        module = parser.instantiate_classes(parser.parse_object({"model": yaml.safe_load(config.read_text())["model"]})).model
+    except ArgumentError as error:
+        raise ModelError(f"{config} does not fit this version, whose options have changed since; train the run anew.") from error
     module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
     return module.eval()
 

@@ -335,7 +335,7 @@ class TextGroupTransformer(TextEncoder):
         ValueError: when sizes do not fit.
     """
 
-    opens: Tensor
+    opens: Tensor | None
 
     def __init__(
         self,
@@ -366,8 +366,7 @@ class TextGroupTransformer(TextEncoder):
             raise ValueError(f"groups must be at least 1 and isolated between 0 and depth, not {groups}, {isolated} and {depth}")
         super().__init__(width, vocab_size, max_positions, embed_dim, image_width)
         self.groups, self.isolated, self.values, self.reach = groups, isolated, values, reach
-        self.register_buffer("opens", torch.zeros(vocab_size, dtype=torch.bool), persistent=False)  # like the words themselves, no weights
-        self.knows_openers = False
+        self.register_buffer("opens", None, persistent=False)  # like the words themselves, no weights
         self.group_tokens = nn.Parameter(torch.zeros(groups, width))
         self.layers = nn.ModuleList(Block(width, heads) for _ in range(depth))
         block = partial(GroupingBlock, width, heads, groups) if grouping == "groupvit" else partial(MinimalGrouping, width)
@@ -380,13 +379,13 @@ class TextGroupTransformer(TextEncoder):
         nn.init.trunc_normal_(self.group_tokens, std=group_std)
 
     def know_openers(self, ids: Sequence[int]) -> None:
-        """Tells the words that open a new part of a caption (`metrics.token_groups.find_openers`), at which captions are cut into units."""
-        self.opens.zero_()[list(ids)] = True
-        self.knows_openers = bool(ids)
+        """Tells the words that open a new part of a caption (`metrics.token_groups.find_openers`), at which captions are cut into units; none: no units."""
+        of_vocabulary = torch.arange(self.vocab_size, device=self.group_tokens.device)
+        self.opens = torch.isin(of_vocabulary, of_vocabulary[list(ids)]) if ids else None
 
     def shared(self, ids: Tensor, mask: Tensor) -> Tensor | None:
         """ids and mask (B,T) -> which tokens share their scores, see `Assign`."""
-        if self.knows_openers:
+        if self.opens is not None:
             return units_shared(unit_of_token(self.opens[ids], mask), mask)
         return neighbours_shared(mask, self.reach) if self.reach else None
 

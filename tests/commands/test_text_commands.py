@@ -70,6 +70,11 @@ def test_what_is_missing_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureF
     assert "not found" in capsys.readouterr().err
     assert span_baselines.main(["spans", "--spans", str(tmp_path / "none.jsonl"), "--run", str(tmp_path)]) == 1
     assert "holds no run" in capsys.readouterr().err
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    (tmp_path / "config.yaml").write_text("model: {class_path: TextGroupDiscovery, init_args: {network: CausalTransformer, of_another_version: 1}}")
+    assert span_baselines.main(["spans", "--spans", str(tmp_path / "none.jsonl"), "--run", str(tmp_path)]) == 1
+    assert "does not fit this version" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         span_baselines.main(["spans"])
 

@@ -1,6 +1,8 @@
-"""What is judged, seen as torch data sets, and the collation of samples into batches: a view for each kind of source.
+"""What is judged, seen as torch data sets, and the collation of samples into batches: a view for each kind of
+source.
 
-A record that cannot be read is left out, and its name and the reason travel with the batch (``skipped``). Images of a batch are still uint8.
+A record that cannot be read is left out, and its name and the reason travel with the batch (``skipped``).
+Images of a batch are still uint8.
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ from datamodules.batches import (
     TagBatch,
 )
 from datamodules.errors import DataError
-from datamodules.images import resize_square, to_tensor
 from datamodules.sources import (
     EvaluationSource,
     GroundingSource,
@@ -40,6 +41,7 @@ from datamodules.sources import (
     SpanSource,
     TagSource,
 )
+from datamodules.storage.images import resize_square, to_tensor
 
 S = TypeVar("S", bound=Source)
 Size = tuple[int, int]
@@ -76,7 +78,9 @@ class EvaluationView(Dataset, Generic[S]):
 
 def gather(samples: list[tuple[tuple | None, list[str]]]) -> tuple[list[tuple], list[str]]:
     """The samples that could be read, and all that was left out."""
-    return [sample for sample, _ in samples if sample is not None], list(chain.from_iterable(lines for _, lines in samples))
+    return [sample for sample, _ in samples if sample is not None], list(
+        chain.from_iterable(lines for _, lines in samples)
+    )
 
 
 def columns(samples: Sequence[tuple], number: int) -> list[list]:
@@ -113,7 +117,9 @@ class GroundingView(EvaluationView[GroundingSource]):
 def collate_queries(samples: list[tuple[tuple | None, list[str]]]) -> GroundingBatch:
     """Samples of a `GroundingView` -> a batch."""
     read, skipped = gather(samples)
-    queries: list[tuple[int, Query]] = [(n, query) for n, (_, of_image, _) in enumerate(read) for query in of_image]
+    queries: list[tuple[int, Query]] = [
+        (n, query) for n, (_, of_image, _) in enumerate(read) for query in of_image
+    ]
     chains: dict[tuple[int, str], int] = {}
     chain_of_query = [chains.setdefault((n, query.chain), len(chains)) for n, query in queries]
     masks = [torch.from_numpy(query.mask) for _, query in queries if query.mask is not None]
@@ -158,7 +164,9 @@ class SegmentationView(EvaluationView[SegmentationSource]):
     def read(self, index: int) -> tuple[tuple, list[str]]:
         image, labels = self.source.image(index), self.source.labels(index)
         if labels.shape != image.shape[:2]:
-            raise DataError(f"the labels are {labels.shape[1]}x{labels.shape[0]}, the image is {image.shape[1]}x{image.shape[0]}")
+            raise DataError(
+                f"the labels are {labels.shape[1]}x{labels.shape[0]}, the image is {image.shape[1]}x{image.shape[0]}"
+            )
         return (self.resize(image), torch.from_numpy(labels), size_of(image), self.source.key(index)), []
 
 
@@ -177,16 +185,26 @@ class TagView(EvaluationView[TagSource]):
     def read(self, index: int) -> tuple[tuple, list[str]]:
         words, tags, masks = self.source.words(index), self.source.tags(index), self.source.masks(index)
         if len(words) != len(tags) or (masks is not None and len(masks) != sum(tags)):
-            raise DataError(f"{len(words)} words, {len(tags)} marks and {0 if masks is None else len(masks)} masks for {sum(tags)} tags")
+            raise DataError(
+                f"{len(words)} words, {len(tags)} marks and {0 if masks is None else len(masks)} masks for {sum(tags)} tags"
+            )
         image = self.resize(self.source.image(index))
-        return (image, words, tags, None if masks is None else torch.from_numpy(masks), self.source.key(index)), []
+        return (
+            image,
+            words,
+            tags,
+            None if masks is None else torch.from_numpy(masks),
+            self.source.key(index),
+        ), []
 
 
 def collate_tags(samples: list[tuple[tuple | None, list[str]]]) -> TagBatch:
     """Samples of a `TagView` -> a batch."""
     read, skipped = gather(samples)
     images, words, tags, masks, keys = columns(read, 5)
-    return TagBatch(stack(images), words, tags, None if any(mask is None for mask in masks) else masks, keys, skipped)
+    return TagBatch(
+        stack(images), words, tags, None if any(mask is None for mask in masks) else masks, keys, skipped
+    )
 
 
 class LabelView(EvaluationView[LabelSource]):
@@ -195,14 +213,20 @@ class LabelView(EvaluationView[LabelSource]):
     batch_type = LabelBatch
 
     def read(self, index: int) -> tuple[tuple, list[str]]:
-        return (self.resize(self.source.image(index)), torch.from_numpy(self.source.labels(index)), self.source.key(index)), []
+        return (
+            self.resize(self.source.image(index)),
+            torch.from_numpy(self.source.labels(index)),
+            self.source.key(index),
+        ), []
 
 
 def collate_labels(samples: list[tuple[tuple | None, list[str]]]) -> LabelBatch:
     """Samples of a `LabelView` -> a batch."""
     read, skipped = gather(samples)
     images, labels, keys = columns(read, 3)
-    return LabelBatch(stack(images), torch.stack(labels) if labels else torch.zeros(0, 0, dtype=torch.bool), keys, skipped)
+    return LabelBatch(
+        stack(images), torch.stack(labels) if labels else torch.zeros(0, 0, dtype=torch.bool), keys, skipped
+    )
 
 
 class PairRankView(EvaluationView[PairRankSource]):
@@ -213,7 +237,11 @@ class PairRankView(EvaluationView[PairRankSource]):
     def read(self, index: int) -> tuple[tuple, list[str]]:
         pair = self.source.pair(index)
         names = dict.fromkeys((pair.positive[0], pair.negative[0]))
-        return (pair, {name: self.resize(self.source.image_named(name)) for name in names}, self.source.key(index)), []
+        return (
+            pair,
+            {name: self.resize(self.source.image_named(name)) for name in names},
+            self.source.key(index),
+        ), []
 
 
 def collate_pairs(samples: list[tuple[tuple | None, list[str]]]) -> PairRankBatch:
@@ -222,13 +250,29 @@ def collate_pairs(samples: list[tuple[tuple | None, list[str]]]) -> PairRankBatc
     pairs, seen, keys = columns(read, 3)
     images = {name: image for of_pair in seen for name, image in of_pair.items()}
     image_index = {name: index for index, name in enumerate(images)}
-    texts = {text: index for index, text in enumerate(dict.fromkeys(text for pair in pairs for _, text in pair[:2]))}
+    texts = {
+        text: index
+        for index, text in enumerate(dict.fromkeys(text for pair in pairs for _, text in pair[:2]))
+    }
 
     def indices(sides: list[tuple[str, str]]) -> Tensor:
-        return torch.tensor([(image_index[image], texts[text]) for image, text in sides], dtype=torch.long).reshape(-1, 2)
+        return torch.tensor(
+            [(image_index[image], texts[text]) for image, text in sides], dtype=torch.long
+        ).reshape(-1, 2)
 
-    positive, negative = indices([pair.positive for pair in pairs]), indices([pair.negative for pair in pairs])
-    return PairRankBatch(stack(list(images.values())), list(texts), positive, negative, [pair.group for pair in pairs], keys, skipped)
+    positive, negative = (
+        indices([pair.positive for pair in pairs]),
+        indices([pair.negative for pair in pairs]),
+    )
+    return PairRankBatch(
+        stack(list(images.values())),
+        list(texts),
+        positive,
+        negative,
+        [pair.group for pair in pairs],
+        keys,
+        skipped,
+    )
 
 
 class RetrievalView(EvaluationView[RetrievalSource]):
@@ -237,7 +281,11 @@ class RetrievalView(EvaluationView[RetrievalSource]):
     batch_type = RetrievalBatch
 
     def read(self, index: int) -> tuple[tuple, list[str]]:
-        return (self.resize(self.source.image(index)), self.source.captions(index), self.source.key(index)), []
+        return (
+            self.resize(self.source.image(index)),
+            self.source.captions(index),
+            self.source.key(index),
+        ), []
 
 
 def collate_retrieval(samples: list[tuple[tuple | None, list[str]]]) -> RetrievalBatch:
@@ -282,7 +330,9 @@ VIEWS: dict[type, tuple[type[EvaluationView[Any]], Callable[[list], Any]]] = {
 }
 
 
-def view_of(source: EvaluationSource, preprocessing: Preprocessing) -> tuple[EvaluationView[Any], Callable[[list], Any]]:
+def view_of(
+    source: EvaluationSource, preprocessing: Preprocessing
+) -> tuple[EvaluationView[Any], Callable[[list], Any]]:
     """The view of a source and its collation, by the source's kind."""
     view, collate = next(found for kind, found in VIEWS.items() if isinstance(source, kind))
     return view(source, preprocessing), collate

@@ -1,6 +1,7 @@
 """What a data set has to offer: images with captions to learn from, or something to be judged on.
 
-A new data set implements one or both of these; sampling, resizing, batching, skipping and distribution are done once, in `views` and `base`.
+A new data set implements one or both of these; sampling, resizing, batching, skipping and distribution are
+done once, in `views` and `base`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Query:
     def fault(self, height: int, width: int) -> str | None:
         """Why this query cannot be asked of an image of that size, or None if it can.
 
-        A box that only sticks out of the image is no fault. Neither is having no box: such a query can be answered, but is not judged.
+        A box that only sticks out of the image is no fault. Neither is having no box: such a query can be
+        answered, but is not judged.
         """
         boxes = np.asarray(self.boxes, dtype=np.float64).reshape(-1, 4)
         if not self.phrase.strip():
@@ -46,7 +48,12 @@ class Query:
             return f"a box is not finite: {boxes.tolist()}"
         if (boxes[:, 0] >= boxes[:, 2]).any() or (boxes[:, 1] >= boxes[:, 3]).any():
             return f"a box is empty or inverted: {boxes.tolist()}"
-        if (boxes[:, 0] >= width).any() or (boxes[:, 1] >= height).any() or (boxes[:, 2] <= 0).any() or (boxes[:, 3] <= 0).any():
+        if (
+            (boxes[:, 0] >= width).any()
+            or (boxes[:, 1] >= height).any()
+            or (boxes[:, 2] <= 0).any()
+            or (boxes[:, 3] <= 0).any()
+        ):
             return f"a box lies outside the image of {width}x{height}: {boxes.tolist()}"
         return None
 
@@ -70,7 +77,9 @@ class Source(ABC):
 
     @property
     def number_of_queries(self) -> int | None:
-        """What is asked in all (phrases, questions, pairs), if it is not the number of records and known without reading all of them."""
+        """What is asked in all (phrases, questions, pairs), if it is not the number of records and known
+        without reading all of them.
+        """
         return None
 
 
@@ -94,7 +103,9 @@ class CaptionSource(ImageSource):
         return EpochSampler(len(self), batch_size, seed, rank, world_size)
 
     def phrases(self, index: int) -> list[Phrase] | None:
-        """The noun phrases of all captions where the data set knows them; None where they come from a chunker."""
+        """The noun phrases of all captions where the data set knows them; None where they come from a
+        chunker.
+        """
         return None
 
 
@@ -102,7 +113,8 @@ class GroundingSource(ImageSource):
     """Images with queries.
 
     Attributes:
-        published_boxes: how the publisher writes boxes, ``corners`` or ``xywh``; reference protocols treat them differently (`metrics.protocols`).
+        published_boxes: how the publisher writes boxes, ``corners`` or ``xywh``; reference protocols treat
+            them differently (`metrics.protocols`).
     """
 
     published_boxes: Literal["corners", "xywh"] = "corners"
@@ -135,7 +147,9 @@ class SegmentationSource(ImageSource):
 
     @abstractmethod
     def labels(self, index: int) -> np.ndarray:
-        """(H,W) uint8 at original size; `IGNORED` where nothing is asked. Raises `DataError` if it cannot be read."""
+        """(H,W) uint8 at original size; `IGNORED` where nothing is asked. Raises `DataError` if it cannot be
+        read.
+        """
 
 
 class TagSource(ImageSource):
@@ -150,7 +164,9 @@ class TagSource(ImageSource):
         """For each word, whether it is a tag."""
 
     def masks(self, index: int) -> np.ndarray | None:
-        """(T,H,W) bool at original size, the region of each tagged word in order; None where the data set has no masks."""
+        """(T,H,W) bool at original size, the region of each tagged word in order; None where the data set has
+        no masks.
+        """
         return None
 
 
@@ -208,4 +224,13 @@ class QuestionSource(ImageSource):
         """The questions of an image; at least one."""
 
 
-EvaluationSource = GroundingSource | SpanSource | SegmentationSource | TagSource | LabelSource | PairRankSource | RetrievalSource | QuestionSource
+EvaluationSource = (
+    GroundingSource
+    | SpanSource
+    | SegmentationSource
+    | TagSource
+    | LabelSource
+    | PairRankSource
+    | RetrievalSource
+    | QuestionSource
+)

@@ -101,7 +101,16 @@ class Questions(Pictures, QuestionSource):
         return [Question("what?", {"dog": 1.0}, f"{index}/a"), Question("who?", {"cat": 0.3}, f"{index}/b")]
 
 
-SOURCES: list[EvaluationSource] = [Queries(), Spans(), Labels(), Tags(), Classes(), Ranked(), Captions(), Questions()]
+SOURCES: list[EvaluationSource] = [
+    Queries(),
+    Spans(),
+    Labels(),
+    Tags(),
+    Classes(),
+    Ranked(),
+    Captions(),
+    Questions(),
+]
 
 
 def batch_of(source: EvaluationSource, indices: tuple[int, ...] = (0, 1, 2, 3)) -> EvaluationBatch:
@@ -121,7 +130,11 @@ def test_a_torn_record_is_left_out_and_named(source: EvaluationSource) -> None:
     assert batch.skipped[0].startswith("k2\t")
     assert not [key for key in batch.keys if key.startswith(("k2", "2"))]
     if hasattr(batch, "images"):
-        assert batch.images[:, 0, 0, 0].tolist() == [0, 1, 3] if not isinstance(source, PairRankSource) else [0, 3, 1]
+        assert (
+            batch.images[:, 0, 0, 0].tolist() == [0, 1, 3]
+            if not isinstance(source, PairRankSource)
+            else [0, 3, 1]
+        )
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: type(source).__name__)

@@ -15,7 +15,12 @@ def phrase(text: str, subject: str, caption: int = 0) -> Phrase:
     return Phrase(text, subject, 0, len(text.split()), caption)
 
 
-POOL = [phrase("a red dog", "dog"), phrase("the dog", "dog", 1), phrase("a cat", "cat"), phrase("green grass", "grass", 2)]
+POOL = [
+    phrase("a red dog", "dog"),
+    phrase("the dog", "dog", 1),
+    phrase("a cat", "cat"),
+    phrase("green grass", "grass", 2),
+]
 
 
 def test_partners_have_another_subject() -> None:
@@ -25,11 +30,20 @@ def test_partners_have_another_subject() -> None:
 def test_every_pair_is_drawn_as_often_as_the_algorithm_says() -> None:
     rng = np.random.default_rng(0)
     draws = 24_000
-    found = Counter((first.text, second.text if second else None) for first, second in (draw_pair(POOL, rng) for _ in range(draws)))
-    expected = {(POOL[i].text, POOL[j].text): 1 / 4 / len(partners_of(POOL, i)) for i in range(4) for j in partners_of(POOL, i)}
+    found = Counter(
+        (first.text, second.text if second else None)
+        for first, second in (draw_pair(POOL, rng) for _ in range(draws))
+    )
+    expected = {
+        (POOL[i].text, POOL[j].text): 1 / 4 / len(partners_of(POOL, i))
+        for i in range(4)
+        for j in partners_of(POOL, i)
+    }
     assert set(found) == set(expected)
     for pair, share in expected.items():
-        assert found[pair] / draws == pytest.approx(share, abs=5 * np.sqrt(share / draws))  # five standard errors
+        assert found[pair] / draws == pytest.approx(
+            share, abs=5 * np.sqrt(share / draws)
+        )  # five standard errors
 
 
 @pytest.mark.parametrize("pool", [POOL[:1], POOL[:2]])

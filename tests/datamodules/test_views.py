@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 from datamodules.batches import Phrase
 from datamodules.errors import DataError
 from datamodules.evaluation_views import GroundingView, collate_queries
-from datamodules.made_scenes import SceneSource
 from datamodules.samplers import EpochSampler
+from datamodules.sets.scenes import SceneSource
 from datamodules.sources import Query
 from datamodules.views import Augmentation, CaptionView, PhraseView, collate_phrases
 from tests.datamodules.feeding import PLAIN, ListSource
@@ -35,18 +35,32 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone() -> None:
     backwards = [PhraseView(source, PLAIN, STRONG, 3)[2, index] for index in reversed(range(6))][::-1]
     assert all(map(same, forwards, backwards))
     assert not any(map(same, forwards, [view[3, index] for index in range(6)]))
-    assert not any(map(same, forwards, [PhraseView(source, PLAIN, STRONG, 4)[2, index] for index in range(6)]))
+    assert not any(
+        map(same, forwards, [PhraseView(source, PLAIN, STRONG, 4)[2, index] for index in range(6)])
+    )
 
 
 def test_workers_change_nothing() -> None:
     found = []
     for workers in (0, 2):
         view = PhraseView(SceneSource(0, "train", 9, 32), PLAIN, STRONG, 0)
-        loader = DataLoader(view, 2, sampler=EpochSampler(9, 2, 0), collate_fn=collate_phrases, num_workers=workers, drop_last=True)
+        loader = DataLoader(
+            view,
+            2,
+            sampler=EpochSampler(9, 2, 0),
+            collate_fn=collate_phrases,
+            num_workers=workers,
+            drop_last=True,
+        )
         found.append(list(loader))
     for first, second in zip(*found, strict=True):
         assert torch.equal(first.images, second.images)
-        assert (first.keys, first.phrases, first.subjects, first.partners) == (second.keys, second.phrases, second.subjects, second.partners)
+        assert (first.keys, first.phrases, first.subjects, first.partners) == (
+            second.keys,
+            second.phrases,
+            second.subjects,
+            second.partners,
+        )
 
 
 def test_each_caption_is_equally_likely() -> None:
@@ -83,7 +97,14 @@ def phrases(*subjects: str) -> list[Phrase]:
 def test_an_image_without_phrases_is_passed_over_silently() -> None:
     view = PhraseView(ListSource([["x"]] * 3, [[], [], phrases("dog")]), PLAIN, NONE, 0)
     _, phrase, subject, partner, mentioned, key, skipped = view[0, 0]
-    assert (phrase, subject, partner, mentioned, key, skipped) == ("the dog", "dog", None, {"the dog", "dog"}, "image-2", [])
+    assert (phrase, subject, partner, mentioned, key, skipped) == (
+        "the dog",
+        "dog",
+        None,
+        {"the dog", "dog"},
+        "image-2",
+        [],
+    )
     with pytest.raises(DataError, match="no caption has a phrase"):
         PhraseView(ListSource([["x"]] * 3, [[], [], []]), PLAIN, NONE, 0)[0, 0]
 

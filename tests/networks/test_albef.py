@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from networks.albef import ALBEF, Fusion
-from networks.gradcam import attention_gradients, cam_target, class_activation_map, minmax
+from networks.layers.class_activation import attention_gradients, cam_target, class_activation_map, minmax
 from tests.networks.albef_parity import TINY, inputs, outputs, state_dict, tiny_albef
 
 FORWARD = {"atol": 1e-5, "rtol": 1e-5}
@@ -32,10 +32,16 @@ def fuse(model: ALBEF, name: str, image_embeds: Tensor, **options: bool) -> Fusi
     return model.fuse(model.encode_text(ids, mask), mask, image_embeds, **options)
 
 
-def raw_map(model: ALBEF, name: str, image_embeds: Tensor, target: str = "itm_logit", create_graph: bool = False) -> Tensor:
+def raw_map(
+    model: ALBEF, name: str, image_embeds: Tensor, target: str = "itm_logit", create_graph: bool = False
+) -> Tensor:
     fusion = fuse(model, name, image_embeds, return_attention=True, create_graph=create_graph)
-    (gradient,) = attention_gradients(cam_target(model.match_logits(fusion.hidden), target), fusion.attentions, create_graph=create_graph)
-    return class_activation_map(fusion.attentions[0], gradient, tokens(name)[1], model.grid, token_reduce="mean_all")
+    (gradient,) = attention_gradients(
+        cam_target(model.match_logits(fusion.hidden), target), fusion.attentions, create_graph=create_graph
+    )
+    return class_activation_map(
+        fusion.attentions[0], gradient, tokens(name)[1], model.grid, token_reduce="mean_all"
+    )
 
 
 @torch.no_grad()
@@ -48,7 +54,11 @@ def test_forward_numbers_are_those_of_the_reference(model: ALBEF, image_embeds: 
     assert_close(model.text_feature(text_embeds), expected["text_feat_i"], **FORWARD)
     assert_close(fuse(model, "i", image_embeds).hidden, expected["fusion_i"], **FORWARD)
     for name in ("i", "j", "ij"):
-        assert_close(model.match_logits(fuse(model, name, image_embeds).hidden), expected[f"itm_logits_{name}"], **FORWARD)
+        assert_close(
+            model.match_logits(fuse(model, name, image_embeds).hidden),
+            expected[f"itm_logits_{name}"],
+            **FORWARD,
+        )
 
 
 @torch.no_grad()
@@ -78,14 +88,18 @@ def test_maps_are_those_of_the_reference(model: ALBEF, image_embeds: Tensor, nam
         # Maps are of the order 1e-3, so the error is held against their own peak.
         assert (cam - expected).abs().max() < 1e-4 * expected.max()
         assert_close(cam, expected, **FORWARD)
-    assert_close(minmax(raw_map(model, name, image_embeds)), outputs()[f"gradcam_minmax_{name}"], atol=1e-4, rtol=0)
+    assert_close(
+        minmax(raw_map(model, name, image_embeds)), outputs()[f"gradcam_minmax_{name}"], atol=1e-4, rtol=0
+    )
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_addition_loss_and_its_second_order_gradients_are_those_of_the_reference() -> None:
     model, expected = tiny_albef().train(), outputs()
     image_embeds = model.encode_image(inputs()["images"])
-    map_i, map_j, map_ij = (raw_map(model, name, image_embeds, create_graph=True) for name in ("i", "j", "ij"))
+    map_i, map_j, map_ij = (
+        raw_map(model, name, image_embeds, create_graph=True) for name in ("i", "j", "ij")
+    )
     loss = (map_i + map_j - map_ij).abs().sum(dim=(1, 2)).mean()
     loss.backward()
     assert_close(loss.detach(), expected["add_loss_sumP_meanB"], atol=0, rtol=1e-4)
@@ -100,7 +114,9 @@ def test_momentum_step_and_queues_are_those_of_the_reference() -> None:
     model, expected = tiny_albef(), outputs()
     model.update_momentum()
     with torch.no_grad():
-        image_features = model.image_feature(model.encode_image(inputs()["images"], momentum=True), momentum=True)
+        image_features = model.image_feature(
+            model.encode_image(inputs()["images"], momentum=True), momentum=True
+        )
         text_features = model.text_feature(model.encode_text(*tokens("i"), momentum=True), momentum=True)
     model.enqueue(image_features, text_features)
     for name in ("image_queue", "text_queue", "queue_ptr", "vision_proj_m.weight"):
@@ -111,7 +127,10 @@ def test_twins_begin_equal_and_a_momentum_update_moves_each() -> None:
     model = ALBEF(**(TINY | {"momentum": 0.75}))  # type: ignore[arg-type]
     twins = [name for name, _ in model.named_parameters() if "_m." in name]
     assert len(twins) == 308
-    assert all(torch.equal(model.get_parameter(name), model.get_parameter(name.replace("_m.", ".", 1))) for name in twins)
+    assert all(
+        torch.equal(model.get_parameter(name), model.get_parameter(name.replace("_m.", ".", 1)))
+        for name in twins
+    )
     assert not any(model.get_parameter(name).requires_grad for name in twins)
     with torch.no_grad():
         for name in twins:
@@ -158,17 +177,26 @@ def test_an_image_may_have_many_texts(model: ALBEF, image_embeds: Tensor) -> Non
 
 
 @torch.no_grad()
-def test_texts_of_several_lengths_in_one_pass_equal_separate_passes(model: ALBEF, image_embeds: Tensor) -> None:
+def test_texts_of_several_lengths_in_one_pass_equal_separate_passes(
+    model: ALBEF, image_embeds: Tensor
+) -> None:
     names, longest = ("i", "j", "ij"), 10
-    padded = [[torch.nn.functional.pad(part, (0, longest - part.shape[1])) for part in tokens(name)] for name in names]
+    padded = [
+        [torch.nn.functional.pad(part, (0, longest - part.shape[1])) for part in tokens(name)]
+        for name in names
+    ]
     ids, mask = (torch.cat(parts) for parts in zip(*padded, strict=True))
     lengths = torch.tensor([tokens(name)[0].shape[1] for name in names]).repeat_interleave(4)
     image_of_text = torch.arange(4).repeat(3)
-    fusion = model.fuse(model.encode_text(ids, mask), mask, image_embeds, image_of_text, return_attention=True)
+    fusion = model.fuse(
+        model.encode_text(ids, mask), mask, image_embeds, image_of_text, return_attention=True
+    )
     logits = model.match_logits(fusion.hidden)
     assert_close(logits, torch.cat([outputs()[f"itm_logits_{name}"] for name in names]), **FORWARD)
     (gradient,) = attention_gradients(cam_target(logits), fusion.attentions)
-    cam = class_activation_map(fusion.attentions[0], gradient, mask, model.grid, token_reduce="mean_all", denominator=lengths)
+    cam = class_activation_map(
+        fusion.attentions[0], gradient, mask, model.grid, token_reduce="mean_all", denominator=lengths
+    )
     expected = torch.cat([outputs()[f"gradcam_{name}"] for name in names])
     assert (cam - expected).abs().max() < 1e-4 * expected.max()
 
@@ -242,7 +270,9 @@ def test_full_size_has_the_official_numbers_of_keys() -> None:
     assert len(model.text_encoder.state_dict()) == 265
     assert len(model.text_encoder.bert.state_dict()) == 258
     assert len(model.state_dict()) == 844
-    assert sum(parameter.numel() for parameter in model.visual_encoder.parameters()) == pytest.approx(85.84e6, rel=1e-3)
+    assert sum(parameter.numel() for parameter in model.visual_encoder.parameters()) == pytest.approx(
+        85.84e6, rel=1e-3
+    )
     assert (model.cam_layers, model.grid) == ((8,), (16, 16))
     decoder = model.text_encoder.cls.predictions.decoder
     assert decoder.weight is model.text_encoder.bert.embeddings.word_embeddings.weight

@@ -40,11 +40,10 @@ from tqdm import tqdm
 
 from datamodules.base import ignore_interrupts
 from datamodules.batches import ImageTextBatch, Preprocessing
+from datamodules.kinds.captions import Augmentation, CaptionSource, CaptionView, collate_captions
 from datamodules.sets.conceptual_captions import ConceptualCaptions, find_shards
-from datamodules.sources import CaptionSource
 from datamodules.storage.images import read_image, to_tensor
 from datamodules.storage.shards import ShardSource
-from datamodules.views import Augmentation, CaptionView, collate_captions
 
 PER_SHARD, BATCH, SEED = 10_000, 64, 1
 TURNS = 20

@@ -19,18 +19,18 @@ from torch.utils.data import DataLoader
 from datamodules.batches import EvaluationBatch, ImageTextBatch, PhraseBatch, normalise
 from datamodules.chunkers import Chunker, RuleChunker
 from datamodules.errors import DataError
-from datamodules.evaluation_views import view_of
-from datamodules.skips import SkipLog
-from datamodules.sources import CaptionSource, EvaluationSource
-from datamodules.storage.phrase_cache import PhraseCache
-from datamodules.views import (
+from datamodules.kinds.base import Source
+from datamodules.kinds.captions import (
     Augmentation,
+    CaptionSource,
     CaptionView,
-    PhraseView,
     TrainingView,
     collate_captions,
-    collate_phrases,
 )
+from datamodules.kinds.catalogue import view_of
+from datamodules.kinds.phrases import PhraseView, collate_phrases
+from datamodules.skips import SkipLog
+from datamodules.storage.phrase_cache import PhraseCache
 
 Split = Literal["train", "val", "test"]
 
@@ -86,7 +86,7 @@ class GroundingDataModule(pl.LightningDataModule):
         self.cache_dir = Path(cache_dir)
         self.phrase_cache = PhraseCache(self.cache_dir / "phrases.sqlite", self.chunker)
         self._captions: CaptionSource | None = None
-        self._judged: dict[str, dict[str, EvaluationSource]] = {}
+        self._judged: dict[str, dict[str, Source]] = {}
         self._skips: dict[str, SkipLog] = {}
         self._epoch: dict[
             str, int
@@ -99,10 +99,10 @@ class GroundingDataModule(pl.LightningDataModule):
         """The training split, or None if the data set has none. Raises `DatasetNotFoundError`."""
 
     @abstractmethod
-    def evaluation_source(self, split: Split) -> EvaluationSource | None:
+    def evaluation_source(self, split: Split) -> Source | None:
         """A split to be judged on, or None if the data set has none. Raises `DatasetNotFoundError`."""
 
-    def evaluation_sources(self, split: Split) -> dict[str, EvaluationSource]:
+    def evaluation_sources(self, split: Split) -> dict[str, Source]:
         """The sets that ``validate`` (val) and ``test`` (test) judge on, by name."""
         source = self.evaluation_source(split)
         return {} if source is None else {self.name: source}
@@ -226,7 +226,7 @@ class GroundingDataModule(pl.LightningDataModule):
     def _evaluation_loaders(self, split: Split) -> list[DataLoader]:
         return [self._evaluation_loader(name, source) for name, source in self._judged[split].items()]
 
-    def _evaluation_loader(self, name: str, source: EvaluationSource) -> DataLoader:
+    def _evaluation_loader(self, name: str, source: Source) -> DataLoader:
         assert self.trainer is not None
         view, collate = view_of(source, self.module.preprocessing)
         sampler = None
@@ -257,7 +257,7 @@ class GroundingDataModule(pl.LightningDataModule):
             pin_memory=self.module.device.type == "cuda",
         )
 
-    def judged_sources(self) -> dict[str, EvaluationSource]:
+    def judged_sources(self) -> dict[str, Source]:
         """The sets that the running evaluation judges on, in the order of its dataloaders."""
         assert self.trainer is not None
         return self._judged["test" if self.trainer.testing or self.trainer.predicting else "val"]
@@ -280,7 +280,7 @@ class GroundingDataModule(pl.LightningDataModule):
             self._log_skips("train", self._training_source(), batch.skipped)
         return batch
 
-    def _log_skips(self, name: str, source: CaptionSource | EvaluationSource, lines: Sequence[str]) -> None:
+    def _log_skips(self, name: str, source: CaptionSource | Source, lines: Sequence[str]) -> None:
         if not lines:
             return
         assert self.trainer is not None

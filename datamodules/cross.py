@@ -6,7 +6,8 @@ from typing import Any
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError
-from datamodules.sources import CaptionSource, EvaluationSource
+from datamodules.kinds.base import Source
+from datamodules.kinds.captions import CaptionSource
 
 
 class CrossDataset(GroundingDataModule):
@@ -53,11 +54,11 @@ class CrossDataset(GroundingDataModule):
     def caption_source(self) -> CaptionSource | None:
         return self.train.caption_source() if self.train else None
 
-    def evaluation_source(self, split: Split) -> EvaluationSource | None:
+    def evaluation_source(self, split: Split) -> Source | None:
         raise DataError("a CrossDataset has several sets to judge on; ask for evaluation_sources.")
 
-    def evaluation_sources(self, split: Split) -> dict[str, EvaluationSource]:
-        found: dict[str, EvaluationSource] = {}
+    def evaluation_sources(self, split: Split) -> dict[str, Source]:
+        found: dict[str, Source] = {}
         for name, member in (self.val if split == "val" else self.test).items():
             sources = member.evaluation_sources(split)
             if not sources:

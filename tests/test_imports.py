@@ -25,8 +25,14 @@ ALLOWED: dict[str, set[str]] = {
     "networks": set(),
     "metrics": set(),
     "datamodules": set(),
-    "lightning_modules": {"networks", "datamodules.batches"},
-    "callbacks": {"metrics", "datamodules.batches", "lightning_modules.base"},
+    "lightning_modules": {"networks", "datamodules.batches", "datamodules.handover"},
+    "callbacks": {
+        "metrics",
+        "datamodules.batches",
+        "datamodules.handover",
+        "lightning_modules.base",
+        "lightning_modules.capabilities",
+    },
     "commands": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks"},
     "cli": {"commands"},
 }
@@ -61,6 +67,14 @@ def imported(name: str, top_level_only: bool = False) -> set[str]:
     return found
 
 
+def room_of(name: str) -> str:
+    """The package of a module; a method's own commands belong to the commands, wherever they lie."""
+    parts = name.split(".")
+    if parts[0] == "lightning_modules" and "commands" in parts:
+        return "commands"
+    return parts[0]
+
+
 def may_import(package: str, module: str) -> bool:
     return any(
         module == allowed or module.startswith(f"{allowed}.") for allowed in {package, *ALLOWED[package]}
@@ -69,7 +83,7 @@ def may_import(package: str, module: str) -> bool:
 
 @pytest.mark.parametrize("package", ALLOWED)
 def test_packages_keep_to_themselves(package: str) -> None:
-    own = [name for name in FILES if name.split(".")[0] == package]
+    own = [name for name in FILES if room_of(name) == package]
     assert own
     wrong = [
         (name, module)
@@ -104,7 +118,7 @@ def test_no_cycles() -> None:
 
 
 def test_the_rules_catch_what_they_forbid() -> None:
-    assert not may_import("callbacks", "datamodules.views")
+    assert not may_import("callbacks", "datamodules.kinds.captions")
     assert not may_import("callbacks", "datamodules.batches_of_ours")
     assert may_import("callbacks", "datamodules.batches")
     assert may_import("lightning_modules", "lightning_modules.hist.losses")

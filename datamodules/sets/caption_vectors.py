@@ -21,8 +21,8 @@ from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import ImageTextBatch
 from datamodules.cross import CrossDataset
 from datamodules.errors import DataError, DatasetNotFoundError
+from datamodules.kinds.captions import CaptionSource
 from datamodules.sets.image_caption_folder import CAPTION_COLUMNS, IMAGE_COLUMNS, is_unicode, read_rows
-from datamodules.sources import CaptionSource
 
 REMEDY = "Set --data.vectors, or leave it out to learn from captions alone."
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, require_paths
-from datamodules.sources import TagSource
+from datamodules.kinds.tags import TagSource
 from datamodules.storage.images import read_image
 from datamodules.storage.label_maps import read_label_map, text_lines
 

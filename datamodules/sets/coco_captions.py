@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, DatasetNotFoundError, require_paths
-from datamodules.sources import CaptionSource
+from datamodules.kinds.captions import CaptionSource
 from datamodules.storage.images import read_image
 from datamodules.storage.index import ArrowIndex, Rows, open_index, stream_json
 

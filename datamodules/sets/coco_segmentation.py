@@ -20,9 +20,9 @@ import pyarrow as pa
 from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import IGNORED
 from datamodules.errors import DataError, DatasetNotFoundError, require_paths
+from datamodules.kinds.segmentation import SegmentationSource
 from datamodules.sets.class_names import BACKGROUND, COCO_STUFF, COCO_STUFF_IDS, COCO_THING_IDS, COCO_THINGS
 from datamodules.sets.coco_captions import image_folder
-from datamodules.sources import SegmentationSource
 from datamodules.storage.coco_masks import decode_mask
 from datamodules.storage.images import read_image
 from datamodules.storage.index import Rows, open_index, stream_json

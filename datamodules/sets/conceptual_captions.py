@@ -31,8 +31,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, DatasetNotFoundError
+from datamodules.kinds.captions import CaptionSource
 from datamodules.sets.image_caption_folder import is_unicode
-from datamodules.sources import CaptionSource
 from datamodules.storage.images import read_image
 from datamodules.storage.index import open_index
 from datamodules.storage.shards import ShardSource

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, DatasetNotFoundError
-from datamodules.sources import CaptionSource, GroundingSource, Query
+from datamodules.kinds.captions import CaptionSource
+from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.storage.images import read_image
 from datamodules.storage.index import ArrowIndex, open_index
 

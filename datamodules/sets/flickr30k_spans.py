@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, DatasetNotFoundError, require_paths
+from datamodules.kinds.spans import SpanSource
 from datamodules.sets.flickr30k_entities import PHRASE, REMEDY
-from datamodules.sources import SpanSource
 from datamodules.storage.label_maps import listed_names
 
 NOT_VISUAL = "0"  # chain of phrases that name nothing to be seen

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, require_paths
-from datamodules.sources import PairRankSource, RankedPair
+from datamodules.kinds.pairs import PairRankSource, RankedPair
 from datamodules.storage.images import read_image
 from datamodules.storage.index import Rows, open_index, stream_json
 

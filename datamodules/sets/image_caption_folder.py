@@ -21,7 +21,9 @@ import numpy as np
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, DatasetNotFoundError
-from datamodules.sources import CaptionSource, GroundingSource, ImageSource, Query
+from datamodules.kinds.base import ImageSource
+from datamodules.kinds.captions import CaptionSource
+from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.storage.images import read_image
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}

@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import Phrase
 from datamodules.errors import DataError
-from datamodules.sources import CaptionSource, GroundingSource, Query
+from datamodules.kinds.captions import CaptionSource
+from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.synthetic.digit_glyphs import Glyphs, embedded_glyphs, mnist_glyphs
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -15,8 +15,8 @@ import numpy as np
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, require_paths
+from datamodules.kinds.labels import LabelSource
 from datamodules.sets.class_names import NUS_WIDE
-from datamodules.sources import LabelSource
 from datamodules.storage.images import read_image
 from datamodules.storage.label_maps import text_lines
 

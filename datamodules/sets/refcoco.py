@@ -17,8 +17,9 @@ import numpy as np
 
 from datamodules.base import Split
 from datamodules.errors import DataError
+from datamodules.kinds.base import Source
+from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.sets.refer import NamedSplit, ReferDataModule, ReferSource, object_mask
-from datamodules.sources import EvaluationSource, GroundingSource, Query
 
 IMAGES = ("train2014", "images/mscoco/images/train2014", "images/train2014", "../coco/train2014")
 COCO = "Set --data.images to COCO's train2014; it is had from cocodataset.org (2014 Train images)."
@@ -238,7 +239,7 @@ class RefCOCOPairs(RefCOCOPlus):
         super().__init__(root, images, split, masks=True, **kwargs)
         self.pair_seed = pair_seed
 
-    def evaluation_sources(self, split: Split) -> dict[str, EvaluationSource]:
+    def evaluation_sources(self, split: Split) -> dict[str, Source]:
         annotations = self.annotations()
         if not (names := self.test_sets(annotations) if split == "test" else [split]):
             return {}

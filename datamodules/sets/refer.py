@@ -19,7 +19,9 @@ import pyarrow.compute as pc
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, DatasetNotFoundError, require_paths
-from datamodules.sources import CaptionSource, EvaluationSource, GroundingSource, Query
+from datamodules.kinds.base import Source
+from datamodules.kinds.captions import CaptionSource
+from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.storage.coco_masks import decode_mask
 from datamodules.storage.images import read_image
 from datamodules.storage.index import open_index
@@ -375,7 +377,7 @@ class ReferDataModule(GroundingDataModule):
     def caption_source(self) -> ReferSource:
         return self.source(self.annotations(), "train")
 
-    def evaluation_sources(self, split: Split) -> dict[str, EvaluationSource]:
+    def evaluation_sources(self, split: Split) -> dict[str, Source]:
         annotations = self.annotations()
         names = self.test_sets(annotations) if split == "test" else [split]
         return {
@@ -385,7 +387,7 @@ class ReferDataModule(GroundingDataModule):
             for name in names
         }
 
-    def evaluation_source(self, split: Split) -> EvaluationSource | None:
+    def evaluation_source(self, split: Split) -> Source | None:
         found = self.evaluation_sources(split)
         if len(found) > 1:
             raise DataError(

@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, require_paths
+from datamodules.kinds.captions import CaptionSource
+from datamodules.kinds.retrieval import RetrievalSource
 from datamodules.sets.coco_captions import COCOCaptionSource, Year, karpathy_captions
-from datamodules.sources import CaptionSource, RetrievalSource
 from datamodules.storage.images import read_image
 from datamodules.storage.index import Rows, open_index, stream_json
 

@@ -5,8 +5,8 @@ judged on without any file.
 from __future__ import annotations
 
 from datamodules.base import Split
+from datamodules.kinds.spans import SpanSource
 from datamodules.sets.scenes import Scenes, SceneSource
-from datamodules.sources import SpanSource
 
 
 class SceneSpanSource(SpanSource):

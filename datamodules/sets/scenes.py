@@ -12,7 +12,8 @@ import numpy as np
 from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import Phrase
 from datamodules.errors import DataError
-from datamodules.sources import CaptionSource, GroundingSource, Query
+from datamodules.kinds.captions import CaptionSource
+from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.synthetic.scene_drawing import Scene, make_scene
 
 

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, require_paths
-from datamodules.sources import PairRankSource, RankedPair
+from datamodules.kinds.pairs import PairRankSource, RankedPair
 from datamodules.storage.images import read_image
 
 REMEDY = (

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, require_paths
-from datamodules.sources import Question, QuestionSource
+from datamodules.kinds.questions import Question, QuestionSource
 from datamodules.storage.images import read_image
 from datamodules.storage.index import Rows, open_index, stream_json
 

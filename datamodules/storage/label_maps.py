@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from datamodules.batches import IGNORED
 from datamodules.errors import DataError
-from datamodules.sources import SegmentationSource
+from datamodules.kinds.segmentation import SegmentationSource
 from datamodules.storage.images import read_image
 
 UNKNOWN = -1  # in a table: a number that the data set does not have

@@ -38,9 +38,9 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from datamodules.errors import DataError
+from datamodules.kinds.captions import CaptionSource
 from datamodules.samplers import EpochSampler
 from datamodules.sets.image_caption_folder import is_unicode
-from datamodules.sources import CaptionSource
 from datamodules.storage.images import read_image
 from datamodules.storage.index import ArrowIndex, open_index
 

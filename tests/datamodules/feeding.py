@@ -11,7 +11,8 @@ import torch
 
 from datamodules.batches import ImageTextBatch, Phrase, Preprocessing
 from datamodules.errors import DataError
-from datamodules.sources import CaptionSource, GroundingSource, Query
+from datamodules.kinds.captions import CaptionSource
+from datamodules.kinds.grounding import GroundingSource, Query
 
 PLAIN = Preprocessing(image_size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), interpolation="bilinear")
 

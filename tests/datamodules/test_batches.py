@@ -5,8 +5,7 @@ import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from datamodules.batches import GroundingBatch, Preprocessing, normalise
-from datamodules.evaluation_views import collate_queries
-from datamodules.sources import Query
+from datamodules.kinds.grounding import Query, collate_queries
 
 HALF = Preprocessing(2, (0.5, 0.25, 0.0), (0.5, 0.25, 1.0))
 

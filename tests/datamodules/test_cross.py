@@ -6,9 +6,9 @@ import pytest
 
 from datamodules.cross import CrossDataset
 from datamodules.errors import DataError
+from datamodules.kinds.captions import Augmentation
 from datamodules.sets.image_caption_folder import ImageCaptionFolder
 from datamodules.sets.scenes import Scenes
-from datamodules.views import Augmentation
 from tests.fakes import image_caption_folder
 
 

@@ -20,7 +20,8 @@ from callbacks.pictures.groups import GroupPictures, assignments, draw_groups
 from datamodules.base import GroundingDataModule
 from datamodules.batches import Preprocessing
 from datamodules.errors import DataError
-from datamodules.sources import PairRankSource, RankedPair, SpanSource
+from datamodules.kinds.pairs import PairRankSource, RankedPair
+from datamodules.kinds.spans import SpanSource
 from lightning_modules.base import ModelError, Optimisation, WeakgroundModule
 
 # Phrases are what "|" encloses; the model of the test groups by the words' first letters.

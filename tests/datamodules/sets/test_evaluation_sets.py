@@ -18,7 +18,15 @@ from PIL import Image
 from datamodules.batches import IGNORED, QuestionBatch
 from datamodules.catalogue import OTHER_JUDGED
 from datamodules.errors import DataError, DatasetNotFoundError
-from datamodules.evaluation_views import view_of
+from datamodules.kinds.base import Source
+from datamodules.kinds.catalogue import view_of
+from datamodules.kinds.labels import LabelSource
+from datamodules.kinds.pairs import PairRankSource
+from datamodules.kinds.questions import QuestionSource
+from datamodules.kinds.retrieval import RetrievalSource
+from datamodules.kinds.segmentation import SegmentationSource
+from datamodules.kinds.spans import SpanSource
+from datamodules.kinds.tags import TagSource
 from datamodules.sets.ade20k import ADE20k
 from datamodules.sets.cc3m_tagmask import CC3MTagMask, convert, parse_tags
 from datamodules.sets.cityscapes import Cityscapes
@@ -32,16 +40,6 @@ from datamodules.sets.retrieval import CaptionRetrieval, COCORetrieval, Flickr30
 from datamodules.sets.svo_probes import SVOProbes
 from datamodules.sets.voc import PascalVOC, VOCSource
 from datamodules.sets.vqa import VQA, answer_weights
-from datamodules.sources import (
-    EvaluationSource,
-    LabelSource,
-    PairRankSource,
-    QuestionSource,
-    RetrievalSource,
-    SegmentationSource,
-    SpanSource,
-    TagSource,
-)
 from datamodules.storage.label_maps import read_label_map, table, to_labels
 from tests.datamodules.feeding import PLAIN
 from tests.fakes import (
@@ -107,7 +105,7 @@ def shade(image: np.ndarray) -> Shade:
     return Shade(image.reshape(-1, 3).mean(0))
 
 
-def reading(source: EvaluationSource, index: int) -> Any:
+def reading(source: Source, index: int) -> Any:
     """Everything that a source says about a record, in the form in which fakes write it down."""
     if isinstance(source, SpanSource):
         return source.words(index), source.spans(index)
@@ -140,7 +138,7 @@ def reading(source: EvaluationSource, index: int) -> Any:
     return seen, source.captions(index)
 
 
-def read_all(source: EvaluationSource) -> tuple[dict[str, Any], set[str]]:
+def read_all(source: Source) -> tuple[dict[str, Any], set[str]]:
     """What can be read, by key, and the keys of what cannot."""
     records, skipped = {}, set()
     for index in range(len(source)):

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from datamodules.errors import DataError, DatasetNotFoundError
+from datamodules.kinds.grounding import Query
 from datamodules.sets import flickr30k_entities as module
 from datamodules.sets.flickr30k_entities import Flickr30kEntities, Flickr30kSplit, chain_boxes, plain_caption
-from datamodules.sources import Query
 from metrics.protocols import PRESETS, evaluated_boxes
 from tests.fakes.flickr30k_entities import CAPTIONS, MENTIONS, SENTENCES, write
 from tests.tiny import ROOT

@@ -27,7 +27,7 @@ from PIL import Image
 from datamodules.base import GroundingDataModule
 from datamodules.catalogue import DATASETS
 from datamodules.errors import DataError
-from datamodules.evaluation_views import view_of
+from datamodules.kinds.catalogue import view_of
 from datamodules.sets.coco_captions import COCOCaptions
 from datamodules.sets.flickr30k_entities import Flickr30kEntities
 from datamodules.sets.image_caption_folder import ImageCaptionFolder

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 
 from datamodules.batches import Phrase
 from datamodules.errors import DataError
-from datamodules.evaluation_views import GroundingView, collate_queries
+from datamodules.kinds.captions import Augmentation, CaptionView
+from datamodules.kinds.grounding import GroundingView, Query, collate_queries
+from datamodules.kinds.phrases import PhraseView, collate_phrases
 from datamodules.samplers import EpochSampler
 from datamodules.sets.scenes import SceneSource
-from datamodules.sources import Query
-from datamodules.views import Augmentation, CaptionView, PhraseView, collate_phrases
 from tests.datamodules.feeding import PLAIN, ListSource
 
 NONE = Augmentation()

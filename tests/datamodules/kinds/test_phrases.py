@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datamodules.batches import Phrase
-from datamodules.pairs import draw_pair, partners_of
+from datamodules.kinds.phrases import draw_pair, partners_of
 
 
 def phrase(text: str, subject: str, caption: int = 0) -> Phrase:

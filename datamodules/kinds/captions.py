@@ -1,26 +1,41 @@
-"""Sources of training samples seen as torch data sets, and the collation of samples into batches.
-(`evaluation_views` has those of evaluation.)
+"""Images with captions to learn from.
 
 A record that cannot be read never ends an epoch: the next readable one takes its place, and its name and the
-    reason travel with the batch
-(``skipped``).
+reason travel with the batch (``skipped``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset, default_collate
 
-from datamodules.batches import ImageTextBatch, Phrase, PhraseBatch, Preprocessing
+from datamodules.batches import ImageTextBatch, Phrase, Preprocessing
 from datamodules.errors import DataError
-from datamodules.pairs import draw_pair
-from datamodules.sources import CaptionSource
+from datamodules.kinds.base import ImageSource
+from datamodules.samplers import EpochSampler
 from datamodules.storage.images import augment, resize_square, to_tensor
+
+
+class CaptionSource(ImageSource):
+    """Images with captions."""
+
+    @abstractmethod
+    def captions(self, index: int) -> list[str]:
+        """The captions of an image; at least one."""
+
+    def sampler(self, batch_size: int, seed: int, rank: int, world_size: int) -> EpochSampler:
+        """The order in which a rank is trained on the images."""
+        return EpochSampler(len(self), batch_size, seed, rank, world_size)
+
+    def phrases(self, index: int) -> list[Phrase] | None:
+        """The noun phrases of all captions where the data set knows them; None where they come from a
+        chunker.
+        """
+        return None
 
 
 @dataclass(frozen=True)
@@ -93,51 +108,9 @@ class CaptionView(TrainingView):
         return (captions[int(rng.integers(len(captions)))],)
 
 
-class PhraseView(TrainingView):
-    """A phrase, its subject and a partner (HIST, algorithm 1)."""
-
-    def __init__(
-        self, *args: Any, lookup: Callable[[Sequence[str]], list[list[Phrase]]] | None = None
-    ) -> None:
-        super().__init__(*args)
-        self.lookup = lookup
-
-    def texts(
-        self, index: int, rng: np.random.Generator
-    ) -> tuple[str, str, str | None, frozenset[str]] | None:
-        phrases = self.source.phrases(index)
-        if phrases is None:
-            assert self.lookup is not None, "a source without phrases of its own needs a chunker"
-            phrases = [phrase for caption in self.lookup(self.source.captions(index)) for phrase in caption]
-        if not phrases:
-            return None
-        phrase, partner = draw_pair(phrases, rng)
-        mentioned = frozenset(text for found in phrases for text in (found.text, found.subject))
-        return phrase.text, phrase.subject, partner.text if partner else None, mentioned
-
-
-# `default_collate` stacks images in memory that a worker shares with the main process; `torch.stack` would
-# leave a worker's heap in pieces (1 GiB at 224 px).
-
-
 def collate_captions(samples: list[tuple]) -> ImageTextBatch:
     """Samples of a `CaptionView` -> a batch whose images are still uint8."""
     images, captions, keys, skipped = zip(*samples, strict=True)
     return ImageTextBatch(
         default_collate(list(images)), list(captions), list(keys), list(chain.from_iterable(skipped))
-    )
-
-
-def collate_phrases(samples: list[tuple]) -> PhraseBatch:
-    """Samples of a `PhraseView` -> a batch whose images are still uint8."""
-    images, phrases, subjects, partners, mentioned, keys, skipped = zip(*samples, strict=True)
-    skipped_lines = list(chain.from_iterable(skipped))
-    return PhraseBatch(
-        default_collate(list(images)),
-        list(phrases),
-        list(subjects),
-        list(partners),
-        list(keys),
-        list(mentioned),
-        skipped_lines,
     )

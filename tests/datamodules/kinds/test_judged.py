@@ -8,22 +8,16 @@ import torch
 
 from datamodules.batches import EvaluationBatch, Preprocessing
 from datamodules.errors import DataError
-from datamodules.evaluation_views import VIEWS, view_of
-from datamodules.sources import (
-    EvaluationSource,
-    GroundingSource,
-    ImageSource,
-    LabelSource,
-    PairRankSource,
-    Query,
-    Question,
-    QuestionSource,
-    RankedPair,
-    RetrievalSource,
-    SegmentationSource,
-    SpanSource,
-    TagSource,
-)
+from datamodules.kinds.base import ImageSource, Source
+from datamodules.kinds.catalogue import KINDS, view_of
+from datamodules.kinds.grounding import GroundingSource, Query
+from datamodules.kinds.labels import LabelSource
+from datamodules.kinds.pairs import PairRankSource, RankedPair
+from datamodules.kinds.questions import Question, QuestionSource
+from datamodules.kinds.retrieval import RetrievalSource
+from datamodules.kinds.segmentation import SegmentationSource
+from datamodules.kinds.spans import SpanSource
+from datamodules.kinds.tags import TagSource
 
 PLAIN = Preprocessing(4, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -101,7 +95,7 @@ class Questions(Pictures, QuestionSource):
         return [Question("what?", {"dog": 1.0}, f"{index}/a"), Question("who?", {"cat": 0.3}, f"{index}/b")]
 
 
-SOURCES: list[EvaluationSource] = [
+SOURCES: list[Source] = [
     Queries(),
     Spans(),
     Labels(),
@@ -113,17 +107,17 @@ SOURCES: list[EvaluationSource] = [
 ]
 
 
-def batch_of(source: EvaluationSource, indices: tuple[int, ...] = (0, 1, 2, 3)) -> EvaluationBatch:
+def batch_of(source: Source, indices: tuple[int, ...] = (0, 1, 2, 3)) -> EvaluationBatch:
     view, collate = view_of(source, PLAIN)
     return collate([view[index] for index in indices])
 
 
 def test_every_kind_is_tried() -> None:
-    assert {kind for kind in VIEWS for source in SOURCES if isinstance(source, kind)} == set(VIEWS)
+    assert {kind for kind in KINDS for source in SOURCES if isinstance(source, kind.source)} == set(KINDS)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: type(source).__name__)
-def test_a_torn_record_is_left_out_and_named(source: EvaluationSource) -> None:
+def test_a_torn_record_is_left_out_and_named(source: Source) -> None:
     batch = batch_of(source)
     assert isinstance(batch, view_of(source, PLAIN)[0].batch_type)
     assert len(batch.skipped) == 1
@@ -138,7 +132,7 @@ def test_a_torn_record_is_left_out_and_named(source: EvaluationSource) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: type(source).__name__)
-def test_a_batch_without_a_readable_record_is_empty(source: EvaluationSource) -> None:
+def test_a_batch_without_a_readable_record_is_empty(source: Source) -> None:
     batch = batch_of(source, (2, 2))
     assert len(batch) == 0
     assert len(batch.skipped) == 2

@@ -31,7 +31,8 @@ from commands.runs import RunError, checkpoints, default_checkpoint, find_checkp
 from commands.wandb_logger import wandb_logger
 from datamodules.base import GroundingDataModule
 from datamodules.errors import DataError
-from lightning_modules.base import ModelError, WeakgroundModule
+from lightning_modules.base import WeakgroundModule
+from lightning_modules.errors import ModelError
 
 STOPPED = 130  # exit code of a run that Ctrl-C or SIGTERM ended, as of shells
 USER_ERRORS = (ConfigError, DataError, ModelError, RunError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from lightning_modules.base import ModelError
+from lightning_modules.errors import ModelError
 
 
 def read_vocabulary(path: Path) -> list[str]:

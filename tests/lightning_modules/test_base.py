@@ -17,17 +17,16 @@ from torch.utils.data import DataLoader
 from datamodules.batches import ImageTextBatch
 from lightning_modules import base
 from lightning_modules.albef.module import ALBEFPretrain
-from lightning_modules.base import (
+from lightning_modules.capabilities import (
     CanGround,
     CanGroupTokens,
     CanMatch,
     CanScoreTags,
     CanSegment,
-    ModelError,
-    Optimisation,
-    parameter_groups,
     require,
 )
+from lightning_modules.errors import ModelError
+from lightning_modules.optimisation import Optimisation, parameter_groups
 from networks.albef import ALBEF
 from tests.lightning_modules.conftest import WORDS, fit, tiny_network
 

@@ -14,9 +14,10 @@ from torch.testing import assert_close
 
 from datamodules.batches import ImageTextBatch, PhraseBatch
 from lightning_modules.albef.module import ALBEFPretrain, Images
-from lightning_modules.base import ModelError, Optimisation
+from lightning_modules.errors import ModelError
 from lightning_modules.hist.losses import Contrast, Features
 from lightning_modules.hist.module import HISTFinetune
+from lightning_modules.optimisation import Optimisation
 from networks.layers.class_activation import minmax
 from networks.layers.tokenizer import Tokens, pre_caption
 from tests.lightning_modules.conftest import WORDS, fit, gradients, tiny_network, train_step

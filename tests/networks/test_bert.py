@@ -1,12 +1,12 @@
-"""The layout of BLIP, against transformers; ALBEF's is tested with the whole model."""
+"""The layout of BLIP, against transformers in double precision; ALBEF's is tested with the whole model."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch.testing import assert_close
 
 from networks.bert import BertModel
+from tests.parity import assert_near_exact
 
 
 @torch.no_grad()
@@ -20,7 +20,7 @@ def test_blip_layout_matches_transformers() -> None:
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
     }
-    theirs = blip.BlipTextModel(blip.BlipTextConfig(**sizes, max_position_embeddings=16), add_pooling_layer=False).eval()
+    theirs = blip.BlipTextModel(blip.BlipTextConfig(**sizes, max_position_embeddings=16), add_pooling_layer=False).double().eval()
     torch.manual_seed(0)
     for parameter in theirs.parameters():
         parameter.normal_(std=0.3)
@@ -34,20 +34,24 @@ def test_blip_layout_matches_transformers() -> None:
         encoder_width=20,
         fusion_layer=0,
         use_token_types=False,
-    ).eval()
+    )
+    ours.double().eval()
     ours.load_state_dict({"embeddings.position_ids": torch.arange(16)[None]} | theirs.state_dict(), strict=True)
 
-    ids, mask, image = torch.randint(1, 90, (3, 5)), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]), torch.randn(3, 7, 20)
+    ids = torch.randint(1, 90, (3, 5))
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]])
+    image = torch.randn(3, 7, 20, dtype=torch.float64)
     kept = {}
     for index in (1, 2):
         module = theirs.encoder.layer[index].crossattention.self
         module.register_forward_hook(lambda _module, _args, result, index=index: kept.update({index: result[1]}))
     expected = theirs(ids, attention_mask=mask, encoder_hidden_states=image, output_attentions=True).last_hidden_state
     hidden, attentions = ours.fuse(ours.encode_text(ids, mask), mask, image, attention_layers=(1, 2))
-    assert_close(hidden.detach(), expected, atol=1e-4, rtol=1e-4)
-    assert_close(attentions[0].detach(), kept[1], atol=1e-5, rtol=1e-4)
-    assert_close(attentions[1].detach(), kept[2], atol=1e-5, rtol=1e-4)
-    assert_close(ours.encode_text_alone(ids, mask), theirs(ids, attention_mask=mask).last_hidden_state, atol=1e-4, rtol=1e-4)
+    assert_near_exact(hidden.detach(), expected)
+    assert_near_exact(attentions[0].detach(), kept[1])
+    assert_near_exact(attentions[1].detach(), kept[2])
+    alone = theirs(ids, attention_mask=mask).last_hidden_state
+    assert_near_exact(ours.encode_text_alone(ids, mask), alone)
 
 
 def test_two_attention_layers_share_one_graph() -> None:

@@ -19,7 +19,10 @@ def main(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         from commands.suggest import nearest
 
-        print(f"error: no subcommand {argv[0]!r}{nearest(argv[0], COMMANDS)} (`python cli.py --help` lists them)", file=sys.stderr)
+        print(
+            f"error: no subcommand {argv[0]!r}{nearest(argv[0], COMMANDS)} (`python cli.py --help` lists them)",
+            file=sys.stderr,
+        )
         return 2
     return import_module(COMMANDS[argv[0]].module).main(argv)
 

@@ -1,9 +1,10 @@
 """Runs every row of a table of configs/ablation, and prints what was measured beside what the paper reports.
 
-A table is a YAML file: `config` (what every row starts from, or one for each scale), `stages` (runs that come first, whose checkpoints rows start from),
-`columns` (title: dataset/protocol/metric), and `rows`, each with a `name`, `options` of its own, `weights` (option: stage) and the `paper`'s numbers.
-Every run is an ordinary command, printed before it starts; one that is done already, with the same options, is not done again.
-Further options are given to every run.
+A table is a YAML file: `config` (what every row starts from, or one for each scale), `stages` (runs that come
+    first, whose checkpoints rows start from),
+`columns` (title: dataset/protocol/metric), and `rows`, each with a `name`, `options` of its own, `weights`
+(option: stage) and the `paper`'s numbers. Every run is an ordinary command, printed before it starts; one
+that is done already, with the same options, is not done again. Further options are given to every run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from callbacks.results import format_estimate, format_rows
+from callbacks.evaluations.results import format_estimate, format_rows
 from commands.report import read_metrics
 from commands.runs import RunError, claim
 
@@ -31,7 +32,8 @@ class Row:
 
     Args:
         name: as printed.
-        config: configuration for each scale, e.g. ``{paper: ..., demo: ...}``; of a row by default the table's.
+        config: configuration for each scale, e.g. ``{paper: ..., demo: ...}``; of a row by default the
+            table's.
         options: option -> value.
         weights: option -> name of the stage whose last checkpoint it is set to.
         paper: column -> the paper's number, in per cent.
@@ -71,12 +73,20 @@ def read_table(path: Path) -> Table:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         config = _scales(content["config"])
-        stages = tuple(Row(name, **{**stage, "config": _scales(stage["config"])}) for name, stage in (content.get("stages") or {}).items())
+        stages = tuple(
+            Row(name, **{**stage, "config": _scales(stage["config"])})
+            for name, stage in (content.get("stages") or {}).items()
+        )
         rows = tuple(Row(**{**row, "config": _scales(row.get("config", config))}) for row in content["rows"])
         table = Table(path.stem, content["columns"], stages, rows)
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} is no table of runs ({type(error).__name__}: {error}); those of configs/ablation show what it must hold.") from error
-    known, wanted = {stage.name for stage in stages}, {stage for row in (*stages, *rows) for stage in row.weights.values()}
+        raise RunError(
+            f"{path} is no table of runs ({type(error).__name__}: {error}); those of configs/ablation show what it must hold."
+        ) from error
+    known, wanted = (
+        {stage.name for stage in stages},
+        {stage for row in (*stages, *rows) for stage in row.weights.values()},
+    )
     columns = {column for row in rows for column in row.paper}
     for what, unknown in (("stage", wanted - known), ("column", columns - set(table.columns))):
         if unknown:
@@ -95,11 +105,25 @@ def arguments(table: Table, row: Row, scale: str, seed: int, runs: Path) -> list
         RunError: the row has no configuration for the scale.
     """
     if scale not in row.config:
-        raise RunError(f"{row.name!r} of {table.name} has no configuration for the scale {scale!r} (it has: {', '.join(row.config)}).")
-    given = ["--config", row.config[scale], "--runs", str(runs), "--name", run_name(table, row, scale, seed), "--seed_everything", str(seed)]
+        raise RunError(
+            f"{row.name!r} of {table.name} has no configuration for the scale {scale!r} (it has: {', '.join(row.config)})."
+        )
+    given = [
+        "--config",
+        row.config[scale],
+        "--runs",
+        str(runs),
+        "--name",
+        run_name(table, row, scale, seed),
+        "--seed_everything",
+        str(seed),
+    ]
     for option, stage in row.weights.items():
         of_stage = next(found for found in table.stages if found.name == stage)
-        given += [f"--{option}", str(runs / run_name(table, of_stage, scale, seed) / "checkpoints" / "last.ckpt")]
+        given += [
+            f"--{option}",
+            str(runs / run_name(table, of_stage, scale, seed) / "checkpoints" / "last.ckpt"),
+        ]
     for option, value in row.options.items():
         given += [f"--{option}", value if isinstance(value, str) else json.dumps(value)]
     return given
@@ -131,11 +155,20 @@ def measured(folder: Path, column: str) -> dict[str, Any] | None:
     dataset, protocol, metric = column.split("/")
     found = read_metrics(folder / "test" / "metrics.json")["results"]
     wanted = (dataset, protocol, metric, "model")
-    return next((result for result in found if tuple(result[key] for key in ("dataset", "protocol", "metric", "method")) == wanted), None)
+    return next(
+        (
+            result
+            for result in found
+            if tuple(result[key] for key in ("dataset", "protocol", "metric", "method")) == wanted
+        ),
+        None,
+    )
 
 
 def cell(found: Iterable[dict[str, Any] | None], paper: float | None) -> str:
-    """One seed with its interval, or the mean of several with their standard deviation; behind it the paper's number."""
+    """One seed with its interval, or the mean of several with their standard deviation; behind it the paper's
+    number.
+    """
     known = [result for result in found if result is not None and result["value"] is not None]
     if not known:
         text = "-"
@@ -148,11 +181,21 @@ def cell(found: Iterable[dict[str, Any] | None], paper: float | None) -> str:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="cli.py ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="cli.py ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("table", type=Path, help="a file of configs/ablation")
-    parser.add_argument("--scale", help="which of the table's configurations, e.g. paper or demo; by default the first")
+    parser.add_argument(
+        "--scale", help="which of the table's configurations, e.g. paper or demo; by default the first"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="only the rows whose name contains one of these")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[""],
+        metavar="TEXT",
+        help="only the rows whose name contains one of these",
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--dry", action="store_true", help="print the commands, run nothing")
     options, extra = parser.parse_known_args(argv[1:])
@@ -168,7 +211,9 @@ def _run(options: argparse.Namespace, extra: list[str]) -> int:
     scale = options.scale or table.scales[0]
     rows = [row for row in table.rows if any(text in row.name for text in options.only)]
     if not rows:
-        raise RunError(f"no row of {options.table} contains {' or '.join(options.only)} (it has: {'; '.join(row.name for row in table.rows)}).")
+        raise RunError(
+            f"no row of {options.table} contains {' or '.join(options.only)} (it has: {'; '.join(row.name for row in table.rows)})."
+        )
     needed = stages_of(table, rows)
 
     def train(command: list[str]) -> int:
@@ -211,8 +256,13 @@ def format_table(table: Table, rows: Iterable[Row], scale: str, seeds: list[int]
             [
                 row.name,
                 str(len(seeds)),
-                *(cell([measured(folder, path) for folder in folders], row.paper.get(title)) for title, path in table.columns.items()),
+                *(
+                    cell([measured(folder, path) for folder in folders], row.paper.get(title))
+                    for title, path in table.columns.items()
+                ),
             ]
         )
     spread = "95 % interval" if len(seeds) == 1 else "mean ± standard deviation"
-    return format_rows([f"{table.name}, {scale} scale, in %: {spread} (paper)", "seeds", *table.columns], lines)
+    return format_rows(
+        [f"{table.name}, {scale} scale, in %: {spread} (paper)", "seeds", *table.columns], lines
+    )

@@ -1,4 +1,6 @@
-"""Data sets by the name of their class, built from options as they stand on a command line, and opened split by split."""
+"""Data sets by the name of their class, built from options as they stand on a command line, and opened split
+by split.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def construct(kind: type[GroundingDataModule], root: Path, options: Mapping[str,
     for option in options:
         if option not in accepted:
             raise DataError(f"{kind.__name__} has no option {option!r}{nearest(option, accepted)}")
-    values: dict[str, Any] = {option: typed(option, accepted[option], text) for option, text in options.items()}
+    values: dict[str, Any] = {
+        option: typed(option, accepted[option], text) for option, text in options.items()
+    }
     return kind(**({"root": root} if "root" in accepted else {}) | values)
 
 
@@ -45,20 +49,33 @@ def typed(option: str, annotation: Any, text: str) -> Any:
     Raises:
         DataError: none of its values is written so.
     """
-    kinds = typing.get_args(annotation) if typing.get_origin(annotation) in {typing.Union, UnionType} else (annotation,)
-    choices = [value for kind in kinds if typing.get_origin(kind) is typing.Literal for value in typing.get_args(kind)]
+    kinds = (
+        typing.get_args(annotation)
+        if typing.get_origin(annotation) in {typing.Union, UnionType}
+        else (annotation,)
+    )
+    choices = [
+        value
+        for kind in kinds
+        if typing.get_origin(kind) is typing.Literal
+        for value in typing.get_args(kind)
+    ]
     if choices:
         for choice in choices:
             if str(choice) == text:
                 return choice
-        raise DataError(f"{option} must be one of {', '.join(map(str, choices))}, not {text!r}{nearest(text, map(str, choices))}")
+        raise DataError(
+            f"{option} must be one of {', '.join(map(str, choices))}, not {text!r}{nearest(text, map(str, choices))}"
+        )
     if Path in kinds:
         return Path(text)
     return text if str in kinds else yaml.safe_load(text)
 
 
 def sources_of(datamodule: GroundingDataModule) -> Iterator[tuple[str, Any]]:
-    """Every split that the data set has, with its source, or with the `DataError` that says why it cannot be opened."""
+    """Every split that the data set has, with its source, or with the `DataError` that says why it cannot be
+    opened.
+    """
     splits: tuple[typing.Literal["val", "test"], ...] = ("val", "test")
     try:
         if (captions := datamodule.caption_source()) is not None:
@@ -72,4 +89,9 @@ def sources_of(datamodule: GroundingDataModule) -> Iterator[tuple[str, Any]]:
             yield split, error
             continue
         for name, source in opened.items():
-            yield split if len(opened) == 1 or name == datamodule.name else name.removeprefix(f"{datamodule.name}_"), source
+            yield (
+                split
+                if len(opened) == 1 or name == datamodule.name
+                else name.removeprefix(f"{datamodule.name}_"),
+                source,
+            )

@@ -1,4 +1,5 @@
-"""The main job on data that the project makes itself: a small ALBEF is pre-trained on scenes, fine-tuned with HIST's losses, judged and shown.
+"""The main job on data that the project makes itself: a small ALBEF is pre-trained on scenes, fine-tuned with
+HIST's losses, judged and shown.
 
 Every stage is an ordinary command, printed before it runs. A stage that is done already is not done again.
 """
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from callbacks.results import format_rows
+from callbacks.evaluations.results import format_rows
 from commands.report import method_cells, read_metrics
 from commands.runs import RunError, claim
 
@@ -41,19 +42,42 @@ def stages(size: str, seed: int, runs: Path, extra: list[str]) -> dict[str, list
     for name in TITLES:
         base = name in {"untrained", "pretrain"}
         config = "configs/demo/pretrain.yaml" if base else "configs/demo/hist.yaml"
-        common = ["--config", config, "--runs", str(runs), "--name", f"{prefix}/{name}", "--seed_everything", str(seed), *extra]
+        common = [
+            "--config",
+            config,
+            "--runs",
+            str(runs),
+            "--name",
+            f"{prefix}/{name}",
+            "--seed_everything",
+            str(seed),
+            *extra,
+        ]
         options = ["--trainer.max_steps", str(pretrain_steps if base else finetune_steps)]
         if not base:
             epoch = str(finetune_steps // EPOCHS)  # alpha follows the epochs, so they grow with the run
-            options += ["--trainer.limit_train_batches", epoch, "--model.pretrained", str(start), *ABLATION[name]]
+            options += [
+                "--trainer.limit_train_batches",
+                epoch,
+                "--model.pretrained",
+                str(start),
+                *ABLATION[name],
+            ]
         fit, test = ["fit", *common, *options], ["test", *common]
         commands[name] = [test] if name == "untrained" else [fit, [*test, "--ckpt_path", "last"]]
     return commands
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="cli.py demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=STEPS, default="small", help="small: within 10 minutes on 2 cores; full: a longer run")
+    parser = argparse.ArgumentParser(
+        prog="cli.py demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--size",
+        choices=STEPS,
+        default="small",
+        help="small: within 10 minutes on 2 cores; full: a longer run",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     options, extra = parser.parse_known_args(argv[1:])
@@ -80,7 +104,9 @@ def main(argv: list[str]) -> int:
                 return code
     print(f"\n{table(folders)}\n")
     gallery = folders["hist"] / "test" / "pictures" / "scenes.png"
-    print(f"Pictures of what the last row's model found: {gallery}\n{time.monotonic() - started:.0f} seconds in all.")
+    print(
+        f"Pictures of what the last row's model found: {gallery}\n{time.monotonic() - started:.0f} seconds in all."
+    )
     return 0
 
 
@@ -91,8 +117,23 @@ def table(folders: dict[str, Path]) -> str:
     for baseline in ("random", "centre"):
         rows.append([baseline, "", *method_cells(found["pretrain"], baseline), "-"])
     for name, title in TITLES.items():
-        rows.append([title, str(found[name]["step"] or ""), *method_cells(found[name], "model"), f"{paper:.1f}" if (paper := PAPER[name]) else "-"])
-    header = ["pointing game etc. in %, 95 % intervals", "steps", "pointing game", "box accuracy", "mean IoU", "n", "paper: pointing, Flickr30k"]
+        rows.append(
+            [
+                title,
+                str(found[name]["step"] or ""),
+                *method_cells(found[name], "model"),
+                f"{paper:.1f}" if (paper := PAPER[name]) else "-",
+            ]
+        )
+    header = [
+        "pointing game etc. in %, 95 % intervals",
+        "steps",
+        "pointing game",
+        "box accuracy",
+        "mean IoU",
+        "n",
+        "paper: pointing, Flickr30k",
+    ]
     return format_rows(header, rows)
 
 

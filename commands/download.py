@@ -21,11 +21,18 @@ class DownloadError(DataError):
     """A file that could not be fetched. The message is for the user."""
 
 
-def download(url: str, path: Path, checksum: str = "", size: int = 0, progress: Callable[[int, int], None] | None = None) -> str:
+def download(
+    url: str,
+    path: Path,
+    checksum: str = "",
+    size: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> str:
     """Fetches ``url`` to ``path`` and returns how it was checked.
 
-    What has come so far is in ``<path>.part``, and the server's name for that version in ``<path>.part.tag``: the next call goes on there, if the server
-    still has that version. A file that is already in place is checked again, not trusted.
+    What has come so far is in ``<path>.part``, and the server's name for that version in ``<path>.part.tag``:
+    the next call goes on there, if the server still has that version. A file that is already in place is
+    checked again, not trusted.
 
     Args:
         url: http or https.
@@ -35,7 +42,8 @@ def download(url: str, path: Path, checksum: str = "", size: int = 0, progress: 
         progress: is told the bytes so far and in all (0 where unknown).
 
     Raises:
-        DownloadError: the server refuses, the connection breaks, the disk is full, or what came is not what was expected.
+        DownloadError: the server refuses, the connection breaks, the disk is full, or what came is not what
+            was expected.
     """
     if not url.startswith(("http://", "https://")):
         raise DownloadError(f"{url}: only http and https addresses are fetched.")
@@ -46,11 +54,17 @@ def download(url: str, path: Path, checksum: str = "", size: int = 0, progress: 
     try:
         total = _fetch(url, part, tag, size, progress)
     except urllib.error.HTTPError as error:
-        raise DownloadError(f"{url}: the server answers {error.code} {error.reason}; the address may have moved, see docs/datasets.md.") from error
+        raise DownloadError(
+            f"{url}: the server answers {error.code} {error.reason}; the address may have moved, see docs/datasets.md."
+        ) from error
     except (OSError, HTTPException) as error:
-        raise DownloadError(f"{url}: broke off ({type(error).__name__}: {error}); the same command goes on where it stopped.") from error
+        raise DownloadError(
+            f"{url}: broke off ({type(error).__name__}: {error}); the same command goes on where it stopped."
+        ) from error
     if part.stat().st_size < (total or size):
-        raise DownloadError(f"{url}: broke off after {part.stat().st_size:,} of {total or size:,} bytes; the same command goes on where it stopped.")
+        raise DownloadError(
+            f"{url}: broke off after {part.stat().st_size:,} of {total or size:,} bytes; the same command goes on where it stopped."
+        )
     fault = fault_of(part, checksum, size)
     tag.unlink(missing_ok=True)
     if fault:
@@ -80,7 +94,9 @@ def _fetch(url: str, part: Path, tag: Path, size: int, progress: Callable[[int, 
         left = int(response.headers.get("Content-Length") or 0)
         total = begun + left if left else 0
         if shutil.disk_usage(part.parent).free < left:
-            raise DownloadError(f"{url}: {left:,} bytes are needed in {part.parent.absolute()}, where fewer are free.")
+            raise DownloadError(
+                f"{url}: {left:,} bytes are needed in {part.parent.absolute()}, where fewer are free."
+            )
         validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
         if validator and not validator.startswith("W/"):
             tag.write_text(validator)
@@ -124,4 +140,8 @@ def how_checked(checksum: str, size: int) -> str:
     """In words."""
     if checksum:
         return f"{checksum.split(':')[0]} is right"
-    return f"no checksum is published; the size, {size:,} bytes, is right" if size else "neither checksum nor size is published: not checked"
+    return (
+        f"no checksum is published; the size, {size:,} bytes, is right"
+        if size
+        else "neither checksum nor size is published: not checked"
+    )

@@ -1,4 +1,6 @@
-"""What a data set or checkpoint needs, what of it is there, and, with --download, the fetching of what may be fetched freely."""
+"""What a data set or checkpoint needs, what of it is there, and, with --download, the fetching of what may be
+fetched freely.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +11,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from callbacks.results import format_rows
+from callbacks.evaluations.results import format_rows
 from commands.download import download
 from commands.suggest import nearest
-from datamodules.archives import unpack
 from datamodules.errors import DataError
-from datamodules.layout import Found, Layout, Part, check, place
-from datamodules.layouts import LAYOUTS
-from datamodules.layouts_weights import CHECKPOINTS
+from datamodules.sets.layouts import LAYOUTS
+from datamodules.sets.layouts_weights import CHECKPOINTS
+from datamodules.storage.archives import unpack
+from datamodules.storage.layout import Found, Layout, Part, check, place
 
 ARCHIVES = ".downloads"  # below a data set's folder; emptied as archives are unpacked
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="cli.py prepare", description=__doc__)
-    parser.add_argument("dataset", nargs="?", help="class of a data set, or name of a checkpoint; without it, all are listed")
     parser.add_argument(
-        "options", nargs="*", metavar="OPTION=VALUE", help="as its class takes them, such as year=2017: only what they need is looked at"
+        "dataset", nargs="?", help="class of a data set, or name of a checkpoint; without it, all are listed"
     )
-    parser.add_argument("--root", type=Path, help="folder of the data set; by default the one in which its class looks")
-    parser.add_argument("--download", action="store_true", help="fetch what may be fetched freely; without it nothing is fetched")
+    parser.add_argument(
+        "options",
+        nargs="*",
+        metavar="OPTION=VALUE",
+        help="as its class takes them, such as year=2017: only what they need is looked at",
+    )
+    parser.add_argument(
+        "--root", type=Path, help="folder of the data set; by default the one in which its class looks"
+    )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch what may be fetched freely; without it nothing is fetched",
+    )
     parser.add_argument("--keep", action="store_true", help="keep archives after they were unpacked")
     arguments = parser.parse_intermixed_args(argv[1:])  # options may stand between those of the command
     try:
@@ -37,14 +50,22 @@ def main(argv: list[str]) -> int:
             return 0
         name, layout = named(arguments.dataset)
         options = parse_options(arguments.options)
-        return prepare(name, layout, arguments.root or layout.folder(options), options, arguments.download, arguments.keep)
+        return prepare(
+            name,
+            layout,
+            arguments.root or layout.folder(options),
+            options,
+            arguments.download,
+            arguments.keep,
+        )
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
 def named(name: str) -> tuple[str, Layout]:
-    """A layout by the class of its data set or the name of its checkpoint; case, ``_`` and ``-`` do not matter.
+    """A layout by the class of its data set or the name of its checkpoint; case, ``_`` and ``-`` do not
+    matter.
 
     Raises:
         DataError: there is none of that name.
@@ -53,7 +74,9 @@ def named(name: str) -> tuple[str, Layout]:
     known = {_plain(key): key for key in layouts}
     key = known.get(_plain(name))
     if key is None:
-        raise DataError(f"no data set or checkpoint {name!r}{nearest(_plain(name), known) or ','} `python cli.py prepare` lists them.")
+        raise DataError(
+            f"no data set or checkpoint {name!r}{nearest(_plain(name), known) or ','} `python cli.py prepare` lists them."
+        )
     return key, layouts[key]
 
 
@@ -79,8 +102,11 @@ def overview() -> str:
     return format_rows(["name", "what", "had", "size"], rows)
 
 
-def prepare(name: str, layout: Layout, root: Path, options: Mapping[str, str], fetch: bool = False, keep: bool = False) -> int:
-    """Says what is needed and what is there, fetches if asked, and builds the index of a data set of which no part is missing; 0 if it is complete.
+def prepare(
+    name: str, layout: Layout, root: Path, options: Mapping[str, str], fetch: bool = False, keep: bool = False
+) -> int:
+    """Says what is needed and what is there, fetches if asked, and builds the index of a data set of which no
+    part is missing; 0 if it is complete.
 
     Raises:
         DataError: fetching, unpacking or opening failed.
@@ -101,22 +127,46 @@ def prepare(name: str, layout: Layout, root: Path, options: Mapping[str, str], f
 
 def introduction(layout: Layout) -> str:
     """What the publisher says."""
-    said = {"page": layout.page, "licence": layout.licence, "size": layout.size, "required": layout.requires, "addresses": layout.rot}
+    said = {
+        "page": layout.page,
+        "licence": layout.licence,
+        "size": layout.size,
+        "required": layout.requires,
+        "addresses": layout.rot,
+    }
     return "\n".join([layout.title, *(f"  {key:<10}{text}" for key, text in said.items() if text)])
 
 
 def table(found: list[Found]) -> str:
     """What there is of each part."""
-    rows = [[part.part.path, part.part.what, part.state, f"{part.found:,}", "?" if part.expected is None else f"{part.expected:,}"] for part in found]
+    rows = [
+        [
+            part.part.path,
+            part.part.what,
+            part.state,
+            f"{part.found:,}",
+            "?" if part.expected is None else f"{part.expected:,}",
+        ]
+        for part in found
+    ]
     return format_rows(["files", "what", "state", "found", "of"], rows)
 
 
-def next_step(name: str, layout: Layout, root: Path, found: list[Found], options: Mapping[str, Any], fetched: bool = False) -> str:
+def next_step(
+    name: str,
+    layout: Layout,
+    root: Path,
+    found: list[Found],
+    options: Mapping[str, Any],
+    fetched: bool = False,
+) -> str:
     """What to do about what is lacking."""
     lacking = [part.part for part in found if part.lacking]
     if any(part.url for part in lacking) and not fetched:
         return f"{command(name, layout, root, options)} --download"
-    by_hand = ", ".join(str(place(part, root, layout.with_options(options))[0] / part.path) for part in lacking[:3])
+    by_hand = ", ".join(
+        str(place(part, root, layout.with_options(options))[0] / part.path) for part in lacking[:3]
+    )
     return f"by hand: {by_hand}{' ...' if len(lacking) > 3 else ''}. {layout.requires}"
 
 
@@ -126,7 +176,9 @@ def command(name: str, layout: Layout, root: Path, options: Mapping[str, Any]) -
     return " ".join(words if root == layout.folder(options) else [*words, f"--root {root}"])
 
 
-def fetch_parts(layout: Layout, found: list[Found], root: Path, options: Mapping[str, str], keep: bool = False) -> None:
+def fetch_parts(
+    layout: Layout, found: list[Found], root: Path, options: Mapping[str, str], keep: bool = False
+) -> None:
     """Fetches and unpacks what is lacking and free, an archive that serves several parts once.
 
     Raises:
@@ -181,9 +233,19 @@ def build(name: str, layout: Layout, root: Path, options: Mapping[str, str]) -> 
             faults.append(f"{split}: {source}")
             continue
         known = next((total for total in layout.totals_of(options) if total.split == split), None)
-        counts = (len(source), getattr(source, "number_of_queries", None))  # a source to train on alone counts none
+        counts = (
+            len(source),
+            getattr(source, "number_of_queries", None),
+        )  # a source to train on alone counts none
         expected = (known.images, known.queries) if known else (None, None)
-        rows.append([split, known.note if known else "", *(_count(*pair) for pair in zip(counts, expected, strict=True)), f"{len(source.broken):,}"])
+        rows.append(
+            [
+                split,
+                known.note if known else "",
+                *(_count(*pair) for pair in zip(counts, expected, strict=True)),
+                f"{len(source.broken):,}",
+            ]
+        )
     if not rows:
         raise DataError(" ".join(faults) or f"{name} has no split to open.")
     opened = format_rows(["opened", "known", "images (known)", "queries (known)", "left out"], rows)

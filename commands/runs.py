@@ -1,4 +1,6 @@
-"""Run folders: ``runs/<name>/`` holds ``config.yaml``, ``run.json``, ``checkpoints/{last,best}.ckpt``, ``test/metrics.json`` and pictures."""
+"""Run folders: ``runs/<name>/`` holds ``config.yaml``, ``run.json``, ``checkpoints/{last,best}.ckpt``,
+``test/metrics.json`` and pictures.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +15,33 @@ class RunError(Exception):
 
 
 def claim(folder: Path, options: list[str]) -> None:
-    """Keeps in ``folder`` the options, and the files of configuration named in them, that its run is made with.
+    """Keeps in ``folder`` the options, and the files of configuration named in them, that its run is made
+    with.
 
     Raises:
         RunError: the folder holds a run that was made with others, whose results would pass for theirs.
     """
     files = (Path(value) for option, value in pairwise(options) if option == "--config")
-    made_with = {"options": options, "configurations": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]}
+    made_with = {
+        "options": options,
+        "configurations": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()],
+    }
     path = folder / "made_with.json"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(made_with, indent=1) + "\n", encoding="utf-8")
     elif (before := json.loads(path.read_text(encoding="utf-8"))) != made_with:
         other = "other options" if before["options"] != options else "another version of its configuration"
-        raise RunError(f"{folder} holds a run made with {other} ({path} has them); name another folder with --runs, or remove that one.")
+        raise RunError(
+            f"{folder} holds a run made with {other} ({path} has them); name another folder with --runs, or remove that one."
+        )
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, newest first."""
-    return sorted((folder / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return sorted(
+        (folder / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
 
 
 def newest_run(runs: Path) -> Path:
@@ -41,7 +51,9 @@ def newest_run(runs: Path) -> Path:
         RunError: there is none.
     """
     written = sorted(runs.glob("**/checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
-    folders = [path.parent.parent for path in reversed(written) if (path.parent.parent / "config.yaml").is_file()]
+    folders = [
+        path.parent.parent for path in reversed(written) if (path.parent.parent / "config.yaml").is_file()
+    ]
     if not folders:
         raise RunError(
             f"there is no run with a checkpoint below {runs.absolute()}; train one with `python cli.py fit --config ...`, or name a --config."
@@ -57,12 +69,16 @@ def find_checkpoint(folder: Path, wanted: str) -> Path:
     """
     if wanted not in {"best", "last"}:
         if not Path(wanted).is_file():
-            raise RunError(f"checkpoint {Path(wanted).absolute()} not found; --ckpt_path takes best, last or a file.")
+            raise RunError(
+                f"checkpoint {Path(wanted).absolute()} not found; --ckpt_path takes best, last or a file."
+            )
         return readable(Path(wanted))
     path = folder / "checkpoints" / f"{wanted}.ckpt"
     if not path.is_file():
         there = ", ".join(found.name for found in checkpoints(folder)) or "none"
-        raise RunError(f"{folder} has no {wanted} checkpoint (it has: {there}); --name chooses another run, --ckpt_path takes best, last or a file.")
+        raise RunError(
+            f"{folder} has no {wanted} checkpoint (it has: {there}); --name chooses another run, --ckpt_path takes best, last or a file."
+        )
     return readable(path)
 
 
@@ -77,9 +93,13 @@ def readable(path: Path) -> Path:
     try:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:
-        raise RunError(f"{path} is damaged or no checkpoint of a run; --ckpt_path takes best, last or a file.") from error
+        raise RunError(
+            f"{path} is damaged or no checkpoint of a run; --ckpt_path takes best, last or a file."
+        ) from error
     if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
-        raise RunError(f"{path} is no checkpoint of a run; weights of another program are read by --model.pretrained {path}.")
+        raise RunError(
+            f"{path} is no checkpoint of a run; weights of another program are read by --model.pretrained {path}."
+        )
     return path
 
 

@@ -1,4 +1,6 @@
-"""``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with this project's defaults, run folders and error messages."""
+"""``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with this project's defaults, run folders and
+error messages.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 import callbacks.catalogue  # noqa: F401 (class names work without their package path once the classes are known)
 import datamodules.catalogue  # noqa: F401
 import lightning_modules.catalogue  # noqa: F401
-from callbacks.epoch_lines import EpochLines
-from callbacks.last_checkpoint import LastCheckpoint
-from callbacks.predictions import Predictions
-from callbacks.run_record import RunRecord
-from callbacks.step_seeds import StepSeeds
+from callbacks.run.epoch_lines import EpochLines
+from callbacks.run.last_checkpoint import LastCheckpoint
+from callbacks.run.predictions import Predictions
+from callbacks.run.run_record import RunRecord
+from callbacks.run.step_seeds import StepSeeds
 from commands.config_errors import ConfigError, check_config, explain
 from commands.runs import RunError, checkpoints, default_checkpoint, find_checkpoint, newest_run
 from commands.wandb_logger import wandb_logger
@@ -39,11 +41,24 @@ class WeakgroundCLI(LightningCLI):
     """LightningCLI whose runs live in ``<runs>/<name>/``."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--name", type=str | None, default=None, help="name of the run; by default that of the config file")
-        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
-        parser.add_argument("--monitor", type=str | None, default=None, help="logged number by which checkpoints/best.ckpt is kept (the highest)")
         parser.add_argument(
-            "--save_every", type=int, default=1000, help="steps between two writes of checkpoints/last.ckpt; it is also written at the end"
+            "--name",
+            type=str | None,
+            default=None,
+            help="name of the run; by default that of the config file",
+        )
+        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument(
+            "--monitor",
+            type=str | None,
+            default=None,
+            help="logged number by which checkpoints/best.ckpt is kept (the highest)",
+        )
+        parser.add_argument(
+            "--save_every",
+            type=int,
+            default=1000,
+            help="steps between two writes of checkpoints/last.ckpt; it is also written at the end",
         )
 
     def _parse_ckpt_path(self) -> None:
@@ -70,7 +85,9 @@ class WeakgroundCLI(LightningCLI):
         elif self.subcommand != "fit":
             start = (config.model.get("init_args") or {}).get("pretrained")
             weights = f"the weights {start} as they are" if start else "an UNTRAINED model (random weights)"
-            rank_zero_info(f"no --ckpt_path given: this judges {weights}; --ckpt_path best|last|FILE judges a trained one.")
+            rank_zero_info(
+                f"no --ckpt_path given: this judges {weights}; --ckpt_path best|last|FILE judges a trained one."
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         config = self.config[self.subcommand]
@@ -80,7 +97,16 @@ class WeakgroundCLI(LightningCLI):
             folder = self.folder / "checkpoints"
             own += [StepSeeds(seed), LastCheckpoint(folder / "last.ckpt", config.save_every)]
             if config.monitor:
-                own.append(ModelCheckpoint(folder, "best", monitor=config.monitor, mode="max", save_top_k=1, enable_version_counter=False))
+                own.append(
+                    ModelCheckpoint(
+                        folder,
+                        "best",
+                        monitor=config.monitor,
+                        mode="max",
+                        save_top_k=1,
+                        enable_version_counter=False,
+                    )
+                )
             if config.trainer.logger is not False:
                 own.append(LearningRateMonitor("step"))
         if self.subcommand == "predict":
@@ -93,7 +119,9 @@ class WeakgroundCLI(LightningCLI):
 
     def _config_text(self) -> str:
         """The complete configuration without what belongs to this start alone."""
-        text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False, skip_link_targets=False)
+        text = self._parser(self.subcommand).dump(
+            self.config[self.subcommand], skip_none=False, skip_link_targets=False
+        )
         content = yaml.safe_load(text)
         for key in ("config", "ckpt_path", "verbose", "weights_only", "name", "return_predictions"):
             content.pop(key, None)
@@ -102,7 +130,9 @@ class WeakgroundCLI(LightningCLI):
 
 
 def _name_of(configs: Any) -> str:
-    """The first config names the run: ``configs/hist_albef.yaml`` -> ``hist_albef``; a run's own ``config.yaml`` -> that run's folder."""
+    """The first config names the run: ``configs/hist_albef.yaml`` -> ``hist_albef``; a run's own
+    ``config.yaml`` -> that run's folder.
+    """
     if not configs:
         return "unnamed"
     path = Path(str(configs[0]))
@@ -115,14 +145,19 @@ def _run_name(folder: Path, runs: str) -> str:
 
 def with_newest_run(argv: list[str]) -> list[str]:
     """``test`` (or ``validate``, ``predict``) without a config: the newest run's, with its best checkpoint."""
-    if argv[0] == "fit" or any(argument in {"-h", "--help", "--print_config"} or argument.split("=")[0] in {"--config", "-c"} for argument in argv):
+    if argv[0] == "fit" or any(
+        argument in {"-h", "--help", "--print_config"} or argument.split("=")[0] in {"--config", "-c"}
+        for argument in argv
+    ):
         return argv
     runs = Path(_option(argv, "--runs") or "runs")
     name = _option(argv, "--name")
     folder = runs / name if name else newest_run(runs)
     if not (folder / "config.yaml").is_file():
         raise RunError(f"{folder} holds no run; --name takes a folder below {runs}, or give a --config.")
-    added = ["--config", str(folder / "config.yaml")] + ([] if name else ["--name", folder.relative_to(runs).as_posix()])
+    added = ["--config", str(folder / "config.yaml")] + (
+        [] if name else ["--name", folder.relative_to(runs).as_posix()]
+    )
     if not _option(argv, "--ckpt_path"):
         added += ["--ckpt_path", default_checkpoint(folder)]
     rank_zero_info(f"judging the run {folder} ({_option(argv, '--ckpt_path') or added[-1]} checkpoint)")
@@ -155,8 +190,13 @@ def quiet() -> None:
     ):
         warnings.filterwarnings("ignore", text)
     unwanted = ("litlogger", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors.checkpoint_connector"):
-        logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in unwanted))
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    ):
+        logging.getLogger(name).addFilter(
+            lambda record: not any(text in record.getMessage() for text in unwanted)
+        )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -178,20 +218,26 @@ def run(argv: list[str]) -> WeakgroundCLI:
         save_config_callback=None,  # RunRecord keeps it
         auto_configure_optimizers=False,  # a module's own `optimisation`
         trainer_defaults={
-            # Class activation maps need gradients in evaluation, and evaluation must see every sample once: see DistributedSampler in datamodules.base.
+            # Class activation maps need gradients in evaluation, and evaluation must see every sample once:
+            # see DistributedSampler in datamodules.base.
             "inference_mode": False,
             "use_distributed_sampler": False,
             "enable_checkpointing": False,  # LastCheckpoint and, with --monitor, a best one are added below
             "num_sanity_val_steps": 0,
             "log_every_n_steps": 10,
         },
-        parser_kwargs={"exit_on_error": False, **{sub: {"exit_on_error": False} for sub in ("fit", "validate", "test", "predict")}},
+        parser_kwargs={
+            "exit_on_error": False,
+            **{sub: {"exit_on_error": False} for sub in ("fit", "validate", "test", "predict")},
+        },
         args=argv,
     )
 
 
 def main(argv: list[str]) -> int:
-    """As a command: errors that a user can mend are one line; a run that was told to stop does not look like one that is done."""
+    """As a command: errors that a user can mend are one line; a run that was told to stop does not look like
+    one that is done.
+    """
     try:
         trainer: Any = run(argv).trainer
     except USER_ERRORS as error:

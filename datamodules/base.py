@@ -1,4 +1,6 @@
-"""The datamodule that every data set shares: it samples, resizes, batches, counts what is unreadable, and splits the work among processes."""
+"""The datamodule that every data set shares: it samples, resizes, batches, counts what is unreadable, and
+splits the work among processes.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,18 @@ from torch.utils.data import DataLoader
 from datamodules.batches import EvaluationBatch, ImageTextBatch, PhraseBatch, normalise
 from datamodules.chunkers import Chunker, RuleChunker
 from datamodules.errors import DataError
-from datamodules.evaluation_views import view_of
-from datamodules.phrase_cache import PhraseCache
+from datamodules.kinds.base import Source
+from datamodules.kinds.captions import (
+    Augmentation,
+    CaptionSource,
+    CaptionView,
+    TrainingView,
+    collate_captions,
+)
+from datamodules.kinds.catalogue import view_of
+from datamodules.kinds.phrases import PhraseView, collate_phrases
 from datamodules.skips import SkipLog
-from datamodules.sources import CaptionSource, EvaluationSource
-from datamodules.views import Augmentation, CaptionView, PhraseView, TrainingView, collate_captions, collate_phrases
+from datamodules.storage.phrase_cache import PhraseCache
 
 Split = Literal["train", "val", "test"]
 
@@ -37,18 +46,21 @@ def ignore_interrupts(worker: int) -> None:
 
 
 class GroundingDataModule(pl.LightningDataModule):
-    """Base of all datamodules. A data set gives its sources; the model in training says what it wants to be fed (``train_batch``) and how images
-    must look (``preprocessing``).
+    """Base of all datamodules. A data set gives its sources; the model in training says what it wants to be
+    fed (``train_batch``) and how images must look (``preprocessing``).
 
     Args:
         batch_size: training images a step and process.
-        eval_batch_size: images (not queries) a step and process in validation and test; by default ``batch_size``.
+        eval_batch_size: images (not queries) a step and process in validation and test; by default
+            ``batch_size``.
         num_workers: processes that read and resize images; by default one for each spare core, four at most.
         augmentation: changes of training images.
         chunker: finds phrases and subjects in captions, for methods that learn from phrases.
-        cache_dir: where phrases found by the chunker are kept, and indexes of data sets in folders that cannot be written.
+        cache_dir: where phrases found by the chunker are kept, and indexes of data sets in folders that
+            cannot be written.
         max_skipped: share of unreadable records above which a run stops.
-        seed: of the order of samples and of everything drawn for a sample; by default that of the run (``seed_everything``).
+        seed: of the order of samples and of everything drawn for a sample; by default that of the run
+            (``seed_everything``).
     """
 
     name: str
@@ -74,9 +86,11 @@ class GroundingDataModule(pl.LightningDataModule):
         self.cache_dir = Path(cache_dir)
         self.phrase_cache = PhraseCache(self.cache_dir / "phrases.sqlite", self.chunker)
         self._captions: CaptionSource | None = None
-        self._judged: dict[str, dict[str, EvaluationSource]] = {}
+        self._judged: dict[str, dict[str, Source]] = {}
         self._skips: dict[str, SkipLog] = {}
-        self._epoch: dict[str, int] = {}  # what the order of the running epoch, or of the one to be resumed, depends on
+        self._epoch: dict[
+            str, int
+        ] = {}  # what the order of the running epoch, or of the one to be resumed, depends on
 
     # What a data set implements.
 
@@ -85,10 +99,10 @@ class GroundingDataModule(pl.LightningDataModule):
         """The training split, or None if the data set has none. Raises `DatasetNotFoundError`."""
 
     @abstractmethod
-    def evaluation_source(self, split: Split) -> EvaluationSource | None:
+    def evaluation_source(self, split: Split) -> Source | None:
         """A split to be judged on, or None if the data set has none. Raises `DatasetNotFoundError`."""
 
-    def evaluation_sources(self, split: Split) -> dict[str, EvaluationSource]:
+    def evaluation_sources(self, split: Split) -> dict[str, Source]:
         """The sets that ``validate`` (val) and ``test`` (test) judge on, by name."""
         source = self.evaluation_source(split)
         return {} if source is None else {self.name: source}
@@ -98,16 +112,24 @@ class GroundingDataModule(pl.LightningDataModule):
     @property
     def module(self) -> Any:
         """The LightningModule that this data is for."""
-        assert self.trainer is not None, "a datamodule learns from its trainer which model it feeds: use trainer.fit(model, datamodule)"
+        assert self.trainer is not None, (
+            "a datamodule learns from its trainer which model it feeds: use trainer.fit(model, datamodule)"
+        )
         return self.trainer.lightning_module
 
     def prepare_data(self) -> None:
         """On one process of a node: finds the phrases of all captions once, if the model learns from phrases."""
-        if self.trainer is None or self.trainer.state.fn != "fit" or self.module.train_batch is not PhraseBatch:
+        if (
+            self.trainer is None
+            or self.trainer.state.fn != "fit"
+            or self.module.train_batch is not PhraseBatch
+        ):
             return
         source = self._training_source()
         if len(source) and source.phrases(0) is None:
-            self.phrase_cache.fill(caption for index in range(len(source)) for caption in source.captions(index))
+            self.phrase_cache.fill(
+                caption for index in range(len(source)) for caption in source.captions(index)
+            )
 
     def setup(self, stage: str) -> None:
         """Opens what ``stage`` needs and says how much there is."""
@@ -118,11 +140,15 @@ class GroundingDataModule(pl.LightningDataModule):
         split: Split = "val" if stage in {"fit", "validate"} else "test"
         self._judged[split] = self.evaluation_sources(split)
         for name, judged in self._judged[split].items():
-            queries = f", {judged.number_of_queries:,} queries" if judged.number_of_queries is not None else ""
+            queries = (
+                f", {judged.number_of_queries:,} queries" if judged.number_of_queries is not None else ""
+            )
             rank_zero_info(f"{split} on {name}: {len(judged):,} images{queries}")
             self._log_skips(name, judged, judged.broken)
         if stage != "fit" and not self._judged[split]:
-            raise DataError(f"{self.name} has no {split} split to judge on; name a data set that has queries with boxes (see docs/datasets.md).")
+            raise DataError(
+                f"{self.name} has no {split} split to judge on; name a data set that has queries with boxes (see docs/datasets.md)."
+            )
 
     def _training_source(self) -> CaptionSource:
         if self._captions is None:
@@ -141,24 +167,39 @@ class GroundingDataModule(pl.LightningDataModule):
         elif module.train_batch is ImageTextBatch:
             view = CaptionView(*common)
         else:
-            raise DataError(f"{type(module).__name__} trains on {module.train_batch.__name__}, which {self.name} cannot give.")
+            raise DataError(
+                f"{type(module).__name__} trains on {module.train_batch.__name__}, which {self.name} cannot give."
+            )
         if len(source) < self.batch_size * trainer.world_size:
             raise DataError(
                 f"{self.name} has {len(source)} training images, fewer than one batch ({self.batch_size} on each of {trainer.world_size} processes): "
                 "lower --data.batch_size."
             )
         sampler = source.sampler(self.batch_size, seed, trainer.global_rank, trainer.world_size)
-        # A resumed run has seen a part of its epoch already, or all of it. Workers fetch ahead before Lightning says which epoch it is.
-        begun, progress = trainer.fit_loop.epoch_progress.current.ready, trainer.fit_loop.epoch_loop.batch_progress
+        # A resumed run has seen a part of its epoch already, or all of it. Workers fetch ahead before
+        # Lightning says which epoch it is.
+        begun, progress = (
+            trainer.fit_loop.epoch_progress.current.ready,
+            trainer.fit_loop.epoch_loop.batch_progress,
+        )
         current: Any = progress.current
         sampler.epoch = begun if progress.is_last_batch else max(0, begun - 1)
         sampler.skip_batches = 0 if progress.is_last_batch else current.processed
         before, self._epoch = self._epoch, sampler.fingerprint
         if sampler.skip_batches and before not in ({}, self._epoch):
-            was, now = (", ".join(f"{name}: {number:,}" for name, number in epoch.items()) for epoch in (before, self._epoch))
-            rank_zero_warn(f"the resumed epoch began with {was}, and goes on with {now}; some images come again in it, or not at all.")
+            was, now = (
+                ", ".join(f"{name}: {number:,}" for name, number in epoch.items())
+                for epoch in (before, self._epoch)
+            )
+            rank_zero_warn(
+                f"the resumed epoch began with {was}, and goes on with {now}; some images come again in it, or not at all."
+            )
         return self._loader(
-            view, collate_phrases if module.train_batch is PhraseBatch else collate_captions, sampler, self.batch_size, drop_last=True
+            view,
+            collate_phrases if module.train_batch is PhraseBatch else collate_captions,
+            sampler,
+            self.batch_size,
+            drop_last=True,
         )
 
     def state_dict(self) -> dict[str, int]:
@@ -185,18 +226,25 @@ class GroundingDataModule(pl.LightningDataModule):
     def _evaluation_loaders(self, split: Split) -> list[DataLoader]:
         return [self._evaluation_loader(name, source) for name, source in self._judged[split].items()]
 
-    def _evaluation_loader(self, name: str, source: EvaluationSource) -> DataLoader:
+    def _evaluation_loader(self, name: str, source: Source) -> DataLoader:
         assert self.trainer is not None
         view, collate = view_of(source, self.module.preprocessing)
         sampler = None
         if self.trainer.world_size > 1:
             if len(view) < self.trainer.world_size:
-                raise DataError(f"{name} has {len(view)} images for {self.trainer.world_size} processes: judge it with fewer (--trainer.devices).")
-            # Lightning's default sampler repeats samples until they divide, so that N processes would count some queries twice.
-            sampler = UnrepeatedDistributedSampler(view, num_replicas=self.trainer.world_size, rank=self.trainer.global_rank, shuffle=False)
+                raise DataError(
+                    f"{name} has {len(view)} images for {self.trainer.world_size} processes: judge it with fewer (--trainer.devices)."
+                )
+            # Lightning's default sampler repeats samples until they divide, so that N processes would count
+            # some queries twice.
+            sampler = UnrepeatedDistributedSampler(
+                view, num_replicas=self.trainer.world_size, rank=self.trainer.global_rank, shuffle=False
+            )
         return self._loader(view, collate, sampler, self.eval_batch_size)
 
-    def _loader(self, view: Any, collate: Any, sampler: Any, batch_size: int, drop_last: bool = False) -> DataLoader:
+    def _loader(
+        self, view: Any, collate: Any, sampler: Any, batch_size: int, drop_last: bool = False
+    ) -> DataLoader:
         return DataLoader(
             view,
             batch_size=batch_size,
@@ -209,14 +257,17 @@ class GroundingDataModule(pl.LightningDataModule):
             pin_memory=self.module.device.type == "cuda",
         )
 
-    def judged_sources(self) -> dict[str, EvaluationSource]:
+    def judged_sources(self) -> dict[str, Source]:
         """The sets that the running evaluation judges on, in the order of its dataloaders."""
         assert self.trainer is not None
         return self._judged["test" if self.trainer.testing or self.trainer.predicting else "val"]
 
     def judged_batches(self) -> dict[str, type]:
         """The kind of batch that each of them gives."""
-        return {name: view_of(source, self.module.preprocessing)[0].batch_type for name, source in self.judged_sources().items()}
+        return {
+            name: view_of(source, self.module.preprocessing)[0].batch_type
+            for name, source in self.judged_sources().items()
+        }
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalises the uint8 images on the device, and takes note of skipped records."""
@@ -229,15 +280,19 @@ class GroundingDataModule(pl.LightningDataModule):
             self._log_skips("train", self._training_source(), batch.skipped)
         return batch
 
-    def _log_skips(self, name: str, source: CaptionSource | EvaluationSource, lines: Sequence[str]) -> None:
+    def _log_skips(self, name: str, source: CaptionSource | Source, lines: Sequence[str]) -> None:
         if not lines:
             return
         assert self.trainer is not None
         path = Path(self.trainer.default_root_dir) / f"skipped-{name}-rank{self.trainer.global_rank}.tsv"
         queries = 0 if name == "train" else source.number_of_queries or 0
-        self._skips.setdefault(name, SkipLog(path, len(source) + queries + len(source.broken), self.max_skipped)).add(lines)
+        self._skips.setdefault(
+            name, SkipLog(path, len(source) + queries + len(source.broken), self.max_skipped)
+        ).add(lines)
 
     def skipped(self) -> Iterator[tuple[str, int, Path]]:
-        """For each set with unreadable records: its name, how many there were on this process, and the file that names them."""
+        """For each set with unreadable records: its name, how many there were on this process, and the file
+        that names them.
+        """
         for name, log in self._skips.items():
             yield name, len(log.seen), log.path

@@ -1,6 +1,7 @@
 """What a batch is: the contract between datamodules, modules and evaluations.
 
-Shapes: N images, B training rows, Q queries (phrases), K boxes of one query. Boxes are ``xyxy`` in pixels of the *original* image, 0-based, the
+Shapes: N images, B training rows, Q queries (phrases), K boxes of one query. Boxes are ``xyxy`` in pixels of
+    the *original* image, 0-based, the
 maximum exclusive. Batches are plain dataclasses, which Lightning moves to the device by itself.
 """
 
@@ -19,12 +20,14 @@ Interpolation = Literal["bicubic", "bilinear", "cv2_bilinear"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a model wants its images: squashed to a square, then normalised. It belongs to the model; datamodules only apply it.
+    """How a model wants its images: squashed to a square, then normalised. It belongs to the model;
+    datamodules only apply it.
 
     Args:
         image_size: side of the square input, in pixels.
         mean, std: per channel, for pixels in [0, 1].
-        interpolation: ``bicubic`` and ``bilinear`` are PIL's (anti-aliased); ``cv2_bilinear`` is OpenCV's, which is not anti-aliased.
+        interpolation: ``bicubic`` and ``bilinear`` are PIL's (anti-aliased); ``cv2_bilinear`` is OpenCV's,
+            which is not anti-aliased.
     """
 
     image_size: int
@@ -66,10 +69,12 @@ class ImageTextBatch:
 
 @dataclass
 class PhraseBatch:
-    """Rows of HIST's algorithm 1: a phrase C_i of the image, its subject S_i, and a partner C_j of another subject, or ``None``.
+    """Rows of HIST's algorithm 1: a phrase C_i of the image, its subject S_i, and a partner C_j of another
+    subject, or ``None``.
 
-    ``images`` (B,3,H,W) float32, normalised for the model; the lists have length B. ``mentioned`` holds for each image all phrases and subjects of all
-    its captions, if they are known: with them a loss can leave out false negatives.
+    ``images`` (B,3,H,W) float32, normalised for the model; the lists have length B. ``mentioned`` holds for
+    each image all phrases and subjects of all its captions, if they are known: with them a loss can leave out
+    false negatives.
     """
 
     images: Tensor
@@ -92,8 +97,8 @@ class GroundingBatch:
         images: (N,3,H,W) float32, normalised for the model.
         phrases: Q texts.
         image_of_query: (Q,) long, into the N images.
-        chain_of_query: (Q,) long; queries of one image with the same number are mentions of the same thing (a coreference chain). Numbers are
-            unique within the batch.
+        chain_of_query: (Q,) long; queries of one image with the same number are mentions of the same thing (a
+            coreference chain). Numbers are unique within the batch.
         boxes: Q float tensors (K,4).
         sizes: (N,2) long, height and width of the original images.
         keys: Q strings, unique within the data set.
@@ -117,7 +122,9 @@ class GroundingBatch:
 
 @dataclass
 class SpanBatch:
-    """Captions as words, with the phrases that a human marked in them. ``spans``: for each caption (start, end) over its words, the end exclusive."""
+    """Captions as words, with the phrases that a human marked in them. ``spans``: for each caption (start,
+    end) over its words, the end exclusive.
+    """
 
     words: list[list[str]]
     spans: list[list[tuple[int, int]]]
@@ -130,7 +137,9 @@ class SpanBatch:
 
 @dataclass
 class SegmentationBatch:
-    """Images with a class for every pixel. ``labels``: N uint8 tensors (H,W) at original size, `IGNORED` where nothing is asked; ``sizes`` (N,2) long."""
+    """Images with a class for every pixel. ``labels``: N uint8 tensors (H,W) at original size, `IGNORED`
+    where nothing is asked; ``sizes`` (N,2) long.
+    """
 
     images: Tensor
     labels: list[Tensor]
@@ -146,7 +155,8 @@ class SegmentationBatch:
 class TagBatch:
     """Images, their captions as words, and for each word whether it is a tag, something to be seen.
 
-    ``masks``: for each image (T,H,W) bool, the region of each of its T tagged words, or None where the set has no masks.
+    ``masks``: for each image (T,H,W) bool, the region of each of its T tagged words, or None where the set
+        has no masks.
     """
 
     images: Tensor
@@ -177,8 +187,8 @@ class LabelBatch:
 class PairRankBatch:
     """Pairs of which one must score higher: a text with two images, or an image with two texts.
 
-    ``positive`` and ``negative`` (P,2) long: (image, text) as indices into ``images`` and ``texts``, each of which stands once. ``groups``: P names, for
-    figures of their own (SVO-Probes: subject, verb, object).
+    ``positive`` and ``negative`` (P,2) long: (image, text) as indices into ``images`` and ``texts``, each of
+    which stands once. ``groups``: P names, for figures of their own (SVO-Probes: subject, verb, object).
     """
 
     images: Tensor
@@ -208,7 +218,9 @@ class RetrievalBatch:
 
 @dataclass
 class QuestionBatch:
-    """Questions about images, each image once: Q texts, ``image_of_question`` (Q,) long, and for each question its answers with their weights."""
+    """Questions about images, each image once: Q texts, ``image_of_question`` (Q,) long, and for each
+    question its answers with their weights.
+    """
 
     images: Tensor
     questions: list[str]
@@ -221,7 +233,16 @@ class QuestionBatch:
         return len(self.questions)
 
 
-EvaluationBatch = GroundingBatch | SpanBatch | SegmentationBatch | TagBatch | LabelBatch | PairRankBatch | RetrievalBatch | QuestionBatch
+EvaluationBatch = (
+    GroundingBatch
+    | SpanBatch
+    | SegmentationBatch
+    | TagBatch
+    | LabelBatch
+    | PairRankBatch
+    | RetrievalBatch
+    | QuestionBatch
+)
 
 
 def normalise(images_uint8: Tensor, preprocessing: Preprocessing) -> Tensor:

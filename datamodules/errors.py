@@ -25,7 +25,9 @@ class DatasetNotFoundError(DataError):
 
 
 def require_paths(dataset: str, root: Path, paths: Sequence[str], holds: str, remedy: str) -> None:
-    """Raises `DatasetNotFoundError` for the first of ``paths`` that is not below ``root``, or for ``root`` itself."""
+    """Raises `DatasetNotFoundError` for the first of ``paths`` that is not below ``root``, or for ``root``
+    itself.
+    """
     for path in [root, *(root / p for p in paths)]:
         if not path.exists():
             raise DatasetNotFoundError(dataset, path, holds, remedy)

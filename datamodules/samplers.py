@@ -1,4 +1,6 @@
-"""Which samples a rank sees, in which order: the same on every machine, and resumable in the middle of an epoch."""
+"""Which samples a rank sees, in which order: the same on every machine, and resumable in the middle of an
+epoch.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,10 @@ from torch.utils.data import Sampler
 class EpochSampler(Sampler[tuple[int, int]]):
     """Shuffled training indices of one rank as pairs (epoch, index).
 
-    With the epoch in the pair, a data set can draw everything random about a sample (caption, crop, partner) from (seed, epoch, index): the result
-    depends neither on the number of workers nor on where a run was stopped. Every rank gets the same number of samples; what does not divide is
-    dropped, another part of it each epoch.
+    With the epoch in the pair, a data set can draw everything random about a sample (caption, crop, partner)
+    from (seed, epoch, index): the result depends neither on the number of workers nor on where a run was
+    stopped. Every rank gets the same number of samples; what does not divide is dropped, another part of it
+    each epoch.
 
     Args:
         size: number of samples of the data set.
@@ -25,14 +28,22 @@ class EpochSampler(Sampler[tuple[int, int]]):
     """
 
     def __init__(self, size: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        self.size, self.batch_size, self.seed, self.rank, self.world_size = size, batch_size, seed, rank, world_size
+        self.size, self.batch_size, self.seed, self.rank, self.world_size = (
+            size,
+            batch_size,
+            seed,
+            rank,
+            world_size,
+        )
         self.per_rank = size // world_size // batch_size * batch_size
         self.epoch = 0
         self.skip_batches = 0
 
     @property
     def fingerprint(self) -> dict[str, int]:
-        """What the order of samples depends on; which rank gets which part of a step's samples does not matter."""
+        """What the order of samples depends on; which rank gets which part of a step's samples does not
+        matter.
+        """
         return {"images": self.size, "images a step": self.batch_size * self.world_size, "seed": self.seed}
 
     def set_epoch(self, epoch: int) -> None:

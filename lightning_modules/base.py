@@ -1,6 +1,8 @@
-"""What every method shares: capabilities, the optimiser and its schedule, loading weights, and guarding a run.
+"""What every method shares: capabilities, the optimiser and its schedule, loading weights, and guarding a
+run.
 
-A *capability* is a method that an evaluation may ask for; a module has those that it can serve (`typing.Protocol`, no base class needed).
+A *capability* is a method that an evaluation may ask for; a module has those that it can serve
+(`typing.Protocol`, no base class needed).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from datamodules.batches import ImageTextBatch, Preprocessing
 from lightning_modules.errors import ModelError
-from lightning_modules.weights import read_weights
+from lightning_modules.loading import read_weights
 
 
 @runtime_checkable
@@ -25,7 +27,9 @@ class CanGround(Protocol):
     """Finds phrases in images."""
 
     def ground(self, images: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
-        """(N,3,H,W) images, Q phrases, (Q,) indices into the images -> (Q,h,w) float32 heat maps in [0,1], at the model's own grid or finer."""
+        """(N,3,H,W) images, Q phrases, (Q,) indices into the images -> (Q,h,w) float32 heat maps in [0,1], at
+        the model's own grid or finer.
+        """
         ...
 
 
@@ -80,13 +84,15 @@ class Optimisation:
 
     Args:
         lr: the highest learning rate.
-        weight_decay: not applied to biases and other 1-d parameters. (The 0-d temperature and the 3-d position embeddings *are* decayed, as in the
-            public code of ALBEF and SelfEQ.)
+        weight_decay: not applied to biases and other 1-d parameters. (The 0-d temperature and the 3-d
+            position embeddings *are* decayed, as in the public code of ALBEF and SelfEQ.)
         betas: of AdamW.
-        scalar_lr: learning rate of 0-d parameters, such as the temperature, as a share of ``lr``. 1 is the reference. Adam moves a parameter by about
-            ``lr`` a step whatever its size: at 1e-3 the temperature falls from 0.07 to 0.007 within 65 steps, and its gradient then dwarfs all others.
-        schedule: ``constant``; ``cosine`` (each step, to ``min_lr``); ``one_cycle`` (up for 30 % of the steps, then down, both by a cosine);
-            ``albef`` (as ALBEF's public code: flat after warm-up until the end of epoch 0, then a cosine that moves once an epoch).
+        scalar_lr: learning rate of 0-d parameters, such as the temperature, as a share of ``lr``. 1 is the
+            reference. Adam moves a parameter by about ``lr`` a step whatever its size: at 1e-3 the
+            temperature falls from 0.07 to 0.007 within 65 steps, and its gradient then dwarfs all others.
+        schedule: ``constant``; ``cosine`` (each step, to ``min_lr``); ``one_cycle`` (up for 30 % of the
+            steps, then down, both by a cosine); ``albef`` (as ALBEF's public code: flat after warm-up until
+            the end of epoch 0, then a cosine that moves once an epoch).
         warmup_steps: steps of linear warm-up from ``warmup_lr``; not for ``one_cycle``.
         warmup_lr, min_lr: first and last learning rate.
     """
@@ -114,7 +120,9 @@ class Optimisation:
         if step < self.warmup_steps:
             return self.warmup_lr + (self.lr - self.warmup_lr) * step / self.warmup_steps
         if self.schedule == "cosine":
-            return cosine(self.lr, self.min_lr, (step - self.warmup_steps) / max(1, total_steps - self.warmup_steps))
+            return cosine(
+                self.lr, self.min_lr, (step - self.warmup_steps) / max(1, total_steps - self.warmup_steps)
+            )
         if self.schedule == "albef":
             epochs = max(1, round(total_steps / steps_per_epoch))
             return cosine(self.lr, self.min_lr, (step // steps_per_epoch) / epochs)
@@ -128,11 +136,21 @@ def parameter_groups(module: nn.Module, optimisation: Optimisation) -> list[dict
     scalars: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            (scalars if parameter.ndim == 0 else plain if parameter.ndim == 1 or name.endswith(".bias") else decayed).append(parameter)
+            (
+                scalars
+                if parameter.ndim == 0
+                else plain
+                if parameter.ndim == 1 or name.endswith(".bias")
+                else decayed
+            ).append(parameter)
     groups = [
         {"params": decayed, "weight_decay": optimisation.weight_decay},
         {"params": plain, "weight_decay": 0.0},
-        {"params": scalars, "weight_decay": optimisation.weight_decay, "lr": optimisation.lr * optimisation.scalar_lr},
+        {
+            "params": scalars,
+            "weight_decay": optimisation.weight_decay,
+            "lr": optimisation.lr * optimisation.scalar_lr,
+        },
     ]
     return [group for group in groups if group["params"]]
 
@@ -140,13 +158,14 @@ def parameter_groups(module: nn.Module, optimisation: Optimisation) -> list[dict
 class WeakgroundModule(pl.LightningModule):
     """Base of all methods.
 
-    A method sets ``network``, ``preprocessing`` and ``train_batch`` (the kind of batch that its ``training_step`` takes), and may serve capabilities.
-    Evaluation is done by callbacks, which ask for a capability; the steps here only keep the trainer's loops running.
+    A method sets ``network``, ``preprocessing`` and ``train_batch`` (the kind of batch that its
+    ``training_step`` takes), and may serve capabilities. Evaluation is done by callbacks, which ask for a
+    capability; the steps here only keep the trainer's loops running.
 
     Args:
         optimisation: optimiser and schedule.
-        pretrained: weights to start from: an official file, or a checkpoint of this project. Not read when a run resumes or is judged from its own
-            checkpoint.
+        pretrained: weights to start from: an official file, or a checkpoint of this project. Not read when a
+            run resumes or is judged from its own checkpoint.
     """
 
     train_batch: ClassVar[type] = ImageTextBatch
@@ -177,20 +196,27 @@ class WeakgroundModule(pl.LightningModule):
             raise ModelError(f"{path}: {str(error).splitlines()[0]}") from error
         text = f"{path}: {len(adapted) - len(unexpected)} tensors loaded"
         for what, keys in (("missing", missing), ("unexpected", unexpected)):
-            text += f", {len(keys)} {what}" + (f" ({', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''})" if keys else "")
+            text += f", {len(keys)} {what}" + (
+                f" ({', '.join(keys[:3])}{' ...' if len(keys) > 3 else ''})" if keys else ""
+            )
         rank_zero_info(text)
 
     def configure_optimizers(self) -> Any:
         optimisation = self.optimisation
-        optimizer = torch.optim.AdamW(parameter_groups(self, optimisation), lr=optimisation.lr, betas=optimisation.betas)
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self, optimisation), lr=optimisation.lr, betas=optimisation.betas
+        )
         total, per_epoch = self.planned_steps()
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: optimisation.lr_at(step, total, per_epoch) / optimisation.lr)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: optimisation.lr_at(step, total, per_epoch) / optimisation.lr
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def planned_steps(self) -> tuple[int, int]:
         """Optimiser steps of the whole run, and of one epoch.
 
-        Lightning's ``estimated_stepping_batches`` would open the training data before a resumed run knows where it stopped.
+        Lightning's ``estimated_stepping_batches`` would open the training data before a resumed run knows
+        where it stopped.
         """
         trainer: Any = self.trainer
         if hasattr(trainer.datamodule, "training_batches"):
@@ -200,7 +226,9 @@ class WeakgroundModule(pl.LightningModule):
             trainer.fit_loop.setup_data()
             batches = trainer.num_training_batches
         per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
-        by_epochs = per_epoch * trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
+        by_epochs = (
+            per_epoch * trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else math.inf
+        )
         return int(min(by_epochs, trainer.max_steps if trainer.max_steps > 0 else math.inf, 10**9)), per_epoch
 
     def log_terms(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
@@ -243,7 +271,9 @@ class WeakgroundModule(pl.LightningModule):
         self.loaded_step = checkpoint["global_step"]
         own, found = self.state_dict(), checkpoint["state_dict"]
         for key in {**own, **found}:
-            here, there = (str(tuple(state[key].shape)) if key in state else "absent" for state in (own, found))
+            here, there = (
+                str(tuple(state[key].shape)) if key in state else "absent" for state in (own, found)
+            )
             if here != there:
                 raise ModelError(
                     f"the checkpoint is of another model or size: {key} is {there} in it and {here} in this {type(self).__name__}; "

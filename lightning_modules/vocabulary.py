@@ -22,7 +22,9 @@ def read_vocabulary(path: Path) -> list[str]:
     tokens = path.read_text(encoding="utf-8").splitlines()
     missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[MASK]") if token not in tokens]
     if missing:
-        raise ModelError(f"{path} is no vocabulary of BERT's: {', '.join(missing)} missing; it must hold one token a line.")
+        raise ModelError(
+            f"{path} is no vocabulary of BERT's: {', '.join(missing)} missing; it must hold one token a line."
+        )
     return tokens
 
 

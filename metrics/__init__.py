@@ -1,1 +1,3 @@
-"""What judges phrase grounding: pure functions, and thin ``torchmetrics`` classes around them that keep sums only."""
+"""What judges phrase grounding: pure functions, and thin ``torchmetrics`` classes around them that keep sums
+only.
+"""

@@ -1,7 +1,9 @@
-"""Attention maps judged as they are: the box of a map against the boxes of all instances, detection, masks, and maps that should be blank.
+"""Attention maps judged as they are: the box of a map against the boxes of all instances, detection, masks,
+and maps that should be blank.
 
-Facts of "Weakly Supervised Attention Learning for Textual Phrases Grounding", which says that maps are evaluated without post-processing, and not how
-they become boxes. Boxes are xyxy in pixels, the maximum exclusive; Q queries, K boxes of one.
+Facts of "Weakly Supervised Attention Learning for Textual Phrases Grounding", which says that maps are
+evaluated without post-processing, and not how they become boxes. Boxes are xyxy in pixels, the maximum
+exclusive; Q queries, K boxes of one.
 """
 
 from __future__ import annotations
@@ -64,9 +66,13 @@ def tight_boxes(masks: Tensor) -> Tensor:
 
 
 def components(heat: np.ndarray, mask: np.ndarray, min_area: int = 1) -> np.ndarray:
-    """The 8-connected parts of a mask: (h,w) float and bool -> (n,5) float64, box and the mean of the map inside; the best first."""
+    """The 8-connected parts of a mask: (h,w) float and bool -> (n,5) float64, box and the mean of the map
+    inside; the best first.
+    """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    means = np.bincount(labels.ravel(), heat.ravel().astype(np.float64), count) / stats[:, cv2.CC_STAT_AREA].clip(1)
+    means = np.bincount(labels.ravel(), heat.ravel().astype(np.float64), count) / stats[
+        :, cv2.CC_STAT_AREA
+    ].clip(1)
     x, y, width, height, area = stats.T
     found = np.stack((x, y, x + width, y + height, means), 1)[1:][area[1:] >= min_area]
     return found[np.argsort(-found[:, 4], kind="stable")]
@@ -80,8 +86,13 @@ def largest_box(parts: Tensor) -> Tensor:
 
 
 def matched_boxes(predicted: Tensor, targets: Tensor) -> Tensor:
-    """(n,4), (K,4) -> (K,4): for each target a prediction of its own, pairs taken greedily from the highest IoU; NaN for a target that is left over."""
-    ious, matched = box_iou(predicted.double(), targets.double()), torch.full((len(targets), 4), torch.nan, dtype=torch.float64)
+    """(n,4), (K,4) -> (K,4): for each target a prediction of its own, pairs taken greedily from the highest
+    IoU; NaN for a target that is left over.
+    """
+    ious, matched = (
+        box_iou(predicted.double(), targets.double()),
+        torch.full((len(targets), 4), torch.nan, dtype=torch.float64),
+    )
     while ious.numel() and ious.max() > 0:
         row, column = divmod(int(ious.argmax()), len(targets))
         matched[column] = predicted[row].double()
@@ -90,7 +101,9 @@ def matched_boxes(predicted: Tensor, targets: Tensor) -> Tensor:
 
 
 def hits_of_detections(predicted: Tensor, targets: Tensor, threshold: float) -> Tensor:
-    """Whether each detection finds a target: (n,4) best first, (K,4) -> (n,) bool. A target is found once, by the best detection of at least that IoU."""
+    """Whether each detection finds a target: (n,4) best first, (K,4) -> (n,) bool. A target is found once, by
+    the best detection of at least that IoU.
+    """
     ious, hits = box_iou(predicted.double(), targets.double()), torch.zeros(len(predicted), dtype=torch.bool)
     for row in range(len(predicted) if len(targets) else 0):
         column = int(ious[row].argmax())
@@ -101,7 +114,9 @@ def hits_of_detections(predicted: Tensor, targets: Tensor, threshold: float) -> 
 
 
 def average_precision(right: Tensor, wrong: Tensor, targets: int) -> float:
-    """Area under the interpolated precision-recall curve, every point of it, from counts of detections by score: (S,), (S,) ascending, -> [0,1]."""
+    """Area under the interpolated precision-recall curve, every point of it, from counts of detections by
+    score: (S,), (S,) ascending, -> [0,1].
+    """
     right, wrong = right.flip(0).cumsum(0).double(), wrong.flip(0).cumsum(0).double()
     precision = torch.where(right + wrong > 0, right / (right + wrong).clamp(min=1), 0.0)
     envelope = precision.flip(0).cummax(0).values.flip(0)
@@ -110,7 +125,8 @@ def average_precision(right: Tensor, wrong: Tensor, targets: int) -> float:
 
 
 class DetectionPrecision(Metric):
-    """Mean over the classes of the average precision at one IoU, from integer counts; its interval is not known.
+    """Mean over the classes of the average precision at one IoU, from integer counts; its interval is not
+    known.
 
     Args:
         classes: names of the classes; detections of others are not counted.
@@ -146,17 +162,24 @@ class DetectionPrecision(Metric):
     def compute(self) -> Estimate:
         """The mean, and the number of boxes that were to be found."""
         asked = self.targets.nonzero()[:, 0].tolist()
-        values = [average_precision(self.right[index], self.wrong[index], int(self.targets[index])) for index in asked]
-        return Estimate(sum(values) / len(values) if values else torch.nan, torch.nan, torch.nan, int(self.targets.sum()))
+        values = [
+            average_precision(self.right[index], self.wrong[index], int(self.targets[index]))
+            for index in asked
+        ]
+        return Estimate(
+            sum(values) / len(values) if values else torch.nan, torch.nan, torch.nan, int(self.targets.sum())
+        )
 
 
 class AttentionMapScore(WrapperMetric):
-    """All numbers of one set. Integer sums only, so that any split over batches and processes gives the same digits.
+    """All numbers of one set. Integer sums only, so that any split over batches and processes gives the same
+    digits.
 
-    ``average_iou`` and ``accuracy_30``, ``_40``, ``_50`` are over boxes: the one of a query with the box that the rules name, the several of a query
-    with the map's connected components, each matched to its own. ``map_30`` and so on are the mean average precision of the components as detections, over
-    the queries that have boxes. ``mask_iou`` compares the map above its threshold with the area of the boxes. ``blank_absent`` is the share of queries
-    without a box whose map is blank.
+    ``average_iou`` and ``accuracy_30``, ``_40``, ``_50`` are over boxes: the one of a query with the box that
+    the rules name, the several of a query with the map's connected components, each matched to its own.
+    ``map_30`` and so on are the mean average precision of the components as detections, over the queries that
+    have boxes. ``mask_iou`` compares the map above its threshold with the area of the boxes. ``blank_absent``
+    is the share of queries without a box whose map is blank.
 
     Args:
         rules: how a map becomes boxes.
@@ -167,15 +190,28 @@ class AttentionMapScore(WrapperMetric):
     accuracies: Any
     precisions: Any
 
-    def __init__(self, rules: MapRules, classes: Sequence[str], thresholds: Sequence[float] = (0.3, 0.4, 0.5)) -> None:
+    def __init__(
+        self, rules: MapRules, classes: Sequence[str], thresholds: Sequence[float] = (0.3, 0.4, 0.5)
+    ) -> None:
         super().__init__()
         self.rules = rules
-        self.accuracies = torch.nn.ModuleDict({_suffix(threshold): BoxAccuracy(threshold) for threshold in thresholds})
-        self.precisions = torch.nn.ModuleDict({_suffix(threshold): DetectionPrecision(classes, threshold) for threshold in thresholds})
+        self.accuracies = torch.nn.ModuleDict(
+            {_suffix(threshold): BoxAccuracy(threshold) for threshold in thresholds}
+        )
+        self.precisions = torch.nn.ModuleDict(
+            {_suffix(threshold): DetectionPrecision(classes, threshold) for threshold in thresholds}
+        )
         self.mask_ious = Average()
         self.blank_maps = Share()
 
-    def update(self, maps: Tensor, phrases: Sequence[str], boxes: Sequence[Tensor], sizes: Tensor, keys: Sequence[str] | None = None) -> None:
+    def update(
+        self,
+        maps: Tensor,
+        phrases: Sequence[str],
+        boxes: Sequence[Tensor],
+        sizes: Tensor,
+        keys: Sequence[str] | None = None,
+    ) -> None:
         """Adds a batch.
 
         Args:
@@ -190,12 +226,22 @@ class AttentionMapScore(WrapperMetric):
         """
         check_boxes(boxes, keys)
         if maps.ndim != 3 or len(maps) != len(boxes):
-            raise ValueError(f"maps have shape {tuple(maps.shape)} and not (Q, h, w) for Q = {len(boxes)} queries.")
-        groups, group_of_query = sizes.cpu().unique(dim=0, return_inverse=True) if len(boxes) else (sizes, sizes)
+            raise ValueError(
+                f"maps have shape {tuple(maps.shape)} and not (Q, h, w) for Q = {len(boxes)} queries."
+            )
+        groups, group_of_query = (
+            sizes.cpu().unique(dim=0, return_inverse=True) if len(boxes) else (sizes, sizes)
+        )
         for group, (height, width) in enumerate(groups.tolist()):
             rows = (group_of_query == group).nonzero()[:, 0].tolist()
-            full = interpolate(maps[rows][:, None].float(), size=(height, width), mode="bilinear", align_corners=False)[:, 0]
-            self._update_sized(full, [phrases[row] for row in rows], [boxes[row].cpu().double().reshape(-1, 4) for row in rows])
+            full = interpolate(
+                maps[rows][:, None].float(), size=(height, width), mode="bilinear", align_corners=False
+            )[:, 0]
+            self._update_sized(
+                full,
+                [phrases[row] for row in rows],
+                [boxes[row].cpu().double().reshape(-1, 4) for row in rows],
+            )
 
     def _update_sized(self, maps: Tensor, phrases: Sequence[str], boxes: Sequence[Tensor]) -> None:
         masks = map_masks(maps, self.rules)
@@ -236,7 +282,9 @@ class AttentionMapScore(WrapperMetric):
 
 
 class Average(Metric):
-    """The mean of values in [0,1], summed as integers of 2^-32, so that no order of the samples changes a digit."""
+    """The mean of values in [0,1], summed as integers of 2^-32, so that no order of the samples changes a
+    digit.
+    """
 
     is_differentiable = False
     higher_is_better = True
@@ -252,7 +300,9 @@ class Average(Metric):
 
     def update(self, values: Tensor) -> None:
         """(n,) float64."""
-        fixed = (torch.stack((values, values.square())) * (1 << 32)).round().long().sum(1).to(self.total.device)
+        fixed = (
+            (torch.stack((values, values.square())) * (1 << 32)).round().long().sum(1).to(self.total.device)
+        )
         self.total += fixed[0]
         self.squares += fixed[1]
         self.count += len(values)
@@ -287,7 +337,9 @@ class Share(Metric):
 
 
 def mask_iou(mask: np.ndarray, boxes: np.ndarray) -> float:
-    """IoU of a mask with the area that boxes cover together: (h,w) bool, (K,4) -> [0,1]. A pixel belongs to a box if its centre does."""
+    """IoU of a mask with the area that boxes cover together: (h,w) bool, (K,4) -> [0,1]. A pixel belongs to a
+    box if its centre does.
+    """
     area = np.zeros(mask.shape, bool)
     for x0, y0, x1, y1 in np.rint(boxes).astype(int):
         area[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True

@@ -1,4 +1,6 @@
-"""Heat maps that know nothing, to be judged under the same protocol as a model: a number means little without them."""
+"""Heat maps that know nothing, to be judged under the same protocol as a model: a number means little without
+them.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# A bump of this standard deviation, in units of the image side, is above half of its peak over the middle half of each side.
+# A bump of this standard deviation, in units of the image side, is above half of its peak over the middle
+# half of each side.
 _SIGMA = 0.25 / np.sqrt(2 * np.log(2))
 
 
 def bumps(centres: Tensor, grid: int | tuple[int, int]) -> Tensor:
-    """Gaussian bumps at ``centres`` (q,2), y and x as fractions of the image: (q,h,w) float32, half an image side wide at half of their peak."""
+    """Gaussian bumps at ``centres`` (q,2), y and x as fractions of the image: (q,h,w) float32, half an image
+    side wide at half of their peak.
+    """
     height, width = (grid, grid) if isinstance(grid, int) else grid
     y = (torch.arange(height, dtype=torch.float64) + 0.5) / height - centres[:, :1].double()
     x = (torch.arange(width, dtype=torch.float64) + 0.5) / width - centres[:, 1:].double()
@@ -23,9 +28,11 @@ def bumps(centres: Tensor, grid: int | tuple[int, int]) -> Tensor:
 
 
 def centre_heatmaps(q: int, grid: int | tuple[int, int] = 65) -> Tensor:
-    """q times the same bump in the middle of the image: (q,h,w). Its point is the centre, its box about the middle half of each side.
+    """q times the same bump in the middle of the image: (q,h,w). Its point is the centre, its box about the
+    middle half of each side.
 
-    An odd grid has one largest cell; on an even one the four middle cells tie, and the point may be up to half a cell above and left of the centre.
+    An odd grid has one largest cell; on an even one the four middle cells tie, and the point may be up to
+    half a cell above and left of the centre.
     """
     return bumps(torch.full((1, 2), 0.5), grid).expand(q, -1, -1)
 
@@ -33,9 +40,10 @@ def centre_heatmaps(q: int, grid: int | tuple[int, int] = 65) -> Tensor:
 def random_heatmaps(keys: Sequence[str], grid: int | tuple[int, int] = 65) -> Tensor:
     """One bump a query, its centre uniform over the image and a function of the query's key alone: (q,h,w).
 
-    A bump and not noise: the largest value of noise is as uniform, but the box around noise is the whole image. The centre comes from the CRC-32 of
-    the key, mixed; hence the same on every machine, in any batch and order. Under a protocol that averages the mentions of a chain, give them one
-    key, or the average of several bumps is drawn to the middle.
+    A bump and not noise: the largest value of noise is as uniform, but the box around noise is the whole
+        image. The centre comes from the CRC-32 of
+    the key, mixed; hence the same on every machine, in any batch and order. Under a protocol that averages
+    the mentions of a chain, give them one key, or the average of several bumps is drawn to the middle.
     """
     crc = np.array([zlib.crc32(key.encode()) for key in keys], dtype=np.uint64)
     state = crc + np.uint64(0x9E3779B97F4A7C15)

@@ -9,19 +9,23 @@ from torchmetrics import Metric
 from metrics.boxes import iou
 from metrics.intervals import Estimate, mean_estimate, rate_estimate
 
-# IoUs are summed as integers of 2^-32, since a sum of floats would depend on the order and so on the number of processes. A sum holds 2^31 queries.
+# IoUs are summed as integers of 2^-32, since a sum of floats would depend on the order and so on the number
+# of processes. A sum holds 2^31 queries.
 _SCALE = 1 << 32
 
 
 def best_iou(predicted: Tensor, targets: Tensor) -> Tensor:
-    """(q,4) and (q,K,4) with NaN rows for none -> (q,): IoU with the best fitting target; 0 for a NaN prediction."""
+    """(q,4) and (q,K,4) with NaN rows for none -> (q,): IoU with the best fitting target; 0 for a NaN
+    prediction.
+    """
     return iou(predicted[:, None], targets).amax(-1)
 
 
 class BoxAccuracy(Metric):
     """Rate of queries with IoU of at least ``threshold``, and the mean IoU.
 
-    Keeps four integer sums, so that any split of the queries over batches and processes gives the same digits.
+    Keeps four integer sums, so that any split of the queries over batches and processes gives the same
+    digits.
 
     Args:
         threshold: WWbL's code counts an IoU of exactly 0.5 as correct, where its paper says "over 0.5".
@@ -44,7 +48,9 @@ class BoxAccuracy(Metric):
     def update(self, predicted: Tensor, targets: Tensor) -> None:
         """``predicted`` (q,4), NaN for none, and ``targets`` (q,K,4) with NaN rows, in any one unit."""
         ious = best_iou(predicted, targets).double()
-        sums = torch.stack(((ious >= self.threshold).sum(), _fixed(ious), _fixed(ious * ious))).to(self.hits.device)
+        sums = torch.stack(((ious >= self.threshold).sum(), _fixed(ious), _fixed(ious * ious))).to(
+            self.hits.device
+        )
         self.hits += sums[0]
         self.iou_sum += sums[1]
         self.iou_square_sum += sums[2]

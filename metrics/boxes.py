@@ -17,12 +17,15 @@ from torchvision.ops import nms  # type: ignore[import-untyped]
 
 BoxRule = Literal["reference", "clean"]
 
-# Pixels stretched at a time. On a CPU blocks that fit its cache are three times as fast; an accelerator wants them large.
+# Pixels stretched at a time. On a CPU blocks that fit its cache are three times as fast; an accelerator wants
+# them large.
 _CPU_PIXELS, _PIXELS = 1 << 17, 1 << 24
 
 
 def area(boxes: Tensor) -> Tensor:
-    """(...,4) -> (...), width times height without "+1"; 0 for a box that a change of convention has turned inside out, NaN for a NaN row."""
+    """(...,4) -> (...), width times height without "+1"; 0 for a box that a change of convention has turned
+    inside out, NaN for a NaN row.
+    """
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 
@@ -36,7 +39,8 @@ def union_box(boxes: Tensor) -> Tensor:
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of boxes pair by pair: (...,4) and (...,4), broadcast, -> (...). 0 where a box is NaN or both are empty.
+    """Intersection over union of boxes pair by pair: (...,4) and (...,4), broadcast, -> (...). 0 where a box
+    is NaN or both are empty.
 
     (``torchvision.ops.box_iou`` has every pair instead.)
     """
@@ -47,16 +51,21 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def pad_boxes(boxes: Sequence[Tensor]) -> Tensor:
-    """q tensors (K_i,4) -> (q,K,4) float64 on the CPU, K the largest of the K_i and at least 1, filled up with NaN rows."""
+    """q tensors (K_i,4) -> (q,K,4) float64 on the CPU, K the largest of the K_i and at least 1, filled up
+    with NaN rows.
+    """
     padded = torch.full((len(boxes), max([1, *(len(b) for b in boxes)]), 4), torch.nan, dtype=torch.float64)
     if boxes:
         counts = torch.tensor([len(b) for b in boxes])
-        padded[torch.arange(padded.shape[1]) < counts[:, None]] = torch.cat([b.reshape(-1, 4) for b in boxes]).double().cpu()
+        padded[torch.arange(padded.shape[1]) < counts[:, None]] = (
+            torch.cat([b.reshape(-1, 4) for b in boxes]).double().cpu()
+        )
     return padded
 
 
 def check_boxes(boxes: Sequence[Tensor], keys: Sequence[str] | None = None) -> None:
-    """Raises ValueError, in one sentence, for a box that is not four finite numbers in the order (x0, y0, x1, y1); it may lie outside the image.
+    """Raises ValueError, in one sentence, for a box that is not four finite numbers in the order (x0, y0, x1,
+    y1); it may lie outside the image.
 
     Args:
         boxes: q tensors (K,4).
@@ -64,7 +73,9 @@ def check_boxes(boxes: Sequence[Tensor], keys: Sequence[str] | None = None) -> N
     """
     for i, wrong_shape in enumerate(b.ndim != 2 or b.shape[-1] != 4 for b in boxes):
         if wrong_shape:
-            raise ValueError(f"the boxes of {_named(i, keys)} have shape {tuple(boxes[i].shape)} and not (K, 4).")
+            raise ValueError(
+                f"the boxes of {_named(i, keys)} have shape {tuple(boxes[i].shape)} and not (K, 4)."
+            )
     if not boxes:
         return
     flat = torch.cat(list(boxes)).cpu()
@@ -72,7 +83,9 @@ def check_boxes(boxes: Sequence[Tensor], keys: Sequence[str] | None = None) -> N
     if bad.any():
         row = int(bad.nonzero()[0])
         owner = int(np.searchsorted(np.cumsum([len(b) for b in boxes]), row, side="right"))
-        raise ValueError(f"the box {flat[row].tolist()} of {_named(owner, keys)} is not x0 <= x1, y0 <= y1 in finite numbers.")
+        raise ValueError(
+            f"the box {flat[row].tolist()} of {_named(owner, keys)} is not x0 <= x1, y0 <= y1 in finite numbers."
+        )
 
 
 def _named(index: int, keys: Sequence[str] | None) -> str:
@@ -81,16 +94,20 @@ def _named(index: int, keys: Sequence[str] | None) -> str:
 
 @cache
 def cubehelix_grey() -> Tensor:
-    """(256,) uint8: the grey value of each entry of the colour map that the reference code paints a heat map with before it looks for boxes.
+    """(256,) uint8: the grey value of each entry of the colour map that the reference code paints a heat map
+    with before it looks for boxes.
 
-    Cubehelix (Green 2011: start 0.5, rotations -1.5, hue 1, gamma 1), truncated to bytes, then the luma of OpenCV's 8-bit RGB2GRAY. It climbs with
-    its index and differs from it by one at most, so that the threshold is half of the map's range; the confidences need the values themselves.
+    Cubehelix (Green 2011: start 0.5, rotations -1.5, hue 1, gamma 1), truncated to bytes, then the luma of
+    OpenCV's 8-bit RGB2GRAY. It climbs with its index and differs from it by one at most, so that the
+    threshold is half of the map's range; the confidences need the values themselves.
     """
     fraction = np.linspace(0, 1, 256)
     angle = 2 * np.pi * (0.5 / 3 - 1.5 * fraction)
     amplitude = fraction * (1 - fraction) / 2
     cos, sin = np.array([-0.14861, -0.29227, 1.97294]), np.array([1.78277, -0.90649, 0.0])
-    rgb = fraction[:, None] + amplitude[:, None] * (np.outer(np.cos(angle), cos) + np.outer(np.sin(angle), sin))
+    rgb = fraction[:, None] + amplitude[:, None] * (
+        np.outer(np.cos(angle), cos) + np.outer(np.sin(angle), sin)
+    )
     rgb = (rgb.clip(0, 1).astype(np.float32) * np.float32(255)).astype(np.uint8)
     return torch.from_numpy(cv2.cvtColor(rgb[None], cv2.COLOR_RGB2GRAY)[0])
 
@@ -104,19 +121,27 @@ def min_max(heatmaps: Tensor) -> Tensor:
 
 
 def boxes_from_heatmaps(
-    heatmaps: Tensor, rule: BoxRule = "reference", threshold: float = 0.5, nms_iou: float = 0.05, drop: float = 0.5
+    heatmaps: Tensor,
+    rule: BoxRule = "reference",
+    threshold: float = 0.5,
+    nms_iou: float = 0.05,
+    drop: float = 0.5,
 ) -> list[np.ndarray]:
-    """The boxes in heat maps; the image-wide work is done at once on the maps' device, the contours one map after the other on the CPU.
+    """The boxes in heat maps; the image-wide work is done at once on the maps' device, the contours one map
+    after the other on the CPU.
 
-    A candidate's confidence is the mean, over its rectangle, of the map with everything below the threshold set to zero.
+    A candidate's confidence is the mean, over its rectangle, of the map with everything below the threshold
+    set to zero.
 
-    ``reference`` is ``generate_bbox`` of WWbL's reference code to the last digit: min-max, cubehelix, grey, threshold at half of the largest grey,
-    the rectangles of all contours *including those of holes*, non-maximum suppression that takes (x, y, width, height) for corners, and only
-    candidates whose confidence exceeds ``drop`` times the best. A map without contour, i.e. a constant one, has the
-    box (0, 0, 1, 1) with confidence 0, which the reference code lists twice.
+    ``reference`` is ``generate_bbox`` of WWbL's reference code to the last digit: min-max, cubehelix, grey,
+    threshold at half of the largest grey, the rectangles of all contours *including those of holes*,
+    non-maximum suppression that takes (x, y, width, height) for corners, and only candidates whose confidence
+    exceeds ``drop`` times the best. A map without contour, i.e. a constant one, has the box (0, 0, 1, 1) with
+    confidence 0, which the reference code lists twice.
 
-    ``clean`` is what that meant to do: min-max, at least ``threshold``, 8-connected components, suppression on true corners, the same drop. A
-    constant map has no box: it says nothing about where, and a box around everything would be rewarded for every large object.
+    ``clean`` is what that meant to do: min-max, at least ``threshold``, 8-connected components, suppression
+    on true corners, the same drop. A constant map has no box: it says nothing about where, and a box around
+    everything would be rewarded for every large object.
 
     Args:
         heatmaps: (q,h,w), any float type, finite.
@@ -126,7 +151,8 @@ def boxes_from_heatmaps(
         drop: fraction of the best confidence that a candidate must exceed.
 
     Returns:
-        q float64 arrays (n,5): x0, y0, x1, y1 in pixels of the map, the maximum exclusive, and the confidence in [0, 1]; best first.
+        q float64 arrays (n,5): x0, y0, x1, y1 in pixels of the map, the maximum exclusive, and the confidence
+        in [0, 1]; best first.
     """
     pixels = _CPU_PIXELS if heatmaps.device.type == "cpu" else _PIXELS
     blocks = heatmaps.split(max(1, pixels // max(1, heatmaps[0].numel()))) if len(heatmaps) else ()
@@ -146,7 +172,9 @@ def _above_threshold(heatmaps: Tensor, rule: BoxRule, threshold: float) -> np.nd
     return (grey * (grey > cut)).cpu().numpy()
 
 
-def boxes_from_heatmap(heatmap: Tensor | np.ndarray, rule: BoxRule = "reference", **options: float) -> np.ndarray:
+def boxes_from_heatmap(
+    heatmap: Tensor | np.ndarray, rule: BoxRule = "reference", **options: float
+) -> np.ndarray:
     """One map (h,w) -> (n,5), see :func:`boxes_from_heatmaps`."""
     return boxes_from_heatmaps(torch.as_tensor(heatmap)[None], rule, **options)[0]
 
@@ -175,11 +203,17 @@ def _means(image: np.ndarray, xywh: np.ndarray) -> np.ndarray:
     return (total[y + h, x + w] - total[y, x + w] - total[y + h, x] + total[y, x]) / (w * h)
 
 
-def _confident(xywh: np.ndarray, confidence: np.ndarray, as_corners: np.ndarray, nms_iou: float, drop: float) -> np.ndarray:
-    """Suppression on ``as_corners``, then the drop, in the reference code's precision: float32 to suppress, float64 to drop."""
+def _confident(
+    xywh: np.ndarray, confidence: np.ndarray, as_corners: np.ndarray, nms_iou: float, drop: float
+) -> np.ndarray:
+    """Suppression on ``as_corners``, then the drop, in the reference code's precision: float32 to suppress,
+    float64 to drop.
+    """
     keep = np.zeros(1, dtype=int)
     if len(xywh) > 1:
-        keep = nms(torch.from_numpy(as_corners).float(), torch.from_numpy(confidence).float(), nms_iou).numpy()
+        keep = nms(
+            torch.from_numpy(as_corners).float(), torch.from_numpy(confidence).float(), nms_iou
+        ).numpy()
     keep = keep[confidence[keep] > drop * confidence.max()]
     x, y, w, h = xywh[keep].T
     return np.stack((x, y, x + w, y + h, confidence[keep]), 1).astype(np.float64)

@@ -1,6 +1,7 @@
 """Phrase grounding judged by one protocol: heat maps in, pointing game and box accuracy out.
 
-Shapes: N images, Q queries of a batch, U decisions (mentions or chains that the protocol asks), K boxes of one query at most, h x w the model's grid.
+Shapes: N images, Q queries of a batch, U decisions (mentions or chains that the protocol asks), K boxes of
+    one query at most, h x w the model's grid.
 """
 
 from __future__ import annotations
@@ -44,12 +45,15 @@ class GroundingScore(WrapperMetric):
 
     Args:
         rules: a protocol or the name of a preset.
-        published: how the data set publishes its boxes: ``corners`` (Flickr30k Entities) or ``xywh`` (Visual Genome, ReferIt, RefCOCO); it matters
-            to the protocols that repeat a reference code, see :func:`metrics.protocols.evaluated_boxes`.
+        published: how the data set publishes its boxes: ``corners`` (Flickr30k Entities) or ``xywh`` (Visual
+            Genome, ReferIt, RefCOCO); it matters to the protocols that repeat a reference code, see
+            :func:`metrics.protocols.evaluated_boxes`.
         threshold: IoU from which a box is correct.
     """
 
-    def __init__(self, rules: Protocol | str = "clean", published: PublishedBoxes = "corners", threshold: float = 0.5) -> None:
+    def __init__(
+        self, rules: Protocol | str = "clean", published: PublishedBoxes = "corners", threshold: float = 0.5
+    ) -> None:
         super().__init__()
         self.rules = protocol(rules)
         self.published = published
@@ -65,7 +69,8 @@ class GroundingScore(WrapperMetric):
         sizes: Tensor,
         keys: Sequence[str] | None = None,
     ) -> Decisions:
-        """Adds a batch; see :class:`datamodules.batches.GroundingBatch` for the fields. All mentions of a chain must be in one batch.
+        """Adds a batch; see :class:`datamodules.batches.GroundingBatch` for the fields. All mentions of a
+        chain must be in one batch.
 
         Queries without a box are not asked. An empty batch is welcome.
 
@@ -99,7 +104,8 @@ class GroundingScore(WrapperMetric):
         points = _points(squares[rules.point_size], size, rules)
         self.pointing_game.update(points, pointed)
 
-        # Overlaps are taken in fractions of the image, as the reference code does; it decides an IoU of exactly one half.
+        # Overlaps are taken in fractions of the image, as the reference code does; it decides an IoU of
+        # exactly one half.
         scale = size.flip(-1).repeat(1, 2).double()
         compared = truth / scale[:, None]
         compared = union_box(compared)[:, None] if rules.gt_box == "union" else compared
@@ -109,7 +115,9 @@ class GroundingScore(WrapperMetric):
         return Decisions(first, points, hits, predicted * scale, best_iou(predicted, compared))
 
     def compute(self) -> dict[str, Estimate]:
-        """``pointing_game``, ``box_accuracy`` and ``mean_iou``, over all processes; without queries the values are nan and n is 0."""
+        """``pointing_game``, ``box_accuracy`` and ``mean_iou``, over all processes; without queries the
+        values are nan and n is 0.
+        """
         return {"pointing_game": self.pointing_game.compute(), **self.box_accuracy.compute()}
 
     def reset(self) -> None:
@@ -121,11 +129,15 @@ class GroundingScore(WrapperMetric):
 
 def _check_heatmaps(heatmaps: Tensor, queries: int, keys: Sequence[str] | None) -> None:
     if heatmaps.ndim != 3 or len(heatmaps) != queries:
-        raise ValueError(f"heat maps have shape {tuple(heatmaps.shape)} and not (Q, h, w) for Q = {queries} queries.")
+        raise ValueError(
+            f"heat maps have shape {tuple(heatmaps.shape)} and not (Q, h, w) for Q = {queries} queries."
+        )
     finite = heatmaps.isfinite().flatten(1).all(1)
     if not finite.all():
         index = int((~finite).nonzero()[0])
-        raise ValueError(f"the heat map of query {repr(keys[index]) if keys else index} holds NaN or infinite values.")
+        raise ValueError(
+            f"the heat map of query {repr(keys[index]) if keys else index} holds NaN or infinite values."
+        )
 
 
 def _units(chain_of_query: Tensor, rules: Protocol) -> tuple[Tensor, Tensor]:
@@ -150,7 +162,9 @@ def _asked(truth: Tensor, size: Tensor, rules: Protocol) -> Tensor:
 
 
 def _average(heatmaps: Tensor, unit_of_query: Tensor, asked: Tensor) -> Tensor:
-    """Mean map of each decision that is asked, in the order of decisions: (Q,h,w) -> (U,h,w), at least float32."""
+    """Mean map of each decision that is asked, in the order of decisions: (Q,h,w) -> (U,h,w), at least
+    float32.
+    """
     if heatmaps.device.type == "mps":  # has no float64
         heatmaps = heatmaps.cpu()
     queries = asked[unit_of_query].nonzero()[:, 0]

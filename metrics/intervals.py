@@ -1,6 +1,7 @@
 """95 % intervals for rates and means.
 
-They take the queries as independent; queries that share an image are not quite, so the true intervals are rather wider.
+They take the queries as independent; queries that share an image are not quite, so the true intervals are
+rather wider.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ Z95 = 1.959963984540054
 
 @dataclass
 class Estimate:
-    """A number, its interval ``[low, high]``, and how many samples it stands on. Without samples all three numbers are nan and ``n`` is 0."""
+    """A number, its interval ``[low, high]``, and how many samples it stands on. Without samples all three
+    numbers are nan and ``n`` is 0.
+    """
 
     value: float
     low: float
@@ -36,7 +39,9 @@ def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
 
 
 def mean_interval(total: float, total_of_squares: float, n: int, z: float = Z95) -> tuple[float, float]:
-    """Normal interval of a mean, from the sum and the sum of squares of ``n`` values (variance with n - 1); ``(nan, nan)`` below two values."""
+    """Normal interval of a mean, from the sum and the sum of squares of ``n`` values (variance with n - 1);
+    ``(nan, nan)`` below two values.
+    """
     if n < 2:
         return math.nan, math.nan
     variance = max(total_of_squares - total * total / n, 0.0) / (n - 1)
@@ -50,6 +55,10 @@ def rate_estimate(hits: int, n: int) -> Estimate:
 
 
 def mean_estimate(total: float, total_of_squares: float, n: int) -> Estimate:
-    """The mean of values in [0, 1] with its normal interval, as far as that lies in [0, 1] (with few values it may not)."""
+    """The mean of values in [0, 1] with its normal interval, as far as that lies in [0, 1] (with few values
+    it may not).
+    """
     low, high = mean_interval(total, total_of_squares, n)
-    return Estimate(total / n if n else math.nan, max(low, 0.0) if n > 1 else low, min(high, 1.0) if n > 1 else high, n)
+    return Estimate(
+        total / n if n else math.nan, max(low, 0.0) if n > 1 else low, min(high, 1.0) if n > 1 else high, n
+    )

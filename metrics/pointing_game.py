@@ -18,33 +18,46 @@ Inside = Literal["strict", "inclusive", "half_open"]
 _PIXELS = 1 << 22
 
 
-def peak_points(heatmaps: Tensor, size: tuple[int, int], resize: Literal["bicubic", "bilinear"] = "bicubic") -> Tensor:
+def peak_points(
+    heatmaps: Tensor, size: tuple[int, int], resize: Literal["bicubic", "bilinear"] = "bicubic"
+) -> Tensor:
     """The first maximum, row by row, of each map resized to ``size`` = (H,W): (q,h,w) -> (q,2) long, y and x.
 
-    Half-pixel centres (``align_corners=False``), no anti-aliasing, in the maps' own precision but at least float32. A map's point does not depend on
-    the maps that are resized with it.
+    Half-pixel centres (``align_corners=False``), no anti-aliasing, in the maps' own precision but at least
+    float32. A map's point does not depend on the maps that are resized with it.
     """
     height, width = size
     if heatmaps.dtype != torch.float64:
         heatmaps = heatmaps.float()
-    flat = torch.cat([_resized(chunk, size, resize).flatten(1).argmax(1) for chunk in heatmaps.split(max(1, _PIXELS // (height * width)))])
+    flat = torch.cat(
+        [
+            _resized(chunk, size, resize).flatten(1).argmax(1)
+            for chunk in heatmaps.split(max(1, _PIXELS // (height * width)))
+        ]
+    )
     return torch.stack((flat // width, flat % width), 1)
 
 
 def _resized(heatmaps: Tensor, size: tuple[int, int], resize: str) -> Tensor:
     full = interpolate(heatmaps[:, None], size=size, mode=resize, align_corners=False)[:, 0]
     if resize == "bilinear":
-        # Beyond the last centre the map is constant, in OpenCV to the last bit; torch's rounding there would move the first maximum of a border peak.
-        y, x = (math.ceil((cells - 0.5) * pixels / cells - 0.5) for cells, pixels in zip(heatmaps.shape[1:], size, strict=True))
+        # Beyond the last centre the map is constant, in OpenCV to the last bit; torch's rounding there would
+        # move the first maximum of a border peak.
+        y, x = (
+            math.ceil((cells - 0.5) * pixels / cells - 0.5)
+            for cells, pixels in zip(heatmaps.shape[1:], size, strict=True)
+        )
         full[:, y:] = full[:, y : y + 1]
         full[:, :, x:] = full[:, :, x : x + 1]
     return full
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor, inside: Inside = "half_open") -> Tensor:
-    """Whether each point lies in any of its boxes: (q,2) as y and x, (q,K,4) xyxy with NaN rows for none -> (q,) bool.
+    """Whether each point lies in any of its boxes: (q,2) as y and x, (q,K,4) xyxy with NaN rows for none ->
+    (q,) bool.
 
-    ``strict`` excludes all four sides, ``inclusive`` includes them, ``half_open`` includes the low ones only: x0 <= x < x1.
+    ``strict`` excludes all four sides, ``inclusive`` includes them, ``half_open`` includes the low ones only:
+    x0 <= x < x1.
     """
     point = points.flip(-1)[:, None].to(boxes)
     above = point > boxes[..., :2] if inside == "strict" else point >= boxes[..., :2]

@@ -1,6 +1,7 @@
 """Groups of a caption's tokens that no model of groups has found: the baselines of phrase segmentation.
 
-Every function gives a label for each of T tokens. Those on vectors cluster the (T,W) hidden states of some text encoder, one caption at a time.
+Every function gives a label for each of T tokens. Those on vectors cluster the (T,W) hidden states of some
+text encoder, one caption at a time.
 """
 
 from __future__ import annotations
@@ -46,14 +47,21 @@ def pieces_at(opens: Sequence[bool]) -> list[int]:
 def function_word_pieces(words: Sequence[str]) -> list[int]:
     """Pieces of consecutive words, a new one at each function word and after each punctuation mark."""
     lower = [word.lower() for word in words]
-    return pieces_at([n > 0 and (word in FUNCTION_WORDS or not lower[n - 1][-1:].isalnum()) for n, word in enumerate(lower)])
+    return pieces_at(
+        [
+            n > 0 and (word in FUNCTION_WORDS or not lower[n - 1][-1:].isalnum())
+            for n, word in enumerate(lower)
+        ]
+    )
 
 
 def find_openers(captions: Iterable[Sequence[str]], count: int) -> list[str]:
-    """The words that open a new part of a caption, found in captions alone: frequent ones that stand after words of many kinds.
+    """The words that open a new part of a caption, found in captions alone: frequent ones that stand after
+    words of many kinds.
 
-    A word that occurs n times, after words whose entropy is H, scores log n + H; the ``count`` words of the highest score are taken. In English these are
-    prepositions, conjunctions, articles and auxiliaries, which nobody had to list. First words of captions do not count, and letters' case is ignored.
+    A word that occurs n times, after words whose entropy is H, scores log n + H; the ``count`` words of the
+    highest score are taken. In English these are prepositions, conjunctions, articles and auxiliaries, which
+    nobody had to list. First words of captions do not count, and letters' case is ignored.
     """
     pairs: Counter[tuple[str, str]] = Counter()
     for words in captions:
@@ -70,14 +78,18 @@ def find_openers(captions: Iterable[Sequence[str]], count: int) -> list[str]:
 
 
 def opener_pieces(words: Sequence[str], openers: Iterable[str]) -> list[int]:
-    """Pieces of consecutive words, a new one at each opener that follows a word that is none: "A man | in a hat | is sleeping"."""
+    """Pieces of consecutive words, a new one at each opener that follows a word that is none: "A man | in a
+    hat | is sleeping".
+    """
     known = frozenset(openers)
     opens = [word.lower() in known for word in words]
     return pieces_at([n > 0 and opens[n] and not opens[n - 1] for n in range(len(words))])
 
 
 def joined_by_place(pieces: Sequence[int], groups: int) -> list[int]:
-    """Pieces of consecutive tokens joined to at most ``groups``: each goes where its middle falls if the caption is cut into equal parts."""
+    """Pieces of consecutive tokens joined to at most ``groups``: each goes where its middle falls if the
+    caption is cut into equal parts.
+    """
     labels = np.asarray(pieces)
     middles = {piece: np.flatnonzero(labels == piece).mean() + 0.5 for piece in set(pieces)}
     return [int(middles[piece] * groups / len(pieces)) for piece in pieces]
@@ -104,7 +116,9 @@ def k_means(vectors: np.ndarray, groups: int, seed: int = 0) -> list[int]:
 
 
 def spectral(vectors: np.ndarray, groups: int, seed: int = 0) -> list[int]:
-    """Spectral clustering over an RBF kernel whose width is the median distance; with no more tokens than groups, singletons."""
+    """Spectral clustering over an RBF kernel whose width is the median distance; with no more tokens than
+    groups, singletons.
+    """
     from sklearn.cluster import SpectralClustering
     from sklearn.metrics import pairwise_distances
 
@@ -112,11 +126,15 @@ def spectral(vectors: np.ndarray, groups: int, seed: int = 0) -> list[int]:
         return singletons(len(vectors))
     squares = pairwise_distances(vectors, metric="sqeuclidean")
     affinity = np.exp(-squares / max(float(np.median(squares[~np.eye(len(vectors), dtype=bool)])), 1e-12))
-    return SpectralClustering(groups, affinity="precomputed", random_state=seed).fit_predict(affinity).tolist()
+    return (
+        SpectralClustering(groups, affinity="precomputed", random_state=seed).fit_predict(affinity).tolist()
+    )
 
 
 def mean_shift(vectors: np.ndarray) -> list[int]:
-    """Mean shift with scikit-learn's own bandwidth; it has no number of clusters. Where that bandwidth is 0, singletons."""
+    """Mean shift with scikit-learn's own bandwidth; it has no number of clusters. Where that bandwidth is 0,
+    singletons.
+    """
     from sklearn.cluster import MeanShift, estimate_bandwidth
 
     if len(vectors) < 2 or not (bandwidth := estimate_bandwidth(vectors)):

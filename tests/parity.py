@@ -1,10 +1,10 @@
 """How near two computations of the same numbers must come, decided here for all parity tests.
 
-No tolerance is written down by hand: it follows from what the precision can hold. In double precision that is a few
-roundings (`assert_near_exact`). A float32 computation shows how much it loses by its distance from the same computation
-in double precision, and two of them, on whichever processors, lose about as much: `assert_parity` allows neither to be
-``MARGIN`` times as far from double precision as the other. So a wrong formula is caught, which moves our numbers in both
-precisions away from the reference, and so is precision lost on our side alone.
+No tolerance is written down by hand: it follows from what the precision can hold. In double precision that is
+a few roundings (`assert_near_exact`). A float32 computation shows what it loses by its distance from the same
+computation in double precision, and two of them, on whichever processors, lose about as much: `assert_parity`
+allows neither to be ``MARGIN`` times as far from double precision as the other. This catches a wrong formula,
+which moves our numbers in both precisions away from the reference, and precision lost on our side alone.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def assert_parity(
     """Asserts that our float32 numbers are those of another implementation in float32.
 
     Args:
-        compute: our numbers by name, from a model and inputs of the given precision; called for float32 and float64.
+        compute: our numbers by name, from a model and inputs of a precision; called with float32 and float64.
         reference: the other implementation's float32 numbers; it may hold more than are computed.
-        discontinuous: names of numbers that jump, like the gradient of a ReLU. On some processor rounding throws our
-            float32 number to the other side of a jump, however right it is, so only our double precision is tested.
+        discontinuous: names of numbers that jump, like the gradient of a ReLU. On some processors rounding
+            throws a right float32 number to the other side of a jump, so only our double precision is tested.
     """
     actual = compute(torch.float32)
     with double_precision():
@@ -50,7 +50,7 @@ def assert_parity(
 
 
 def assert_near_exact(actual: ArrayLike, exact: ArrayLike) -> None:
-    """Asserts that numbers are the exact ones, up to a few roundings of the largest in the precision of ``actual``."""
+    """Asserts that numbers are exact, up to a few roundings of the largest in the precision of ``actual``."""
     actual, exact = _tensor(actual), _tensor(exact)
     assert actual.shape == exact.shape
     distance, allowed = _distance(actual, exact), MARGIN * _rounding(exact, actual.dtype)
@@ -62,7 +62,8 @@ def _assert_equally_exact(actual: Tensor, reference: Tensor, exact: Tensor, name
     assert (actual.dtype, reference.dtype, exact.dtype) == (torch.float32, torch.float32, torch.float64), name
     rounding = _rounding(exact, torch.float32)
     ours, theirs = _distance(actual, exact), _distance(reference, exact)
-    message = f"{name}: from double precision we are {ours:.2e}, the reference {theirs:.2e}; a rounding is {rounding:.2e}"
+    distances = f"we are {ours:.2e}, the reference {theirs:.2e}; a rounding is {rounding:.2e}"
+    message = f"{name}: from double precision {distances}"
     assert theirs <= MARGIN * (ours + rounding), message
     assert jumps or ours <= MARGIN * (theirs + rounding), message
 

@@ -16,7 +16,9 @@ from tests.tiny import ROOT
 CONFIGS = sorted(
     path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "ablation"
 )  # tables of runs: tests/commands/test_ablation.py
-WHOLE = [path for path in CONFIGS if "class_path" in str((yaml.safe_load(path.read_text()) or {}).get("model"))]
+WHOLE = [
+    path for path in CONFIGS if "class_path" in str((yaml.safe_load(path.read_text()) or {}).get("model"))
+]
 
 
 def name(path: Path) -> str:

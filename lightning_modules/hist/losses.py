@@ -1,7 +1,8 @@
 """The losses of ALBEF and of HIST as pure functions.
 
 ALBEF: Li et al. 2021, arXiv:2107.07651. HIST: "Barking Up The Syntactic Tree", arXiv:2412.08110.
-Legend: B rows of a batch, E embedding width, K queue length, T tokens, V vocabulary, h x w grid of a heat map.
+Legend: B rows of a batch, E embedding width, K queue length, T tokens, V vocabulary, h x w grid of a heat
+    map.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from torch.nn import functional as F
 
 
 class Contrast(NamedTuple):
-    """Image-text contrastive loss, and the similarities (B,B) within the batch from which hard negatives are drawn."""
+    """Image-text contrastive loss, and the similarities (B,B) within the batch from which hard negatives are
+    drawn.
+    """
 
     loss: Tensor
     image_to_text: Tensor
@@ -30,11 +33,19 @@ class Features(NamedTuple):
     momentum: Tensor
 
 
-def contrastive_loss(image: Features, text: Features, image_queue: Tensor, text_queue: Tensor, temperature: Tensor, alpha: float) -> Contrast:
+def contrastive_loss(
+    image: Features,
+    text: Features,
+    image_queue: Tensor,
+    text_queue: Tensor,
+    temperature: Tensor,
+    alpha: float,
+) -> Contrast:
     """ITC with momentum distillation (ALBEF, equations 1 and 6).
 
-    Row b is compared with the B momentum embeddings of this process and the K in the queue. Targets are ``alpha`` times the momentum model's own
-    soft-max plus ``1 - alpha`` times the diagonal. (The papers print the one-hot form; all public codes use this one.)
+    Row b is compared with the B momentum embeddings of this process and the K in the queue. Targets are
+    ``alpha`` times the momentum model's own soft-max plus ``1 - alpha`` times the diagonal. (The papers print
+    the one-hot form; all public codes use this one.)
 
     Args:
         image_queue, text_queue: (E,K), as they were before this step.
@@ -50,22 +61,28 @@ def contrastive_loss(image: Features, text: Features, image_queue: Tensor, text_
         return -(logits.log_softmax(dim=1) * target).sum(dim=1).mean()
 
     with torch.no_grad():
-        momentum_i2t, momentum_t2i = image.momentum @ all_texts / temperature, text.momentum @ all_images / temperature
+        momentum_i2t, momentum_t2i = (
+            image.momentum @ all_texts / temperature,
+            text.momentum @ all_images / temperature,
+        )
     i2t, t2i = image.online @ all_texts / temperature, text.online @ all_images / temperature
     loss = (soft_cross_entropy(i2t, momentum_i2t) + soft_cross_entropy(t2i, momentum_t2i)) / 2
     return Contrast(loss, i2t[:, :batch].detach(), t2i[:, :batch].detach())
 
 
 def negative_weights(similarities: Tensor, power: float = 1.0, excluded: Tensor | None = None) -> Tensor:
-    """Probabilities (B,B) with which each row draws its hard negative: the soft-max of its similarities with its own partner left out.
+    """Probabilities (B,B) with which each row draws its hard negative: the soft-max of its similarities with
+    its own partner left out.
 
-    The public codes set the partner's weight to zero after the soft-max, which is the same until a sure model leaves nothing to the others. Of
-    similarities that are not finite all rows are as likely: the loss will not be finite either, and is where such a run is stopped.
+    The public codes set the partner's weight to zero after the soft-max, which is the same until a sure model
+    leaves nothing to the others. Of similarities that are not finite all rows are as likely: the loss will
+    not be finite either, and is where such a run is stopped.
 
     Args:
-        power: of the soft-max weights. 1 is ALBEF's. A smaller one draws easier negatives, with which matching starts to learn much sooner from
-            scratch.
-        excluded: (B,B) bool, further pairs that are no negatives; by default only the diagonal. A row with nothing left draws from all but itself.
+        power: of the soft-max weights. 1 is ALBEF's. A smaller one draws easier negatives, with which
+            matching starts to learn much sooner from scratch.
+        excluded: (B,B) bool, further pairs that are no negatives; by default only the diagonal. A row with
+            nothing left draws from all but itself.
     """
     own = torch.eye(len(similarities), dtype=torch.bool, device=similarities.device)
     excluded = own if excluded is None else own | excluded
@@ -75,16 +92,20 @@ def negative_weights(similarities: Tensor, power: float = 1.0, excluded: Tensor 
 
 
 def same_text(texts: Sequence[str]) -> Tensor:
-    """(B,B) bool: rows with the same text, which are false negatives of each other (identical subjects such as "man" are frequent)."""
+    """(B,B) bool: rows with the same text, which are false negatives of each other (identical subjects such
+    as "man" are frequent).
+    """
     numbers = {text: number for number, text in enumerate(texts)}
     of_row = torch.tensor([numbers[text] for text in texts])
     return of_row[:, None] == of_row[None, :]
 
 
 def said_of(texts: Sequence[str], mentioned: Sequence[frozenset[str]]) -> Tensor:
-    """(B,B) bool: whether text b (row) is among what the captions of image a (column) mention; articles do not count.
+    """(B,B) bool: whether text b (row) is among what the captions of image a (column) mention; articles do
+    not count.
 
-    Such a pair is a false negative: a caption of another image that also has a man in it does not make "man" wrong there.
+    Such a pair is a false negative: a caption of another image that also has a man in it does not make "man"
+        wrong there.
     """
     known = [{bare(text) for text in of_image} for of_image in mentioned]
     return torch.tensor([[bare(text) in of_image for of_image in known] for text in texts])
@@ -96,15 +117,20 @@ def bare(text: str) -> str:
 
 
 def matching_loss(positive: Tensor, negative: Tensor) -> Tensor:
-    """ITM (ALBEF, equation 4): two-way cross-entropy over (P,2) logits of pairs that match and (M,2) of pairs that do not."""
+    """ITM (ALBEF, equation 4): two-way cross-entropy over (P,2) logits of pairs that match and (M,2) of pairs
+    that do not.
+    """
     labels = torch.cat([torch.ones(len(positive)), torch.zeros(len(negative))]).long().to(positive.device)
     return F.cross_entropy(torch.cat([positive, negative]).float(), labels)
 
 
-def mask_tokens(ids: Tensor, special_ids: Sequence[int], mask_id: int, vocab_size: int, probability: float) -> tuple[Tensor, Tensor]:
+def mask_tokens(
+    ids: Tensor, special_ids: Sequence[int], mask_id: int, vocab_size: int, probability: float
+) -> tuple[Tensor, Tensor]:
     """BERT's masking: of the chosen tokens 80 % become [MASK], 10 % a random token, 10 % stay.
 
-    At least one token of the batch is chosen if there is any to choose: the public codes return NaN for a batch of short phrases that has no masked
+    At least one token of the batch is chosen if there is any to choose: the public codes return NaN for a
+        batch of short phrases that has no masked
     one.
 
     Returns:
@@ -121,7 +147,9 @@ def mask_tokens(ids: Tensor, special_ids: Sequence[int], mask_id: int, vocab_siz
     return torch.where(chosen & (action >= 0.8) & (action < 0.9), random_ids, masked), chosen
 
 
-def masked_language_loss(logits: Tensor, labels: Tensor, momentum_logits: Tensor | None, alpha: float) -> Tensor:
+def masked_language_loss(
+    logits: Tensor, labels: Tensor, momentum_logits: Tensor | None, alpha: float
+) -> Tensor:
     """MLM with momentum distillation (ALBEF, equations 3 and 7) over the M predicted tokens.
 
     Args:
@@ -140,7 +168,8 @@ def masked_language_loss(logits: Tensor, labels: Tensor, momentum_logits: Tensor
 
 
 def legacy_distillation(logits: Tensor, chosen: Tensor, momentum_logits: Tensor) -> Tensor:
-    """The distillation term of SelfEQ's and AMC's code (and of ALBEF's before March 2022), which takes the log-soft-max over the token axis.
+    """The distillation term of SelfEQ's and AMC's code (and of ALBEF's before March 2022), which takes the
+    log-soft-max over the token axis.
 
     Args:
         logits, momentum_logits: (B,T,V).
@@ -160,10 +189,12 @@ def addition_loss(
     """L_add of HIST: the map of "C_i and C_j" should be the sum of the maps of C_i and C_j.
 
     Args:
-        phrase, partner, composite: (B,h,w) maps; raw as the paper prints it, or each scaled to [0,1] (then two maps can add up to 2 where the
-            composite cannot exceed 1, for which ``clamp`` and ``max`` are remedies).
-        reduction: over the grid: ``sum`` as the paper prints it; ``mean``; or ``relative``, the sum as a share of all that the maps hold, in [0,1], which
-            neither a smaller scale of all maps nor fewer cells can lower. Over rows always the mean.
+        phrase, partner, composite: (B,h,w) maps; raw as the paper prints it, or each scaled to [0,1] (then
+            two maps can add up to 2 where the composite cannot exceed 1, for which ``clamp`` and ``max`` are
+            remedies).
+        reduction: over the grid: ``sum`` as the paper prints it; ``mean``; or ``relative``, the sum as a
+            share of all that the maps hold, in [0,1], which neither a smaller scale of all maps nor fewer
+            cells can lower. Over rows always the mean.
         combine: how the two maps are joined.
     """
     if not len(phrase):
@@ -178,11 +209,13 @@ def addition_loss(
 
 
 def vision_language_share(schedule: Literal["step", "linear", "constant"], epoch: float) -> float:
-    """alpha of HIST's total loss alpha L_vl + (1 - alpha) (L_vl + L_HIST): 0 at first, 1 from the second epoch on.
+    """alpha of HIST's total loss alpha L_vl + (1 - alpha) (L_vl + L_HIST): 0 at first, 1 from the second
+    epoch on.
 
     Args:
-        schedule: ``step`` as the code of SelfEQ does (0 in epoch 0, then 1); ``linear`` rises over the first two epochs, another reading of the
-            paper's sentence; ``constant`` keeps HIST's losses on for the whole run.
+        schedule: ``step`` as the code of SelfEQ does (0 in epoch 0, then 1); ``linear`` rises over the first
+            two epochs, another reading of the paper's sentence; ``constant`` keeps HIST's losses on for the
+            whole run.
         epoch: epochs since the start, with fractions.
     """
     if schedule == "constant":

@@ -19,9 +19,16 @@ from tests.tiny import ROOT
 TABLE: dict[str, Any] = {
     "config": {"paper": "big.yaml", "demo": "small.yaml"},
     "columns": {"IoU": "digits/map/average_iou", "hits": "digits/map/accuracy_50"},
-    "stages": {"start": {"config": {"demo": "start.yaml"}}, "next": {"config": {"demo": "next.yaml"}, "weights": {"model.pretrained": "start"}}},
+    "stages": {
+        "start": {"config": {"demo": "start.yaml"}},
+        "next": {"config": {"demo": "next.yaml"}, "weights": {"model.pretrained": "start"}},
+    },
     "rows": [
-        {"name": "plain, beta 0", "options": {"model.beta": 0.0, "model.sure": True}, "paper": {"IoU": 59.74}},
+        {
+            "name": "plain, beta 0",
+            "options": {"model.beta": 0.0, "model.sure": True},
+            "paper": {"IoU": 59.74},
+        },
         {"name": "tuned", "weights": {"model.pretrained": "next"}},
     ],
 }
@@ -43,8 +50,19 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     return found
 
 
-def test_stages_then_rows_and_nothing_twice(path: Path, runs: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = ["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path / "runs"), "--trainer.max_steps", "3"]
+def test_stages_then_rows_and_nothing_twice(
+    path: Path, runs: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [
+        "ablation",
+        str(path),
+        "--scale",
+        "demo",
+        "--runs",
+        str(tmp_path / "runs"),
+        "--trainer.max_steps",
+        "3",
+    ]
     assert ablation.main(argv) == 0
     prefix = "table-demo"
     assert runs.names == [
@@ -55,7 +73,9 @@ def test_stages_then_rows_and_nothing_twice(path: Path, runs: StandIn, tmp_path:
         ("fit", f"{prefix}/tuned-seed0"),
         ("test", f"{prefix}/tuned-seed0"),
     ]
-    assert all(command[-2:] == ["--trainer.max_steps", "3"] for command in runs.commands if command[0] == "fit")
+    assert all(
+        command[-2:] == ["--trainer.max_steps", "3"] for command in runs.commands if command[0] == "fit"
+    )
     output = capsys.readouterr().out
     (line,) = [line for line in output.splitlines() if line.startswith("plain, beta 0 ")]
     assert line.split()[3:] == ["1", "50.0", "[40.0,", "60.0]", "(59.74)", "-"]
@@ -68,7 +88,10 @@ def test_stages_then_rows_and_nothing_twice(path: Path, runs: StandIn, tmp_path:
 
 
 def test_a_row_alone_needs_its_stages_only(path: Path, runs: StandIn, tmp_path: Path) -> None:
-    assert ablation.main(["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path), "--only", "plain"]) == 0
+    assert (
+        ablation.main(["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path), "--only", "plain"])
+        == 0
+    )
     assert {name for _, name in runs.names} == {"table-demo/plain-beta-0-seed0"}
     assert [row.name for row in stages_of(read_table(path), read_table(path).rows[1:])] == ["start", "next"]
 
@@ -106,8 +129,14 @@ def test_what_is_wrong_is_said(path: Path, tmp_path: Path, capsys: pytest.Captur
     assert ablation.main(["ablation", str(path), "--only", "nothing"]) == 1
     assert "no row of" in capsys.readouterr().err
     assert ablation.main(["ablation", str(path), "--dry"]) == 1
-    assert "'start' of table has no configuration for the scale 'paper' (it has: demo)" in capsys.readouterr().err
-    for change, message in (({"rows": [{"name": "a", "weights": {"x": "gone"}}]}, "no stage 'gone'"), ({"columns": {}}, "no column 'IoU'")):
+    assert (
+        "'start' of table has no configuration for the scale 'paper' (it has: demo)"
+        in capsys.readouterr().err
+    )
+    for change, message in (
+        ({"rows": [{"name": "a", "weights": {"x": "gone"}}]}, "no stage 'gone'"),
+        ({"columns": {}}, "no column 'IoU'"),
+    ):
         path.write_text(yaml.safe_dump(TABLE | change))
         with pytest.raises(RunError, match=message):
             read_table(path)
@@ -115,7 +144,9 @@ def test_what_is_wrong_is_said(path: Path, tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda found: found.stem)
 def test_every_table_can_be_run(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its configurations exist, and the parser takes the options of every row at every scale; nothing is built."""
+    """Its configurations exist, and the parser takes the options of every row at every scale; nothing is
+    built.
+    """
     monkeypatch.chdir(ROOT)
 
     class Parsed(Exception):

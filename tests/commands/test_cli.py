@@ -80,7 +80,16 @@ def test_a_bare_test_means_the_newest_run(tmp_path: Path) -> None:
     made_run(tmp_path, "demo/hist", 1000, "last", "best")
     runs = ["--runs", str(tmp_path)]
     config = str(tmp_path / "demo" / "hist" / "config.yaml")
-    assert with_newest_run(["test", *runs]) == ["test", "--config", config, "--name", "demo/hist", "--ckpt_path", "best", *runs]
+    assert with_newest_run(["test", *runs]) == [
+        "test",
+        "--config",
+        config,
+        "--name",
+        "demo/hist",
+        "--ckpt_path",
+        "best",
+        *runs,
+    ]
     assert with_newest_run(["test", *runs, "--name", "demo/hist"]) == [
         "test",
         "--config",
@@ -91,8 +100,20 @@ def test_a_bare_test_means_the_newest_run(tmp_path: Path) -> None:
         "--name",
         "demo/hist",
     ]
-    assert with_newest_run(["validate", *runs, "--ckpt_path=last"])[:5] == ["validate", "--config", config, "--name", "demo/hist"]
-    for argv in (["fit", *runs], ["test", "--config", "x.yaml"], ["test", "-c", "x.yaml"], ["test", "--config=x.yaml"], ["test", "--help"]):
+    assert with_newest_run(["validate", *runs, "--ckpt_path=last"])[:5] == [
+        "validate",
+        "--config",
+        config,
+        "--name",
+        "demo/hist",
+    ]
+    for argv in (
+        ["fit", *runs],
+        ["test", "--config", "x.yaml"],
+        ["test", "-c", "x.yaml"],
+        ["test", "--config=x.yaml"],
+        ["test", "--help"],
+    ):
         assert with_newest_run(argv) == argv
     with pytest.raises(RunError, match="holds no run"):
         with_newest_run(["test", *runs, "--name", "gone"])

@@ -50,29 +50,62 @@ def rename(where: dict[str, Any], old: str, new: str) -> None:
 
 CONFIGS: dict[str, tuple[Change, list[str]]] = {
     "top-level key": (lambda c: rename(c, "trainer", "trainr"), ["'trainr', did you mean 'trainer'?"]),
-    "trainer key": (lambda c: rename(c["trainer"], "max_steps", "max_stepz"), ["trainer has no key 'max_stepz', did you mean 'max_steps'?"]),
-    "method": (lambda c: c["model"].update(class_path="ALBEFPretrian"), ["no class 'ALBEFPretrian', did you mean 'ALBEFPretrain'?"]),
-    "data set": (lambda c: c["data"].update(class_path="Scene"), ["data: no class 'Scene', did you mean 'Scenes'?"]),
+    "trainer key": (
+        lambda c: rename(c["trainer"], "max_steps", "max_stepz"),
+        ["trainer has no key 'max_stepz', did you mean 'max_steps'?"],
+    ),
+    "method": (
+        lambda c: c["model"].update(class_path="ALBEFPretrian"),
+        ["no class 'ALBEFPretrian', did you mean 'ALBEFPretrain'?"],
+    ),
+    "data set": (
+        lambda c: c["data"].update(class_path="Scene"),
+        ["data: no class 'Scene', did you mean 'Scenes'?"],
+    ),
     "callback": (
         lambda c: c["trainer"]["callbacks"][0].update(class_path="Grounding"),
         ["callbacks[0]: no class 'Grounding', did you mean 'GroundingE"],
     ),
-    "module key": (lambda c: model(c).update(negativ_power=1), ["ALBEFPretrain has no key 'negativ_power', did you mean 'negative_power'?"]),
+    "module key": (
+        lambda c: model(c).update(negativ_power=1),
+        ["ALBEFPretrain has no key 'negativ_power', did you mean 'negative_power'?"],
+    ),
     "network key": (
         lambda c: model(c)["network"]["init_args"].update(vison_width=8),
         ["ALBEF has no key 'vison_width', did you mean 'vision_width'?"],
     ),
-    "network class": (lambda c: model(c)["network"].update(class_path="ALBEV"), ["no class 'ALBEV', did you mean 'ALBEF'?"]),
+    "network class": (
+        lambda c: model(c)["network"].update(class_path="ALBEV"),
+        ["no class 'ALBEV', did you mean 'ALBEF'?"],
+    ),
     "optimisation key": (
         lambda c: model(c)["optimisation"].update(weight_decy=0),
         ["optimisation has no key 'weight_decy', did you mean 'weight_decay'?"],
     ),
-    "data key": (lambda c: c["data"]["init_args"].update(batchsize=4), ["Scenes has no key 'batchsize', did you mean 'batch_size'?"]),
-    "callback key": (lambda c: c["trainer"]["callbacks"][0]["init_args"].update(protocol=[]), ["no key 'protocol', did you mean 'protocols'?"]),
-    "protocol": (lambda c: c["trainer"]["callbacks"][0]["init_args"].update(protocols=["claen"]), ["'claen', did you mean 'clean'"]),
-    "protocol field": (lambda c: c["trainer"]["callbacks"][0]["init_args"].update(changes={"min_aera": 1}), ["'min_aera', did you mean 'min_area'?"]),
-    "integer": (lambda c: c["data"]["init_args"].update(batch_size="abc"), ["data.batch_size must be of type int, not 'abc'."]),
-    "float": (lambda c: model(c)["optimisation"].update(lr="fast"), ["model.optimisation.lr must be of type float, not 'fast'."]),
+    "data key": (
+        lambda c: c["data"]["init_args"].update(batchsize=4),
+        ["Scenes has no key 'batchsize', did you mean 'batch_size'?"],
+    ),
+    "callback key": (
+        lambda c: c["trainer"]["callbacks"][0]["init_args"].update(protocol=[]),
+        ["no key 'protocol', did you mean 'protocols'?"],
+    ),
+    "protocol": (
+        lambda c: c["trainer"]["callbacks"][0]["init_args"].update(protocols=["claen"]),
+        ["'claen', did you mean 'clean'"],
+    ),
+    "protocol field": (
+        lambda c: c["trainer"]["callbacks"][0]["init_args"].update(changes={"min_aera": 1}),
+        ["'min_aera', did you mean 'min_area'?"],
+    ),
+    "integer": (
+        lambda c: c["data"]["init_args"].update(batch_size="abc"),
+        ["data.batch_size must be of type int, not 'abc'."],
+    ),
+    "float": (
+        lambda c: model(c)["optimisation"].update(lr="fast"),
+        ["model.optimisation.lr must be of type float, not 'fast'."],
+    ),
     "nested integer": (
         lambda c: model(c)["network"]["init_args"].update(vision_depth="two"),
         ["model.network.vision_depth must be of type int, not 'two'."],
@@ -85,12 +118,30 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
         lambda c: model(c)["optimisation"].update(schedule="one_cyle"),
         ["model.optimisation.schedule must be one of", "did you mean 'one_cycle'?"],
     ),
-    "batch size": (lambda c: c["data"]["init_args"].update(batch_size=0), ["batch_size and eval_batch_size must be at least 1"]),
-    "no negatives": (lambda c: c["data"]["init_args"].update(batch_size=1), ["set --data.batch_size to 2 or more"]),
-    "too few images": (lambda c: c["data"]["init_args"].update(train_size=3), ["3 training images, fewer than one batch", "lower --data.batch_size"]),
-    "heads": (lambda c: model(c)["network"]["init_args"].update(vision_heads=3), ["16 cannot be divided among 3 heads"]),
-    "patches": (lambda c: model(c)["network"]["init_args"].update(patch_size=9), ["32 pixels cannot be cut into patches of 9"]),
-    "scene size": (lambda c: c["data"]["init_args"].update(image_size=8), ["32 pixels or more, not 8: set --data.image_size"]),
+    "batch size": (
+        lambda c: c["data"]["init_args"].update(batch_size=0),
+        ["batch_size and eval_batch_size must be at least 1"],
+    ),
+    "no negatives": (
+        lambda c: c["data"]["init_args"].update(batch_size=1),
+        ["set --data.batch_size to 2 or more"],
+    ),
+    "too few images": (
+        lambda c: c["data"]["init_args"].update(train_size=3),
+        ["3 training images, fewer than one batch", "lower --data.batch_size"],
+    ),
+    "heads": (
+        lambda c: model(c)["network"]["init_args"].update(vision_heads=3),
+        ["16 cannot be divided among 3 heads"],
+    ),
+    "patches": (
+        lambda c: model(c)["network"]["init_args"].update(patch_size=9),
+        ["32 pixels cannot be cut into patches of 9"],
+    ),
+    "scene size": (
+        lambda c: c["data"]["init_args"].update(image_size=8),
+        ["32 pixels or more, not 8: set --data.image_size"],
+    ),
     "vocabulary missing": (
         lambda c: model(c).update(vocabulary="nowhere/vocab.txt"),
         ["nowhere/vocab.txt not found", "set --model.vocabulary"],
@@ -99,9 +150,14 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
         lambda c: model(c)["network"]["init_args"].update(vocab_size=66),
         ["has 67 tokens and network.vocab_size is 66; make them equal"],
     ),
-    "weights missing": (lambda c: model(c).update(pretrained="nowhere.pth"), ["nowhere.pth not found; set --model.pretrained"]),
+    "weights missing": (
+        lambda c: model(c).update(pretrained="nowhere.pth"),
+        ["nowhere.pth not found; set --model.pretrained"],
+    ),
     "data folder": (
-        lambda c: c.update(data={"class_path": "Flickr30kEntities", "init_args": {"root": "/nowhere/flickr"}}),
+        lambda c: c.update(
+            data={"class_path": "Flickr30kEntities", "init_args": {"root": "/nowhere/flickr"}}
+        ),
         ["/nowhere/flickr not found", "flickr30k_images/", "--data.root"],
     ),
 }
@@ -112,7 +168,9 @@ def test_configuration(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[
     change, said = CONFIGS[case]
     config = copy.deepcopy(tiny_config())
     change(config)
-    line = refused(["fit", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path)], capsys)
+    line = refused(
+        ["fit", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path)], capsys
+    )
     for words in said:
         assert words in line
     assert not (tmp_path / "c" / "checkpoints").exists()
@@ -122,13 +180,22 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "data option": (["--data.batchsize", "4"], "no option 'data.batchsize', did you mean 'batch_size'?"),
     "own option": (["--monitr", "x"], "no option 'monitr', did you mean 'monitor'?"),
     "trainer option": (["--trainer.max_stepz", "4"], "did you mean 'max_steps'?"),
-    "dataclass option": (["--model.init_args.optimisation.lrr", "4"], "'model.optimisation.lrr', did you mean 'lr'?"),
+    "dataclass option": (
+        ["--model.init_args.optimisation.lrr", "4"],
+        "'model.optimisation.lrr', did you mean 'lr'?",
+    ),
     "stray word": (["extra"], "no option 'extra'"),
     "type": (["--data.batch_size", "abc"], "data.batch_size must be of type int, not 'abc'."),
     "trainer type": (["--trainer.max_steps", "many"], "trainer.max_steps must be of type int, not 'many'."),
-    "choice": (["--model.init_args.negative_mask", "foo"], "must be one of diagonal, same_text, mentioned, not 'foo'."),
+    "choice": (
+        ["--model.init_args.negative_mask", "foo"],
+        "must be one of diagonal, same_text, mentioned, not 'foo'.",
+    ),
     "device": (["--trainer.accelerator", "warp"], "`accelerator='warp'`. Available names are: "),
-    "checkpoint": (["--ckpt_path", "nowhere.ckpt"], "nowhere.ckpt not found; --ckpt_path takes best, last or a file."),
+    "checkpoint": (
+        ["--ckpt_path", "nowhere.ckpt"],
+        "nowhere.ckpt not found; --ckpt_path takes best, last or a file.",
+    ),
     "no last checkpoint": (["--ckpt_path", "last"], "has no last checkpoint (it has: none)"),
 }
 
@@ -159,14 +226,20 @@ def test_configuration_files(case: str, tmp_path: Path, capsys: pytest.CaptureFi
         assert str(path) in line
 
 
-def test_a_missing_configuration_names_its_neighbour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_configuration_names_its_neighbour(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "hist_albef.yaml").touch()
-    assert "not found, did you mean 'hist_albef.yaml'?" in refused(["fit", "--config", str(tmp_path / "hist_albeff.yaml")], capsys)
+    assert "not found, did you mean 'hist_albef.yaml'?" in refused(
+        ["fit", "--config", str(tmp_path / "hist_albeff.yaml")], capsys
+    )
     assert refused(["fit", "--config", str(tmp_path / "zzz.yaml")], capsys).endswith("zzz.yaml not found.")
     assert "not found." in refused(["fit", "--config", str(tmp_path / "no" / "folder.yaml")], capsys)
 
 
-def test_nothing_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert "give --config FILE" in refused(["fit"], capsys)
     assert "expected one argument" in refused(["fit", "--config"], capsys)
@@ -175,13 +248,18 @@ def test_nothing_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "no subcommand 'fitt', did you mean 'fit'?" in refused(["fitt"], capsys)
 
 
-def test_an_evaluation_that_the_module_cannot_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_evaluation_that_the_module_cannot_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(config_errors.OURS, "Mute", Mute)
     config = tiny_config()
     config["model"] = {"class_path": f"{__name__}.Mute"}
     argv = ["test", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path)]
     line = refused(argv, capsys)
-    assert line == "error: GroundingEvaluation needs a module that can `ground`, and Mute cannot; take this evaluation out of the config."
+    assert (
+        line
+        == "error: GroundingEvaluation needs a module that can `ground`, and Mute cannot; take this evaluation out of the config."
+    )
 
 
 def checkpoint(tmp_path: Path, kind: str) -> Path:
@@ -224,27 +302,60 @@ CHECKPOINTS = {
 @pytest.mark.parametrize("command", ["fit", "test"])
 def test_checkpoints(kind: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = write_config(tmp_path / "c.yaml", tiny_config())
-    line = refused([command, "--config", config, "--runs", str(tmp_path), "--ckpt_path", str(checkpoint(tmp_path, kind))], capsys)
+    line = refused(
+        [
+            command,
+            "--config",
+            config,
+            "--runs",
+            str(tmp_path),
+            "--ckpt_path",
+            str(checkpoint(tmp_path, kind)),
+        ],
+        capsys,
+    )
     assert CHECKPOINTS[kind] in line
 
 
 def test_a_checkpoint_of_another_vocabulary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tiny_config()
     config["trainer"] |= {"max_steps": 1, "callbacks": []}
-    assert cli.main(["fit", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path / "runs")]) == 0
+    assert (
+        cli.main(
+            ["fit", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path / "runs")]
+        )
+        == 0
+    )
     tokens = Path(model(config)["vocabulary"]).read_text().splitlines()
     other = tmp_path / "vocab.txt"
     other.write_text("\n".join([*tokens[:-2], tokens[-1], tokens[-2]]))
-    argv = ["test", "--config", str(tmp_path / "c.yaml"), "--runs", str(tmp_path / "runs"), "--ckpt_path", "last"]
-    assert "another vocabulary; set --model.vocabulary" in refused([*argv, "--model.init_args.vocabulary", str(other)], capsys)
+    argv = [
+        "test",
+        "--config",
+        str(tmp_path / "c.yaml"),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--ckpt_path",
+        "last",
+    ]
+    assert "another vocabulary; set --model.vocabulary" in refused(
+        [*argv, "--model.init_args.vocabulary", str(other)], capsys
+    )
     line = refused([*argv, "--model.init_args.network.init_args.vision_width", "8"], capsys)
-    assert "is (1, 1, 16) in it and (1, 1, 8) in this ALBEFPretrain; use the config.yaml of the run that wrote it" in line
+    assert (
+        "is (1, 1, 16) in it and (1, 1, 8) in this ALBEFPretrain; use the config.yaml of the run that wrote it"
+        in line
+    )
 
 
-def test_what_is_not_the_users_fault_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_the_users_fault_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*arguments: Any) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr("networks.albef.ALBEF.encode_image", broken)
     with pytest.raises(ZeroDivisionError):
-        cli.main(["fit", "--config", write_config(tmp_path / "c.yaml", tiny_config()), "--runs", str(tmp_path)])
+        cli.main(
+            ["fit", "--config", write_config(tmp_path / "c.yaml", tiny_config()), "--runs", str(tmp_path)]
+        )

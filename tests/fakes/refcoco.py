@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datamodules.refcoco import RefCOCOPairs, draw_pairs
+from datamodules.sets.refcoco import RefCOCOPairs, draw_pairs
 from tests.fakes.base import Asked
 from tests.fakes.refer import ReferFake, Writer
 
@@ -25,8 +25,11 @@ class SplitFake(ReferFake):
     left_out: set[str] = field(default_factory=set)
 
 
-def write_set(root: Path, name: str, folder: str, split_by: str, tests: tuple[str, ...] = ("testA", "testB")) -> SplitFake:
-    """Sound images in all splits, one in each test with every fault, and a broken reference that is of no split.
+def write_set(
+    root: Path, name: str, folder: str, split_by: str, tests: tuple[str, ...] = ("testA", "testB")
+) -> SplitFake:
+    """Sound images in all splits, one in each test with every fault, and a broken reference that is of no
+    split.
 
     Args:
         root: folder to write into.
@@ -43,7 +46,9 @@ def write_set(root: Path, name: str, folder: str, split_by: str, tests: tuple[st
     skipped: dict[str, set[str]] = {"train": stray}
     left_out = set(stray)
     for split in ("train", "val", *tests):
-        of_set = asked.setdefault(split if split in {"train", "val"} else name if split == "test" else f"{name}_{split}", {})
+        of_set = asked.setdefault(
+            split if split in {"train", "val"} else name if split == "test" else f"{name}_{split}", {}
+        )
         for colour in COLOURS[split]:
             image, refs, queries = writer.sound(split, colour)
             of_set |= queries
@@ -57,7 +62,9 @@ def write_set(root: Path, name: str, folder: str, split_by: str, tests: tuple[st
     writer.write(root / folder, split_by)
     del asked["train"]
     val = asked.pop("val")
-    return SplitFake({"root": root}, captions, {"val": {name: val}, "test": asked}, skipped, writer.masks, left_out)
+    return SplitFake(
+        {"root": root}, captions, {"val": {name: val}, "test": asked}, skipped, writer.masks, left_out
+    )
 
 
 def write(root: Path) -> SplitFake:
@@ -78,7 +85,12 @@ def write_refcocog(root: Path) -> SplitFake:
 def write_refcocopairs(root: Path) -> ReferFake:
     """The pairs that are drawn from RefCOCO+; objects with a broken box are never drawn."""
     plus = write_refcocoplus(root)
-    things = {key.split("/")[0]: asked for tests in plus.queries.values() for queries in tests.values() for key, asked in queries.items()}
+    things = {
+        key.split("/")[0]: asked
+        for tests in plus.queries.values()
+        for queries in tests.values()
+        for key, asked in queries.items()
+    }
     data = RefCOCOPairs(root=root)
     queries: dict[str, dict[str, Asked]] = {}
     for split, splits in (("val", ["val"]), ("test", ["testA", "testB"])):
@@ -88,4 +100,9 @@ def write_refcocopairs(root: Path) -> ReferFake:
             key = f"{pair['image']}/{'+'.join(map(str, pair['objects']))}"
             queries[split][key] = Asked(first.colour, first.size, pair["phrase"], first.boxes + second.boxes)
     skipped = {"train": plus.skipped["train"], "refcoco_pairs": plus.left_out}
-    return ReferFake({"root": root}, plus.captions, {split: {"refcoco_pairs": found} for split, found in queries.items()}, skipped)
+    return ReferFake(
+        {"root": root},
+        plus.captions,
+        {split: {"refcoco_pairs": found} for split, found in queries.items()},
+        skipped,
+    )

@@ -1,4 +1,6 @@
-"""A whole run through the command line, in this process: fit, validate, test, predict, and what each leaves behind."""
+"""A whole run through the command line, in this process: fit, validate, test, predict, and what each leaves
+behind.
+"""
 
 from __future__ import annotations
 
@@ -64,22 +66,36 @@ def test_what_a_run_leaves(folder: Path) -> None:
 
 def test_metrics_file(folder: Path) -> None:
     content = metrics(folder)
-    assert {"run", "checkpoint", "seconds", "skipped", "protocols", "results", "seed", "commit", "config_sha256", "packages", "precision"} <= set(
-        content
-    )
+    assert {
+        "run",
+        "checkpoint",
+        "seconds",
+        "skipped",
+        "protocols",
+        "results",
+        "seed",
+        "commit",
+        "config_sha256",
+        "packages",
+        "precision",
+    } <= set(content)
     assert (content["run"], content["skipped"], content["processes"]) == ("tiny", 0, 1)
     assert content["checkpoint"].endswith("last.ckpt")
     results = content["results"]
     keys = [(result["dataset"], result["protocol"], result["method"], result["metric"]) for result in results]
     assert len(set(keys)) == len(keys)
     assert {protocol for _, protocol, _, _ in keys} == set(content["protocols"])
-    assert TINY[method(folder)].monitor.removeprefix("val/").split("/") in [[dataset, protocol, metric] for dataset, protocol, _, metric in keys]
+    assert TINY[method(folder)].monitor.removeprefix("val/").split("/") in [
+        [dataset, protocol, metric] for dataset, protocol, _, metric in keys
+    ]
     for result in results:
         if result["n"]:
             assert 0 <= result["value"] <= 1
             assert result["low"] is None or 0 <= result["low"] <= result["value"] <= result["high"] <= 1
     for place in {(dataset, protocol, metric) for dataset, protocol, _, metric in keys}:
-        of_methods = {r["method"]: r["n"] for r in results if (r["dataset"], r["protocol"], r["metric"]) == place}
+        of_methods = {
+            r["method"]: r["n"] for r in results if (r["dataset"], r["protocol"], r["metric"]) == place
+        }
         assert "model" in of_methods
         assert len(of_methods) > 1  # what knows nothing is judged, too
         assert len(set(of_methods.values())) == 1  # by the same questions
@@ -88,7 +104,12 @@ def test_metrics_file(folder: Path) -> None:
 def test_metrics_of_grounding(grounded: Path) -> None:
     results = metrics(grounded)["results"]
     keys = {(result["dataset"], result["protocol"], result["method"], result["metric"]) for result in results}
-    assert keys == {("scenes", rules, by, metric) for rules in ("clean", "selfeq") for by in ("model", "random", "centre") for metric in METRICS}
+    assert keys == {
+        ("scenes", rules, by, metric)
+        for rules in ("clean", "selfeq")
+        for by in ("model", "random", "centre")
+        for metric in METRICS
+    }
     for result in results:
         if result["metric"] != "mean_iou":
             hits = result["value"] * result["n"]
@@ -106,7 +127,9 @@ def test_pictures_can_be_looked_at(grounded: Path) -> None:
     assert (grounded / "val" / "pictures" / "scenes.png").is_file()
 
 
-def test_alone_test_judges_the_newest_run_and_keeps_the_old_result(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_alone_test_judges_the_newest_run_and_keeps_the_old_result(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before = metrics(folder)
     assert cli.main(["test", "--runs", str(folder.parent), "--ckpt_path", "last"]) == 0
     assert metrics(folder)["results"] == before["results"]
@@ -121,14 +144,21 @@ def test_validate(folder: Path) -> None:
     logged = {name: float(value) for name, value in command.trainer.callback_metrics.items()}
     assert all(name.startswith("val/") for name in logged)
     best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
-    monitored = next(state["best_model_score"] for name, state in best["callbacks"].items() if "ModelCheckpoint" in name)
+    monitored = next(
+        state["best_model_score"] for name, state in best["callbacks"].items() if "ModelCheckpoint" in name
+    )
     assert logged[monitor] == pytest.approx(float(monitored), abs=1e-6)
 
 
 def test_predict(grounded: Path) -> None:
     assert cli.main(["predict", *arguments(grounded), "--ckpt_path", "last"]) == 0
-    lines = [json.loads(line) for line in (grounded / "predict" / "predictions-rank0.jsonl").read_text().splitlines()]
-    assert len(lines) == next(result["n"] for result in metrics(grounded)["results"] if result["protocol"] == "clean")
+    lines = [
+        json.loads(line)
+        for line in (grounded / "predict" / "predictions-rank0.jsonl").read_text().splitlines()
+    ]
+    assert len(lines) == next(
+        result["n"] for result in metrics(grounded)["results"] if result["protocol"] == "clean"
+    )
     for line in lines[:20]:
         x, y = line["point"]
         heatmap = cv2.imread(str(grounded / "predict" / line["heatmap"]), cv2.IMREAD_UNCHANGED)

@@ -15,7 +15,26 @@ from torch.utils.data import DataLoader
 
 from networks.albef import ALBEF
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "and", "the", "of", "on", "left", "red", "green", "blue", "small", "big", "tall", "old"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "a",
+    "and",
+    "the",
+    "of",
+    "on",
+    "left",
+    "red",
+    "green",
+    "blue",
+    "small",
+    "big",
+    "tall",
+    "old",
+]
 WORDS += ["man", "dog", "cat", "car", "tree", "hat"]
 NETWORK: dict[str, Any] = {
     "image_size": 32,
@@ -38,7 +57,9 @@ NETWORK: dict[str, Any] = {
 
 
 def tiny_network(**changes: Any) -> ALBEF:
-    """Weights large enough for maps and similarities to differ from text to text; momentum twins that are no copies."""
+    """Weights large enough for maps and similarities to differ from text to text; momentum twins that are no
+    copies.
+    """
     torch.manual_seed(0)
     network = ALBEF(**(NETWORK | changes))
     with torch.no_grad():
@@ -54,7 +75,9 @@ def tiny_network(**changes: Any) -> ALBEF:
 def build(tmp_path: Path) -> Callable[..., Any]:
     """``build(cls, network=None, words=WORDS, **arguments)``: a module in training mode."""
 
-    def factory(cls: type, network: nn.Module | None = None, words: list[str] = WORDS, **arguments: Any) -> Any:
+    def factory(
+        cls: type, network: nn.Module | None = None, words: list[str] = WORDS, **arguments: Any
+    ) -> Any:
         vocabulary = tmp_path / f"vocabulary{len(words)}.txt"
         vocabulary.write_text("\n".join(words))
         return cls(network if network is not None else tiny_network(), vocabulary, **arguments).train()
@@ -62,9 +85,13 @@ def build(tmp_path: Path) -> Callable[..., Any]:
     return factory
 
 
-def train_step(module: Any, batch: Any, epochs: float = 0.0, batch_idx: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+def train_step(
+    module: Any, batch: Any, epochs: float = 0.0, batch_idx: int = 0
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of one training step ``epochs`` after the start, and the terms that it logs."""
-    progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(processed=round(epochs % 1 * 100))))
+    progress = SimpleNamespace(
+        batch_progress=SimpleNamespace(current=SimpleNamespace(processed=round(epochs % 1 * 100)))
+    )
     module.trainer = SimpleNamespace(
         world_size=1,
         accumulate_grad_batches=1,
@@ -81,7 +108,12 @@ def train_step(module: Any, batch: Any, epochs: float = 0.0, batch_idx: int = 0)
 
 
 def quiet_trainer(**options: Any) -> pl.Trainer:
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     return pl.Trainer(accelerator="cpu", devices=1, **quiet, **options)
 
 
@@ -93,7 +125,9 @@ def fit(module: pl.LightningModule, batches: list[Any], **options: Any) -> pl.Tr
 
 
 def gradients(module: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
+    return {
+        name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None
+    }
 
 
 @pytest.fixture

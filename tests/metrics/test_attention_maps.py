@@ -102,7 +102,9 @@ def test_mask_iou_is_with_the_union_of_the_boxes() -> None:
 
 
 def batch() -> tuple[Tensor, list[str], list[Tensor], Tensor]:
-    """A perfect map, half of a box, two instances of which one is found beside something else, nothing found, two absent ones of which one is blank."""
+    """A perfect map, half of a box, two instances of which one is found beside something else, nothing found,
+    two absent ones of which one is blank.
+    """
     maps = torch.stack(
         [
             blocks((2, 2, 8, 8)),
@@ -113,8 +115,20 @@ def batch() -> tuple[Tensor, list[str], list[Tensor], Tensor]:
             blocks((0, 0, 16, 16), value=0.5),
         ]
     )
-    boxes: list[list[list[float]]] = [[[2, 2, 8, 8]], [[0, 0, 8, 8]], [[0, 0, 4, 4], [6, 6, 10, 10]], [[0, 0, 3, 3]], [], []]
-    return maps, ["a", "b", "a", "c", "a", "b"], [torch.tensor(found).reshape(-1, 4) for found in boxes], torch.tensor([[16, 16]] * 6)
+    boxes: list[list[list[float]]] = [
+        [[2, 2, 8, 8]],
+        [[0, 0, 8, 8]],
+        [[0, 0, 4, 4], [6, 6, 10, 10]],
+        [[0, 0, 3, 3]],
+        [],
+        [],
+    ]
+    return (
+        maps,
+        ["a", "b", "a", "c", "a", "b"],
+        [torch.tensor(found).reshape(-1, 4) for found in boxes],
+        torch.tensor([[16, 16]] * 6),
+    )
 
 
 def test_all_numbers() -> None:
@@ -124,7 +138,8 @@ def test_all_numbers() -> None:
     assert found["average_iou"].value == pytest.approx((1 + 0.5 + 1 + 0 + 0) / 5, abs=1e-9)
     assert [found[f"accuracy_{t}"].value for t in (30, 40, 50)] == pytest.approx([3 / 5, 3 / 5, 3 / 5])
     assert found["average_iou"].n == found["accuracy_50"].n == found["map_50"].n == 5
-    # Of class a, 2 of 3 boxes are found before the wrong detection; class b is found; class c is not; class d was never asked.
+    # Of class a, 2 of 3 boxes are found before the wrong detection; class b is found; class c is not; class d
+    # was never asked.
     assert found["map_50"].value == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert found["mask_iou"].value == pytest.approx((1 + 0.5 + 16 / 48 + 0) / 4, abs=1e-9)
     assert (found["blank_absent"].value, found["blank_absent"].n) == (0.5, 2)
@@ -141,7 +156,10 @@ def test_a_speck_far_away_spoils_the_whole_box_and_not_the_largest() -> None:
 
 def test_batches_and_processes_do_not_matter() -> None:
     maps, phrases, boxes, sizes = batch()
-    whole, parts = AttentionMapScore(RULES, ["a", "b", "c"]), [AttentionMapScore(RULES, ["a", "b", "c"]) for _ in range(2)]
+    whole, parts = (
+        AttentionMapScore(RULES, ["a", "b", "c"]),
+        [AttentionMapScore(RULES, ["a", "b", "c"]) for _ in range(2)],
+    )
     whole.update(maps, phrases, boxes, sizes)
     for row in (5, 3, 1, 0, 2, 4):
         parts[0].update(maps[[row]], [phrases[row]], [boxes[row]], sizes[[row]])
@@ -155,13 +173,20 @@ def test_maps_are_stretched_to_each_image() -> None:
     small = torch.zeros(2, 4, 4)
     small[:, 1:3, 1:3] = 1
     score = AttentionMapScore(RULES, [])
-    score.update(small, ["a", "a"], [torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([[6.0, 6, 18, 18]])], torch.tensor([[16, 16], [24, 24]]))
+    score.update(
+        small,
+        ["a", "a"],
+        [torch.tensor([[4.0, 4, 12, 12]]), torch.tensor([[6.0, 6, 18, 18]])],
+        torch.tensor([[16, 16], [24, 24]]),
+    )
     assert score.compute()["average_iou"].value == pytest.approx(1.0)
 
 
 def test_what_cannot_be_judged_is_said() -> None:
     score = AttentionMapScore(RULES, [])
     with pytest.raises(ValueError, match=r"the box \[3.0, 0.0, 1.0, 1.0\] of query 'q' is not x0 <= x1"):
-        score.update(torch.zeros(1, 4, 4), ["a"], [torch.tensor([[3.0, 0, 1, 1]])], torch.tensor([[4, 4]]), ["q"])
+        score.update(
+            torch.zeros(1, 4, 4), ["a"], [torch.tensor([[3.0, 0, 1, 1]])], torch.tensor([[4, 4]]), ["q"]
+        )
     with pytest.raises(ValueError, match=r"maps have shape \(4, 4\)"):
         score.update(torch.zeros(4, 4), ["a"], [torch.zeros(0, 4)], torch.tensor([[4, 4]]))

@@ -20,14 +20,20 @@ def test_best_of_the_targets_and_none():
 
 def test_one_half_is_correct():
     metric = BoxAccuracy()
-    metric.update(torch.tensor([[0.0, 0, 1, 1], [0, 0, 1, 1]]), torch.tensor([[[0.0, 0, 2, 1]], [[0, 0, 2.001, 1]]]))
+    metric.update(
+        torch.tensor([[0.0, 0, 1, 1], [0, 0, 1, 1]]), torch.tensor([[[0.0, 0, 2, 1]], [[0, 0, 2.001, 1]]])
+    )
     assert metric.compute()["box_accuracy"].value == 0.5
 
 
 def test_mean_iou_does_not_depend_on_the_order_and_is_right():
     predicted, targets = _boxes(500, 0), _boxes(500, 1)[:, None]
     results = []
-    for order in (torch.arange(500), torch.arange(500).flip(0), torch.randperm(500, generator=torch.Generator().manual_seed(2))):
+    for order in (
+        torch.arange(500),
+        torch.arange(500).flip(0),
+        torch.randperm(500, generator=torch.Generator().manual_seed(2)),
+    ):
         metric = BoxAccuracy()
         for rows in order.split(7 if len(results) else 500):
             metric.update(predicted[rows], targets[rows])
@@ -36,7 +42,9 @@ def test_mean_iou_does_not_depend_on_the_order_and_is_right():
     exact = sum(map(Fraction, best_iou(predicted, targets).tolist())) / 500
     assert results[0]["mean_iou"].value == pytest.approx(float(exact), abs=2**-32)
     spread = best_iou(predicted, targets).std().item() / 500**0.5
-    assert results[0]["mean_iou"].high - results[0]["mean_iou"].value == pytest.approx(1.959964 * spread, rel=1e-5)
+    assert results[0]["mean_iou"].high - results[0]["mean_iou"].value == pytest.approx(
+        1.959964 * spread, rel=1e-5
+    )
 
 
 def test_ten_million_queries_fit():

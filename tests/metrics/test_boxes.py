@@ -6,7 +6,16 @@ import scipy.ndimage
 import torch
 import torchvision
 
-from metrics.boxes import area, boxes_from_heatmap, boxes_from_heatmaps, check_boxes, cubehelix_grey, iou, pad_boxes, union_box
+from metrics.boxes import (
+    area,
+    boxes_from_heatmap,
+    boxes_from_heatmaps,
+    check_boxes,
+    cubehelix_grey,
+    iou,
+    pad_boxes,
+    union_box,
+)
 from tests.parity import assert_near_exact
 
 PARITY = np.load(Path(__file__).parents[1] / "data" / "gpp" / "bbox_cases.npz")
@@ -35,7 +44,10 @@ def test_cubehelix_grey_is_the_reference_table():
     assert cubehelix_grey().tolist() == PARITY["cubehelix_grey"].tolist()
 
 
-@pytest.mark.parametrize("name", ["two_equal", "ring_with_hole", "diag_touching_rects", "three_components", "touch_corner", "gradient_x"])
+@pytest.mark.parametrize(
+    "name",
+    ["two_equal", "ring_with_hole", "diag_touching_rects", "three_components", "touch_corner", "gradient_x"],
+)
 def test_clean_rule_finds_scipys_components(name):
     heat = HEATMAPS[NAMES.index(name)].astype(np.float64)
     heat = (heat - heat.min()) / (heat.max() - heat.min())
@@ -63,7 +75,8 @@ def test_clean_rule_suppresses_true_corners_and_drops_the_faint():
 
 @pytest.mark.parametrize(("offset", "boxes"), [(2, 1), (100, 2)])
 def test_reference_rule_takes_width_and_height_for_corners(offset, boxes):
-    # A ring's outer and inner contour: as corners, (2, 2, 70, 70) covers (9, 9, 56, 56); (100, 100, 70, 70) is inside out and covers nothing.
+    # A ring's outer and inner contour: as corners, (2, 2, 70, 70) covers (9, 9, 56, 56); (100, 100, 70, 70)
+    # is inside out and covers nothing.
     heat = np.zeros((200, 200))
     heat[offset : offset + 70, offset : offset + 70] = 1.0
     heat[offset + 8 : offset + 62, offset + 8 : offset + 62] = 0.0

@@ -1,4 +1,6 @@
-"""Numbers of the public ALBEF code (salesforce/ALBEF b9727e4) on a tiny random model, and our model of that size."""
+"""Numbers of the public ALBEF code (salesforce/ALBEF b9727e4) on a tiny random model, and our model of that
+size.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ TINY = {
 
 @cache
 def state_dict() -> dict[str, Tensor]:
-    """The official 628 tensors. The file holds the float tensors end to end as four byte planes, and tied tensors once."""
+    """The official 628 tensors. The file holds the float tensors end to end as four byte planes, and tied
+    tensors once.
+    """
     packed = np.load(FOLDER / "state_dict.npz")
     flat = torch.from_numpy(np.ascontiguousarray(packed["planes"].T).view(np.float32).ravel())
     layout, integers = json.loads(str(packed["layout"])), json.loads(str(packed["integers"]))
@@ -37,7 +41,11 @@ def state_dict() -> dict[str, Tensor]:
     start = 0
     for name, (dtype, shape) in layout.items():
         if ".decoder." in name:
-            owner = "bert.embeddings.word_embeddings.weight" if name.endswith("weight") else "cls.predictions.bias"
+            owner = (
+                "bert.embeddings.word_embeddings.weight"
+                if name.endswith("weight")
+                else "cls.predictions.bias"
+            )
             state[name] = state[f"{name.split('.')[0]}.{owner}"]
         elif dtype == "int64":
             state[name] = torch.tensor(integers[name])
@@ -50,7 +58,9 @@ def state_dict() -> dict[str, Tensor]:
 
 @cache
 def inputs() -> dict[str, Tensor]:
-    """``images`` (4,3,256,256) normalised, and ``ids_*``, ``att_*`` of the phrases i, j and of "i and j"; ``mlm_ids``, ``mlm_labels`` (4,7)."""
+    """``images`` (4,3,256,256) normalised, and ``ids_*``, ``att_*`` of the phrases i, j and of "i and j";
+    ``mlm_ids``, ``mlm_labels`` (4,7).
+    """
     tensors = _tensors("inputs.npz")
     mean = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(1, 3, 1, 1)
     std = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(1, 3, 1, 1)
@@ -59,7 +69,9 @@ def inputs() -> dict[str, Tensor]:
 
 @cache
 def outputs() -> dict[str, Tensor]:
-    """Forward numbers, losses, gradients (``add_grad::``, ``train_grad::``), the state ``after::`` a step, and ``selfeq::vl_*`` losses."""
+    """Forward numbers, losses, gradients (``add_grad::``, ``train_grad::``), the state ``after::`` a step,
+    and ``selfeq::vl_*`` losses.
+    """
     return _tensors("outputs.npz")
 
 

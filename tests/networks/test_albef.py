@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from networks.albef import ALBEF, Fusion
-from networks.gradcam import attention_gradients, cam_target, class_activation_map, minmax
+from networks.layers.class_activation import attention_gradients, cam_target, class_activation_map, minmax
 from tests.networks.albef_parity import TINY, forward_numbers, inputs, outputs, state_dict, tiny_albef
 from tests.parity import assert_parity
 
@@ -37,8 +37,12 @@ def raw_map(
     model: ALBEF, image_embeds: Tensor, name: str, target: str = "itm_logit", create_graph: bool = False
 ) -> Tensor:
     fusion = fuse(model, name, image_embeds, return_attention=True, create_graph=create_graph)
-    (gradient,) = attention_gradients(cam_target(model.match_logits(fusion.hidden), target), fusion.attentions, create_graph=create_graph)
-    return class_activation_map(fusion.attentions[0], gradient, tokens(name)[1], model.grid, token_reduce="mean_all")
+    (gradient,) = attention_gradients(
+        cam_target(model.match_logits(fusion.hidden), target), fusion.attentions, create_graph=create_graph
+    )
+    return class_activation_map(
+        fusion.attentions[0], gradient, tokens(name)[1], model.grid, token_reduce="mean_all"
+    )
 
 
 @cache
@@ -85,7 +89,11 @@ def test_maps_are_those_of_the_reference(name: str) -> None:
     def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
         cam = raw_map(*encoded(dtype), name)
         cam_of_loss = raw_map(*encoded(dtype), name, target="itm_loss")
-        return {f"gradcam_{name}": cam, f"gradcam_lossgrad_{name}": cam_of_loss, f"gradcam_minmax_{name}": minmax(cam)}
+        return {
+            f"gradcam_{name}": cam,
+            f"gradcam_lossgrad_{name}": cam_of_loss,
+            f"gradcam_minmax_{name}": minmax(cam),
+        }
 
     assert_parity(numbers, outputs())
     assert all(parameter.grad is None for parameter in encoded(torch.float32)[0].parameters())
@@ -98,7 +106,9 @@ def test_addition_loss_and_its_second_order_gradients_are_those_of_the_reference
     def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
         model = tiny_albef().to(dtype).train()
         image_embeds = model.encode_image(inputs()["images"].to(dtype))
-        map_i, map_j, map_ij = (raw_map(model, image_embeds, name, create_graph=True) for name in ("i", "j", "ij"))
+        map_i, map_j, map_ij = (
+            raw_map(model, image_embeds, name, create_graph=True) for name in ("i", "j", "ij")
+        )
         loss = (map_i + map_j - map_ij).abs().sum(dim=(1, 2)).mean()
         loss.backward()
         gradients = {key: model.get_parameter(key.removeprefix("add_grad::")).grad for key in checked}
@@ -130,7 +140,10 @@ def test_twins_begin_equal_and_a_momentum_update_moves_each() -> None:
     model = ALBEF(**(TINY | {"momentum": 0.75}))  # type: ignore[arg-type]
     twins = [name for name, _ in model.named_parameters() if "_m." in name]
     assert len(twins) == 308
-    assert all(torch.equal(model.get_parameter(name), model.get_parameter(name.replace("_m.", ".", 1))) for name in twins)
+    assert all(
+        torch.equal(model.get_parameter(name), model.get_parameter(name.replace("_m.", ".", 1)))
+        for name in twins
+    )
     assert not any(model.get_parameter(name).requires_grad for name in twins)
     with torch.no_grad():
         for name in twins:
@@ -179,10 +192,14 @@ def test_an_image_may_have_many_texts(model: ALBEF, image_embeds: Tensor) -> Non
 @torch.no_grad()
 def test_texts_of_several_lengths_in_one_pass_equal_separate_passes() -> None:
     names, longest = ("i", "j", "ij"), 10
-    padded = [[torch.nn.functional.pad(part, (0, longest - part.shape[1])) for part in tokens(name)] for name in names]
+    padded = [
+        [torch.nn.functional.pad(part, (0, longest - part.shape[1])) for part in tokens(name)]
+        for name in names
+    ]
     ids, mask = (torch.cat(parts) for parts in zip(*padded, strict=True))
     lengths = torch.tensor([tokens(name)[0].shape[1] for name in names]).repeat_interleave(4)
     image_of_text = torch.arange(4).repeat(3)
+
     def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
         model, image_embeds = encoded(dtype)
         hidden = model.encode_text(ids, mask)
@@ -193,7 +210,9 @@ def test_texts_of_several_lengths_in_one_pass_equal_separate_passes() -> None:
         cam = class_activation_map(fusion.attentions[0], gradient, mask, model.grid, **means)
         return {"itm_logits": logits, "gradcam": cam}
 
-    separate = {key: torch.cat([outputs()[f"{key}_{name}"] for name in names]) for key in ("itm_logits", "gradcam")}
+    separate = {
+        key: torch.cat([outputs()[f"{key}_{name}"] for name in names]) for key in ("itm_logits", "gradcam")
+    }
     assert_parity(numbers, separate)
 
 
@@ -268,7 +287,9 @@ def test_full_size_has_the_official_numbers_of_keys() -> None:
     assert len(model.text_encoder.state_dict()) == 265
     assert len(model.text_encoder.bert.state_dict()) == 258
     assert len(model.state_dict()) == 844
-    assert sum(parameter.numel() for parameter in model.visual_encoder.parameters()) == pytest.approx(85.84e6, rel=1e-3)
+    assert sum(parameter.numel() for parameter in model.visual_encoder.parameters()) == pytest.approx(
+        85.84e6, rel=1e-3
+    )
     assert (model.cam_layers, model.grid) == ((8,), (16, 16))
     decoder = model.text_encoder.cls.predictions.decoder
     assert decoder.weight is model.text_encoder.bert.embeddings.word_embeddings.weight

@@ -1,0 +1,108 @@
+"""Images with phrases to be found in them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from datamodules.batches import GroundingBatch
+from datamodules.kinds.base import EvaluationView, ImageSource, Kind, as_sizes, gather, size_of, stack
+
+
+@dataclass
+class Query:
+    """A phrase to be found in an image.
+
+    Args:
+        phrase: the text.
+        boxes: (K,4) float32 ``xyxy`` in pixels of the original image, 0-based, maximum exclusive.
+        key: unique within the data set.
+        chain: queries of one image with the same chain name the same thing.
+        mask: (H,W) bool at original size, where the data set has masks.
+    """
+
+    phrase: str
+    boxes: np.ndarray
+    key: str
+    chain: str
+    mask: np.ndarray | None = None
+
+    def fault(self, height: int, width: int) -> str | None:
+        """Why this query cannot be asked of an image of that size, or None if it can.
+
+        A box that only sticks out of the image is no fault. Neither is having no box: such a query can be
+        answered, but is not judged.
+        """
+        boxes = np.asarray(self.boxes, dtype=np.float64).reshape(-1, 4)
+        if not self.phrase.strip():
+            return "the phrase is empty"
+        if not np.isfinite(boxes).all():
+            return f"a box is not finite: {boxes.tolist()}"
+        if (boxes[:, 0] >= boxes[:, 2]).any() or (boxes[:, 1] >= boxes[:, 3]).any():
+            return f"a box is empty or inverted: {boxes.tolist()}"
+        if (
+            (boxes[:, 0] >= width).any()
+            or (boxes[:, 1] >= height).any()
+            or (boxes[:, 2] <= 0).any()
+            or (boxes[:, 3] <= 0).any()
+        ):
+            return f"a box lies outside the image of {width}x{height}: {boxes.tolist()}"
+        return None
+
+
+class GroundingSource(ImageSource):
+    """Images with queries.
+
+    Attributes:
+        published_boxes: how the publisher writes boxes, ``corners`` or ``xywh``; reference protocols treat
+            them differently (`metrics.protocols`).
+    """
+
+    published_boxes: Literal["corners", "xywh"] = "corners"
+
+    @abstractmethod
+    def queries(self, index: int) -> list[Query]:
+        """The queries of an image; at least one. Raises `DataError` if its annotation is broken."""
+
+
+class GroundingView(EvaluationView[GroundingSource]):
+    """An image and its sound queries."""
+
+    batch_type = GroundingBatch
+
+    def read(self, index: int) -> tuple[tuple | None, list[str]]:
+        queries, image = self.source.queries(index), self.source.image(index)
+        height, width = size_of(image)
+        faults = [(query, query.fault(height, width)) for query in queries]
+        skipped = [f"{query.key}\t{query.phrase!r}: {fault}" for query, fault in faults if fault]
+        sound = [query for query, fault in faults if not fault]
+        return (self.resize(image), sound, (height, width)) if sound else None, skipped
+
+
+def collate_queries(samples: list[tuple[tuple | None, list[str]]]) -> GroundingBatch:
+    """Samples of a `GroundingView` -> a batch."""
+    read, skipped = gather(samples)
+    queries: list[tuple[int, Query]] = [
+        (n, query) for n, (_, of_image, _) in enumerate(read) for query in of_image
+    ]
+    chains: dict[tuple[int, str], int] = {}
+    chain_of_query = [chains.setdefault((n, query.chain), len(chains)) for n, query in queries]
+    masks = [torch.from_numpy(query.mask) for _, query in queries if query.mask is not None]
+    return GroundingBatch(
+        images=stack([image for image, _, _ in read]),
+        phrases=[query.phrase for _, query in queries],
+        image_of_query=torch.tensor([n for n, _ in queries], dtype=torch.long),
+        chain_of_query=torch.tensor(chain_of_query, dtype=torch.long),
+        boxes=[torch.from_numpy(np.asarray(query.boxes, dtype=np.float32)) for _, query in queries],
+        sizes=as_sizes([size for _, _, size in read]),
+        keys=[query.key for _, query in queries],
+        masks=masks if len(masks) == len(queries) else None,
+        skipped=skipped,
+    )
+
+
+KIND = Kind(GroundingSource, GroundingView, collate_queries)

@@ -1,0 +1,217 @@
+"""Captions to learn from without images: alone, or with the vectors that a frozen encoder found in the
+images.
+
+Captions are JSON lines ``{"image": "a.jpg", "captions": ["a dog on a sofa", ...]}`` or a CSV file, as in
+`image_caption_folder`. Vectors are a ``.npz`` file with ``names`` (N,) and ``feats`` (N,D), or a folder of
+such files. A name is matched with its folder and suffix or without; what Flickr adds to an id after ``_`` may
+be left out, too.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from datamodules.base import GroundingDataModule, Split
+from datamodules.batches import ImageTextBatch
+from datamodules.cross import CrossDataset
+from datamodules.errors import DataError, DatasetNotFoundError
+from datamodules.kinds.captions import CaptionSource
+from datamodules.sets.image_caption_folder import CAPTION_COLUMNS, IMAGE_COLUMNS, is_unicode, read_rows
+
+REMEDY = "Set --data.vectors, or leave it out to learn from captions alone."
+
+
+class ImageVectors:
+    """Vectors by name.
+
+    Raises:
+        DatasetNotFoundError: no such file or folder.
+        DataError: a file without ``names`` and ``feats``, or of another width.
+    """
+
+    def __init__(self, path: Path) -> None:
+        files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+        if not files or not files[0].is_file():
+            raise DatasetNotFoundError(
+                "CaptionVectors", path, ".npz files with names (N,) and feats (N,D)", REMEDY
+            )
+        parts = [self._read(file) for file in files]
+        if len({feats.shape[1] for _, feats in parts}) > 1:
+            raise DataError(
+                f"{path}: the files hold vectors of different widths: {sorted({feats.shape[1] for _, feats in parts})}."
+            )
+        self.feats = np.concatenate([feats for _, feats in parts])
+        self.width = self.feats.shape[1]
+        self.rows: dict[str, int] = {}
+        for row, name in enumerate(name for names, _ in parts for name in names):
+            for alias in aliases(name):
+                self.rows.setdefault(alias, row)
+
+    @staticmethod
+    def _read(file: Path) -> tuple[list[str], np.ndarray]:
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                names, feats = [str(name) for name in content["names"]], content["feats"]
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{file}: not readable as names and feats ({type(error).__name__}: {error})."
+            ) from error
+        if feats.ndim != 2 or len(names) != len(feats):
+            raise DataError(f"{file}: {len(names)} names do not fit vectors of shape {feats.shape}.")
+        return names, feats
+
+    def find(self, name: str) -> int | None:
+        """The row of an image, or None."""
+        return next((self.rows[alias] for alias in aliases(name) if alias in self.rows), None)
+
+
+def aliases(name: str) -> list[str]:
+    """Under what an image may be known: its path, its file name without suffix, and that up to the first
+    ``_``.
+    """
+    stem = PurePosixPath(name).stem
+    return list(dict.fromkeys([name, stem, stem.split("_")[0]]))
+
+
+class CaptionList(CaptionSource):
+    """Captions, each image's together. `image` gives its vector as an image of one pixel (1,1,D), which
+    passes through every view as it is; D is 0 without vectors.
+
+    Args:
+        captions: caption files.
+        vectors: of the images; captions of images without one are left out.
+        images: a folder: captions of images that are not below it are left out.
+
+    Raises:
+        DatasetNotFoundError: a file or folder is missing.
+        DataError: no caption is left.
+    """
+
+    def __init__(
+        self, captions: Iterable[Path], vectors: Path | None = None, images: Path | None = None
+    ) -> None:
+        self.vectors = ImageVectors(vectors) if vectors else None
+        if images is not None and not images.is_dir():
+            raise DatasetNotFoundError(
+                "CaptionVectors",
+                images,
+                "the photographs whose captions are to be learnt",
+                "Set --data.images, or leave it out.",
+            )
+        wanted = {path.stem for path in images.rglob("*") if path.suffix} if images else None
+        self.broken: list[str] = []
+        grouped: dict[str, list[str]] = {}
+        for path in captions:
+            for number, row in read_rows(path):
+                try:
+                    name, texts = self._captions(row)
+                except ValueError as error:
+                    self.broken.append(f"{path.name}:{number}\t{error}")
+                    continue
+                if (wanted is None or PurePosixPath(name).stem in wanted) and (
+                    self.vectors is None or self.vectors.find(name) is not None
+                ):
+                    grouped.setdefault(name, []).extend(texts)
+        if not grouped:
+            reason = f" ({self.broken[0]})" if self.broken else ""
+            raise DataError(
+                f"{', '.join(map(str, captions))}: no caption is left of those whose image has a vector and is in the folder{reason}."
+            )
+        self.names, self.texts = list(grouped), list(grouped.values())
+        # Without vectors nothing ties the captions of an image together, and each is a sample of its own.
+        if self.vectors is None:
+            self.names = [f"{name}/{n}" for name, texts in grouped.items() for n in range(len(texts))]
+            self.texts = [[text] for texts in grouped.values() for text in texts]
+
+    @staticmethod
+    def _captions(row: dict | str) -> tuple[str, list[str]]:
+        if isinstance(row, str):
+            raise ValueError(row)
+        name = next((row[key] for key in IMAGE_COLUMNS if key in row), None)
+        texts = next((row[key] for key in CAPTION_COLUMNS if key in row), None)
+        texts = [texts] if isinstance(texts, str) else texts
+        if (
+            name is None
+            or not isinstance(texts, list)
+            or not all(isinstance(text, str) and is_unicode(text) for text in texts)
+        ):
+            raise ValueError("no image or no caption")
+        texts = [" ".join(text.split()) for text in texts if text.strip()]
+        if not texts:
+            raise ValueError("the caption is empty")
+        return str(name), texts
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def key(self, index: int) -> str:
+        return self.names[index]
+
+    def image(self, index: int) -> np.ndarray:
+        if self.vectors is None:
+            return np.zeros((1, 1, 0), np.float32)
+        row = self.vectors.find(self.names[index])
+        return self.vectors.feats[row].astype(np.float32)[None, None]
+
+    def captions(self, index: int) -> list[str]:
+        return self.texts[index]
+
+
+class CaptionVectors(CrossDataset):
+    """Captions with or without image vectors; ``images`` of its batches are (B,D) float32, D 0 without
+    vectors.
+
+    Args:
+        captions: a caption file, or several.
+        vectors: a ``.npz`` file or a folder of them.
+        images: a folder of photographs: captions of others are left out.
+        val, test: sets to judge on, by name, as for `CrossDataset`.
+        batch_size, eval_batch_size, num_workers, max_skipped, seed: as for `GroundingDataModule`.
+    """
+
+    name = "captions"
+
+    def __init__(
+        self,
+        captions: Path | list[Path],
+        vectors: Path | None = None,
+        images: Path | None = None,
+        val: dict[str, GroundingDataModule] | None = None,
+        test: dict[str, GroundingDataModule] | None = None,
+        batch_size: int = 256,
+        eval_batch_size: int | None = None,
+        num_workers: int | None = None,
+        max_skipped: float = 0.01,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(None, val, test, eval_batch_size or batch_size, num_workers, max_skipped)
+        self.batch_size, self.seed = batch_size, seed
+        self.captions = [Path(path) for path in (captions if isinstance(captions, list) else [captions])]
+        self.vectors, self.images = vectors and Path(vectors), images and Path(images)
+
+    def caption_source(self) -> CaptionList:
+        return CaptionList(self.captions, self.vectors, self.images)
+
+    def evaluation_source(self, split: Split) -> None:
+        return None
+
+    def train_dataloader(self) -> DataLoader:
+        if self.module.preprocessing.image_size != 1:
+            raise DataError(
+                "these captions come with vectors, not with images: leave out --model.image_encoder, or name a data set that has images."
+            )
+        return super().train_dataloader()
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Vectors stay as they are; all other batches are those of `GroundingDataModule`."""
+        if not isinstance(batch, ImageTextBatch):
+            return super().on_after_batch_transfer(batch, dataloader_idx)
+        batch.images = batch.images.flatten(1)
+        self._log_skips("train", self._training_source(), batch.skipped)
+        return batch

@@ -1,0 +1,114 @@
+"""Images that have a second image beside them, whose pixels are class numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from datamodules.batches import IGNORED
+from datamodules.errors import DataError
+from datamodules.kinds.segmentation import SegmentationSource
+from datamodules.storage.images import read_image
+
+UNKNOWN = -1  # in a table: a number that the data set does not have
+
+
+def read_label_map(path: Path) -> np.ndarray:
+    """(H,W) of the numbers as they are stored; of a palette image its indices, not its colours.
+
+    Raises:
+        DataError: the file is missing, truncated, no image, or an image of colours.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode not in {"P", "L", "1", "I", "I;16"}:
+                raise DataError(
+                    f"{path}: a label map holds one number a pixel, this is an image of mode {image.mode}"
+                )
+            numbers = np.asarray(image)
+            return numbers.astype(np.uint8) if numbers.dtype == bool else numbers
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path}: not readable as a label map ({type(error).__name__}: {error})") from error
+
+
+def table(labels: Mapping[int, int], others: int = UNKNOWN) -> np.ndarray:
+    """(256,) int16: stored number -> label. 255 is ignored unless ``labels`` says otherwise; ``others`` is
+    what the remaining numbers become.
+    """
+    numbers = np.full(256, others, dtype=np.int16)
+    numbers[IGNORED] = IGNORED
+    numbers[list(labels)] = list(labels.values())
+    return numbers
+
+
+def in_order(numbers: Iterable[int], first: int = 0) -> dict[int, int]:
+    """Stored numbers -> ``first``, ``first + 1``, ..."""
+    return {number: label for label, number in enumerate(numbers, start=first)}
+
+
+def to_labels(numbers: np.ndarray, by_number: np.ndarray, path: Path) -> np.ndarray:
+    """(H,W) of stored numbers -> (H,W) uint8 labels. Raises `DataError` for a number that the data set does
+    not have.
+    """
+    if numbers.max(initial=0) >= len(by_number) or numbers.min(initial=0) < 0:
+        raise DataError(f"{path}: {numbers.max()} is no class number")
+    labels = by_number[numbers]
+    if (labels == UNKNOWN).any():
+        raise DataError(f"{path}: {numbers[labels == UNKNOWN][0]} is no class number")
+    return labels.astype(np.uint8)
+
+
+class Labelled(NamedTuple):
+    """An image and its label map."""
+
+    key: str
+    image: Path
+    labels: Path
+
+
+class LabelMapSource(SegmentationSource):
+    """Images and label maps, paired by name.
+
+    Args:
+        files: all of them; one that turns out to be missing is an error of its record alone.
+        class_names: by label.
+        by_number: (256,) stored number -> label, as `table` makes it.
+    """
+
+    def __init__(
+        self, files: Sequence[Labelled], class_names: tuple[str, ...], by_number: np.ndarray
+    ) -> None:
+        self.files, self.class_names, self.by_number = files, class_names, by_number
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def key(self, index: int) -> str:
+        return self.files[index].key
+
+    def image(self, index: int) -> np.ndarray:
+        return read_image(self.files[index].image)
+
+    def labels(self, index: int) -> np.ndarray:
+        path = self.files[index].labels
+        return to_labels(read_label_map(path), self.by_number, path)
+
+
+def text_lines(path: Path) -> list[str]:
+    """The lines of a file, without blanks at either end. Raises `DataError` if it cannot be read."""
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not readable ({type(error).__name__}: {error}).") from error
+
+
+def listed_names(path: Path) -> list[str]:
+    """First word of each line. Raises `DataError` if there is none."""
+    names = [line.split()[0] for line in text_lines(path) if line]
+    if not names:
+        raise DataError(f"{path} names no image; it must hold one name a line.")
+    return names

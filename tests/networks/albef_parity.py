@@ -82,5 +82,24 @@ def tiny_albef(**changes: object) -> ALBEF:
     return model.eval()
 
 
+def forward_numbers(model: ALBEF) -> dict[str, Tensor]:
+    """What the encoders, the projections, the fusion and the matching head say, under its names in `outputs`."""
+    image_embeds = model.encode_image(inputs()["images"].to(model.temp.dtype))
+    ids, mask = inputs()["ids_i"], inputs()["att_i"]
+    text_embeds = model.encode_text(ids, mask)
+    numbers = {
+        "image_embeds_first": image_embeds[:1],
+        "image_feat": model.image_feature(image_embeds),
+        "text_embeds_i": text_embeds,
+        "text_feat_i": model.text_feature(text_embeds),
+        "fusion_i": model.fuse(text_embeds, mask, image_embeds).hidden,
+    }
+    for name in ("i", "j", "ij"):
+        ids, mask = inputs()[f"ids_{name}"], inputs()[f"att_{name}"]
+        hidden = model.fuse(model.encode_text(ids, mask), mask, image_embeds).hidden
+        numbers[f"itm_logits_{name}"] = model.match_logits(hidden)
+    return numbers
+
+
 def _tensors(name: str) -> dict[str, Tensor]:
     return {key: torch.from_numpy(array) for key, array in np.load(FOLDER / name).items()}

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from datamodules.batches import ImageTextBatch
 from lightning_modules.albef.module import ALBEFPretrain
 from lightning_modules.hist.losses import (
+    Contrast,
     Features,
     addition_loss,
     contrastive_loss,
@@ -27,7 +28,9 @@ from lightning_modules.hist.losses import (
 from networks.layers.tokenizer import Tokens
 from tests.lightning_modules.conftest import gradients, train_step
 from tests.networks.albef_parity import inputs, outputs, tiny_albef
+from tests.parity import assert_parity
 
+TERMS = {"itc": "ita", "itm": "itm", "mlm": "mlm"}  # our names of the terms, and the reference's
 PARITY_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[MASK]"] + [f"w{number}" for number in range(296)]
 
 
@@ -35,12 +38,12 @@ PARITY_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[MASK]"] + [f"w{number}" for number 
 
 
 def parity_step(
-    build: Callable[..., Any], epochs: float, **arguments: Any
+    build: Callable[..., Any], epochs: float, dtype: torch.dtype, **arguments: Any
 ) -> tuple[ALBEFPretrain, Tensor, dict[str, Tensor]]:
-    module = build(ALBEFPretrain, tiny_albef(), PARITY_WORDS, **arguments)
+    module = build(ALBEFPretrain, tiny_albef(), PARITY_WORDS, **arguments).to(dtype)
     module.tokenize = lambda texts: Tokens(inputs()["ids_i"], inputs()["att_i"])
     module.mask = lambda tokens: (inputs()["mlm_ids"], inputs()["mlm_labels"] != -100)
-    batch = ImageTextBatch(inputs()["images"], ["a", "b", "c", "d"], ["0", "1", "2", "3"])
+    batch = ImageTextBatch(inputs()["images"].to(dtype), ["a", "b", "c", "d"], ["0", "1", "2", "3"])
     return module, *train_step(module, batch, epochs)
 
 
@@ -48,49 +51,57 @@ def parity_step(
 def test_terms_are_those_of_the_reference(
     build: Callable[..., Any], first_choice: None, epochs: float, alpha: str
 ) -> None:
-    _, loss, terms = parity_step(build, epochs)
-    expected = {
-        ours: outputs()[f"loss_{theirs}_a{alpha}"]
-        for ours, theirs in (("itc", "ita"), ("itm", "itm"), ("mlm", "mlm"))
-    }
-    for name, value in expected.items():
-        assert_close(terms[name], value, rtol=1e-5, atol=1e-6)
-    assert_close(loss.detach(), sum(expected.values()), rtol=1e-5, atol=1e-6)
+    def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
+        _, loss, terms = parity_step(build, epochs, dtype)
+        return {"itc": terms["itc"], "itm": terms["itm"], "mlm": terms["mlm"], "sum": loss}
+
+    reference = {ours: outputs()[f"loss_{theirs}_a{alpha}"] for ours, theirs in TERMS.items()}
+    assert_parity(numbers, reference | {"sum": torch.stack(list(reference.values())).sum()})
 
 
 def test_gradients_are_those_of_the_reference(build: Callable[..., Any], first_choice: None) -> None:
-    module, loss, _ = parity_step(build, 1.0)
-    loss.backward()
-    found = gradients(module.network)
-    expected = {
-        name.removeprefix("train_grad::"): value
-        for name, value in outputs().items()
-        if name.startswith("train_grad::")
+    prefix = "train_grad::"
+    reference = {
+        name.removeprefix(prefix): value for name, value in outputs().items() if name.startswith(prefix)
     }
-    assert len(expected) == 4
-    for name, value in expected.items():
-        assert (found[name] - value).norm() <= 1e-4 * value.norm(), name
-    assert not any("_m." in name for name in found), "momentum twins are not trained"
+    assert len(reference) == 4
+
+    def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
+        module, loss, _ = parity_step(build, 1.0, dtype)
+        loss.backward()
+        all_gradients = gradients(module.network)
+        assert not any("_m." in name for name in all_gradients), "momentum twins are not trained"
+        return {name: all_gradients[name] for name in reference}
+
+    assert_parity(numbers, reference)
 
 
 def test_state_after_a_step_is_that_of_the_reference(build: Callable[..., Any], first_choice: None) -> None:
-    module, _, _ = parity_step(build, 1.0)
-    state = module.network.state_dict()
-    expected = {
+    reference = {
         name.removeprefix("after::"): value for name, value in outputs().items() if name.startswith("after::")
     }
-    assert set(expected) == {"image_queue", "text_queue", "queue_ptr", "vision_proj_m.weight"}
-    for name, value in expected.items():
-        assert_close(state[name], value, rtol=1e-5, atol=1e-6)
+    assert set(reference) == {"image_queue", "text_queue", "queue_ptr", "vision_proj_m.weight"}
+    pointer = reference.pop("queue_ptr")
+
+    def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
+        module, _, _ = parity_step(build, 1.0, dtype)
+        assert torch.equal(module.network.queue_ptr, pointer)
+        return {name: module.network.state_dict()[name] for name in reference}
+
+    assert_parity(numbers, reference)
 
 
 @pytest.mark.parametrize(("epochs", "alpha"), [(0.0, "0.0"), (1.0, "0.4")])
 def test_legacy_distillation_is_that_of_selfeq(
     build: Callable[..., Any], first_choice: None, epochs: float, alpha: str
 ) -> None:
-    _, _, terms = parity_step(build, epochs, legacy_mlm_distill=True)
-    for ours, theirs in (("itc", "ita"), ("itm", "itm"), ("mlm", "mlm")):
-        assert_close(terms[ours], outputs()[f"selfeq::vl_{theirs}_a{alpha}"], rtol=1e-5, atol=1e-6)
+    def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
+        _, _, terms = parity_step(build, epochs, dtype, legacy_mlm_distill=True)
+        return {name: terms[name] for name in TERMS}
+
+    assert_parity(
+        numbers, {ours: outputs()[f"selfeq::vl_{theirs}_a{alpha}"] for ours, theirs in TERMS.items()}
+    )
     assert (outputs()["selfeq::vl_mlm_a0.4"] - outputs()["loss_mlm_a0.4"]).abs() > 0.1, (
         "the two readings of MLM must be told apart"
     )
@@ -98,25 +109,37 @@ def test_legacy_distillation_is_that_of_selfeq(
 
 @torch.no_grad()
 def test_negatives_are_weighted_as_in_the_reference() -> None:
-    network, expected = tiny_albef(), outputs()
+    reference = outputs()
+
+    def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
+        contrast = contrast_after_momentum(dtype)
+        image_weights, text_weights = (
+            negative_weights(contrast.text_to_image),
+            negative_weights(contrast.image_to_text),
+        )
+        assert image_weights.argmax(dim=1).tolist() == reference["neg_idx_image"].tolist()
+        assert text_weights.argmax(dim=1).tolist() == reference["neg_idx_text"].tolist()
+        return {"neg_weights_t2i": normalised(image_weights), "neg_weights_i2t": normalised(text_weights)}
+
+    assert_parity(
+        numbers, {f"neg_weights_{way}": normalised(reference[f"neg_weights_{way}"]) for way in ("t2i", "i2t")}
+    )
+
+
+def contrast_after_momentum(dtype: torch.dtype) -> Contrast:
+    """The contrastive loss, and its similarities, after the momentum twins were updated."""
+    network = tiny_albef().to(dtype)
     network.update_momentum()
-    images, (ids, mask) = network.encode_image(inputs()["images"]), (inputs()["ids_i"], inputs()["att_i"])
-    momentum = [network.image_feature(network.encode_image(inputs()["images"], momentum=True), momentum=True)]
-    momentum += [network.text_feature(network.encode_text(ids, mask, momentum=True), momentum=True)]
-    image, text = (
-        Features(network.image_feature(images), momentum[0]),
-        Features(network.text_feature(network.encode_text(ids, mask)), momentum[1]),
+    images, ids, mask = inputs()["images"].to(dtype), inputs()["ids_i"], inputs()["att_i"]
+    image = Features(
+        network.image_feature(network.encode_image(images)),
+        network.image_feature(network.encode_image(images, momentum=True), momentum=True),
     )
-    contrast = contrastive_loss(image, text, network.image_queue, network.text_queue, network.temp, 0.0)
-    for similarities, name in ((contrast.text_to_image, "t2i"), (contrast.image_to_text, "i2t")):
-        reference = expected[f"neg_weights_{name}"]
-        assert_close(normalised(negative_weights(similarities)), normalised(reference), rtol=1e-4, atol=1e-6)
-    assert (
-        negative_weights(contrast.text_to_image).argmax(dim=1).tolist() == expected["neg_idx_image"].tolist()
+    text = Features(
+        network.text_feature(network.encode_text(ids, mask)),
+        network.text_feature(network.encode_text(ids, mask, momentum=True), momentum=True),
     )
-    assert (
-        negative_weights(contrast.image_to_text).argmax(dim=1).tolist() == expected["neg_idx_text"].tolist()
-    )
+    return contrastive_loss(image, text, network.image_queue, network.text_queue, network.temp, 0.0)
 
 
 def normalised(weights: Tensor) -> Tensor:

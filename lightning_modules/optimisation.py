@@ -114,32 +114,32 @@ def parameter_groups(module: nn.Module, optimisation: Optimisation) -> list[dict
                 f"optimisation.parts names {part_name!r}, which this module does not have; "
                 f"its parts are called {', '.join(name for name in modules if name.count('.') == 1)}."
             )
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        part = _part_of(name, optimisation)
-        if part.lr == 0:
+        part_name = _part_of(name, optimisation)
+        part = optimisation.parts.get(part_name, PartOptimisation())
+        if not parameter.requires_grad or part.lr == 0:
             continue
         lr = optimisation.lr * part.lr
-        if parameter.ndim == 0:
-            lr *= optimisation.scalar_lr
         weight_decay = optimisation.weight_decay if part.weight_decay is None else part.weight_decay
-        if optimisation.decayed == "matrices" and (parameter.ndim == 1 or name.endswith(".bias")):
+        kind = "decayed"
+        if parameter.ndim == 0:
+            kind = "scalar"
+            lr *= optimisation.scalar_lr
+        elif optimisation.decayed == "matrices" and (parameter.ndim == 1 or name.endswith(".bias")):
+            kind = "exempt"
             weight_decay = 0.0
-        groups.setdefault((lr, weight_decay), []).append(parameter)
-    return [
-        {"params": parameters, "lr": lr, "weight_decay": weight_decay}
-        for (lr, weight_decay), parameters in groups.items()
-    ]
+        group = {"params": [], "lr": lr, "weight_decay": weight_decay}
+        groups.setdefault((part_name, kind), group)["params"].append(parameter)
+    # The first group's learning rate is what is logged and shown as that of the run: that of the rest, whose
+    # part has no name.
+    return [groups[key] for key in sorted(groups)]
 
 
-def _part_of(name: str, optimisation: Optimisation) -> PartOptimisation:
-    """What holds for a parameter: the longest part that its name begins with."""
+def _part_of(name: str, optimisation: Optimisation) -> str:
+    """The longest of ``optimisation.parts`` that a parameter's name begins with; empty for none."""
     prefixes = [part for part in optimisation.parts if name.startswith(f"{part}.")]
-    if not prefixes:
-        return PartOptimisation()
-    return optimisation.parts[max(prefixes, key=len)]
+    return max(prefixes, key=len, default="")
 
 
 def make_optimizer(module: nn.Module, optimisation: Optimisation) -> torch.optim.Optimizer:

@@ -5,28 +5,31 @@ size.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from networks.albef import ALBEF
+from networks.albef import ALBEF, ContrastSize
+from networks.layers.bert import BertSize
+from networks.layers.vit import ViTSize
 
 FOLDER = Path(__file__).parents[1] / "data" / "albef"
-TINY = {
-    "vision_width": 36,
-    "vision_depth": 3,
-    "vision_heads": 4,
-    "text_width": 48,
-    "text_intermediate": 64,
-    "vocab_size": 300,
-    "max_positions": 64,
-    "embed_dim": 16,
-    "queue_size": 32,
-    "dropout": 0.0,
+TINY: dict[str, Any] = {
+    "vision": ViTSize(width=36, depth=3, heads=4),
+    "text": BertSize(width=48, intermediate=64, vocab_size=300, max_positions=64, dropout=0.0),
+    "contrast": ContrastSize(embed_dim=16, queue_size=32),
 }
+MAP_LAYERS = (8,)  # the 9th layer, as in all public code
+
+
+def tiny_sizes(part: str, **changes: Any) -> dict[str, Any]:
+    """The parity model's sizes, changed in one part."""
+    return TINY | {part: replace(TINY[part], **changes)}
 
 
 @cache
@@ -75,9 +78,9 @@ def outputs() -> dict[str, Tensor]:
     return _tensors("outputs.npz")
 
 
-def tiny_albef(**changes: object) -> ALBEF:
+def tiny_albef() -> ALBEF:
     """A fresh model with the parity weights, in evaluation mode."""
-    model = ALBEF(**(TINY | changes))  # type: ignore[arg-type]
+    model = ALBEF(**TINY)
     model.load_state_dict(state_dict(), strict=True)
     return model.eval()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,16 @@ from torch.testing import assert_close
 
 from networks.albef import ALBEF, Fusion
 from networks.layers.class_activation import attention_gradients, cam_target, class_activation_map, minmax
-from tests.networks.albef_parity import TINY, forward_numbers, inputs, outputs, state_dict, tiny_albef
+from tests.networks.albef_parity import (
+    MAP_LAYERS,
+    TINY,
+    forward_numbers,
+    inputs,
+    outputs,
+    state_dict,
+    tiny_albef,
+    tiny_sizes,
+)
 from tests.parity import assert_parity
 
 
@@ -28,7 +38,7 @@ def tokens(name: str) -> tuple[Tensor, Tensor]:
     return inputs()[f"ids_{name}"], inputs()[f"att_{name}"]
 
 
-def fuse(model: ALBEF, name: str, image_embeds: Tensor, **options: bool) -> Fusion:
+def fuse(model: ALBEF, name: str, image_embeds: Tensor, **options: Any) -> Fusion:
     ids, mask = tokens(name)
     return model.fuse(model.encode_text(ids, mask), mask, image_embeds, **options)
 
@@ -36,7 +46,7 @@ def fuse(model: ALBEF, name: str, image_embeds: Tensor, **options: bool) -> Fusi
 def raw_map(
     model: ALBEF, image_embeds: Tensor, name: str, target: str = "itm_logit", create_graph: bool = False
 ) -> Tensor:
-    fusion = fuse(model, name, image_embeds, return_attention=True, create_graph=create_graph)
+    fusion = fuse(model, name, image_embeds, attention_layers=MAP_LAYERS, create_graph=create_graph)
     (gradient,) = attention_gradients(
         cam_target(model.match_logits(fusion.hidden), target), fusion.attentions, create_graph=create_graph
     )
@@ -75,7 +85,7 @@ def test_language_head_is_that_of_the_reference() -> None:
 def test_attention_and_its_gradient_are_those_of_the_reference() -> None:
     def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
         model, image_embeds = encoded(dtype)
-        fusion = fuse(model, "i", image_embeds, return_attention=True)
+        fusion = fuse(model, "i", image_embeds, attention_layers=MAP_LAYERS)
         (gradient,) = attention_gradients(cam_target(model.match_logits(fusion.hidden)), fusion.attentions)
         assert fusion.attentions[0].shape == (4, 12, 7, 257)
         return {"attn_L8_i_first": fusion.attentions[0][:1], "attn_grad_L8_i_first": gradient[:1]}
@@ -137,7 +147,7 @@ def test_momentum_step_and_queues_are_those_of_the_reference() -> None:
 
 
 def test_twins_begin_equal_and_a_momentum_update_moves_each() -> None:
-    model = ALBEF(**(TINY | {"momentum": 0.75}))  # type: ignore[arg-type]
+    model = ALBEF(**tiny_sizes("contrast", momentum=0.75))
     twins = [name for name, _ in model.named_parameters() if "_m." in name]
     assert len(twins) == 308
     assert all(
@@ -156,7 +166,7 @@ def test_twins_begin_equal_and_a_momentum_update_moves_each() -> None:
 
 
 def test_queue_wraps_around() -> None:
-    model = ALBEF(**TINY | {"queue_size": 5})
+    model = ALBEF(**tiny_sizes("contrast", queue_size=5))
     features = torch.arange(1.0, 9.0)[:, None].expand(8, 16)
     for rows in (features[:3], features[3:6], features[6:8]):
         model.enqueue(rows, -rows)
@@ -169,7 +179,7 @@ def test_queue_wraps_around() -> None:
 
 
 def test_temperature_is_clamped_to_its_range() -> None:
-    model = ALBEF(**TINY, temperature=3.0)
+    model = ALBEF(**tiny_sizes("contrast", temperature=3.0))
     model.clamp_temperature()
     assert model.temp.item() == pytest.approx(0.5)
     model.temp.data.fill_(-1)
@@ -181,8 +191,8 @@ def test_an_image_may_have_many_texts(model: ALBEF, image_embeds: Tensor) -> Non
     ids, mask = tokens("ij")
     image_of_text = torch.tensor([1, 0, 1, 1])
     text_embeds = model.encode_text(ids, mask)
-    gathered = model.fuse(text_embeds, mask, image_embeds[:2], image_of_text, return_attention=True)
-    expanded = model.fuse(text_embeds, mask, image_embeds[image_of_text], return_attention=True)
+    gathered = model.fuse(text_embeds, mask, image_embeds[:2], image_of_text, attention_layers=MAP_LAYERS)
+    expanded = model.fuse(text_embeds, mask, image_embeds[image_of_text], attention_layers=MAP_LAYERS)
     assert_close(gathered.hidden, expanded.hidden)
     assert_close(gathered.attentions[0], expanded.attentions[0])
     with pytest.raises(ValueError, match="4 texts and 2 images do not pair up"):
@@ -203,7 +213,7 @@ def test_texts_of_several_lengths_in_one_pass_equal_separate_passes() -> None:
     def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
         model, image_embeds = encoded(dtype)
         hidden = model.encode_text(ids, mask)
-        fusion = model.fuse(hidden, mask, image_embeds, image_of_text, return_attention=True)
+        fusion = model.fuse(hidden, mask, image_embeds, image_of_text, attention_layers=MAP_LAYERS)
         logits = model.match_logits(fusion.hidden)
         (gradient,) = attention_gradients(cam_target(logits), fusion.attentions)
         means = {"token_reduce": "mean_all", "denominator": lengths}
@@ -219,8 +229,8 @@ def test_texts_of_several_lengths_in_one_pass_equal_separate_passes() -> None:
 def test_fused_and_explicit_attention_agree() -> None:
     model, image_embeds = encoded(torch.float64)
     fused = fuse(model, "i", image_embeds)
-    kept = fuse(model, "i", image_embeds, return_attention=True)
-    explicit = fuse(model, "i", image_embeds, return_attention=True, create_graph=True)
+    kept = fuse(model, "i", image_embeds, attention_layers=MAP_LAYERS)
+    explicit = fuse(model, "i", image_embeds, attention_layers=MAP_LAYERS, create_graph=True)
     assert fused.attentions == ()
     assert_close(fused.hidden, kept.hidden)
     assert_close(fused.hidden, explicit.hidden)
@@ -232,7 +242,7 @@ def test_asking_for_attention_does_not_cut_training_gradients() -> None:
     model, _ = encoded(torch.float64)
     parameter = model.get_parameter("visual_encoder.patch_embed.proj.weight")
     gradients = []
-    for options in ({}, {"return_attention": True}):
+    for options in ({}, {"attention_layers": MAP_LAYERS}):
         hidden = fuse(model, "i", model.encode_image(inputs()["images"].double()), **options).hidden
         gradients.append(torch.autograd.grad(model.match_logits(hidden)[:, 1].sum(), parameter)[0])
     assert gradients[0].abs().max() > 0
@@ -241,11 +251,11 @@ def test_asking_for_attention_does_not_cut_training_gradients() -> None:
 
 def test_maps_of_a_frozen_model_and_in_inference_mode(image_embeds: Tensor) -> None:
     frozen = tiny_albef().requires_grad_(False)
-    fusion = fuse(frozen, "i", image_embeds, return_attention=True)
+    fusion = fuse(frozen, "i", image_embeds, attention_layers=MAP_LAYERS)
     assert fusion.attentions[0].is_leaf
     assert torch.equal(raw_map(frozen, image_embeds, "i"), raw_map(tiny_albef(), image_embeds, "i"))
     with torch.inference_mode(), pytest.raises(RuntimeError, match="inference_mode to false"):
-        fuse(frozen, "i", image_embeds, return_attention=True)
+        fuse(frozen, "i", image_embeds, attention_layers=MAP_LAYERS)
 
 
 @torch.no_grad()
@@ -254,7 +264,7 @@ def test_maps_stay_in_float32_under_autocast(model: ALBEF, image_embeds: Tensor)
     text_embeds = model.encode_text(ids, mask)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert model.vision_proj(image_embeds).dtype == torch.bfloat16
-        fusion = model.fuse(text_embeds, mask, image_embeds, return_attention=True)
+        fusion = model.fuse(text_embeds, mask, image_embeds, attention_layers=MAP_LAYERS)
         logits = model.match_logits(fusion.hidden)
         (gradient,) = attention_gradients(cam_target(logits), fusion.attentions)
         cam = class_activation_map(fusion.attentions[0], gradient, mask, model.grid)
@@ -262,7 +272,8 @@ def test_maps_stay_in_float32_under_autocast(model: ALBEF, image_embeds: Tensor)
 
 
 def test_dropout_acts_in_training_only() -> None:
-    model = tiny_albef(dropout=0.3)
+    model = ALBEF(**tiny_sizes("text", dropout=0.3)).eval()
+    model.load_state_dict(state_dict())
     ids, mask = tokens("i")
     assert torch.equal(model.encode_text(ids, mask), tiny_albef().encode_text(ids, mask))
     model.train()
@@ -270,7 +281,7 @@ def test_dropout_acts_in_training_only() -> None:
     first, second = model.encode_text(ids, mask), model.encode_text(ids, mask)
     assert (first - second).abs().max() > 0.1
     image_embeds = model.encode_image(inputs()["images"])
-    attention = fuse(model, "i", image_embeds, return_attention=True).attentions[0]
+    attention = fuse(model, "i", image_embeds, attention_layers=MAP_LAYERS).attentions[0]
     assert_close(attention.sum(dim=-1), torch.ones(4, 12, 7))
 
 
@@ -290,7 +301,8 @@ def test_full_size_has_the_official_numbers_of_keys() -> None:
     assert sum(parameter.numel() for parameter in model.visual_encoder.parameters()) == pytest.approx(
         85.84e6, rel=1e-3
     )
-    assert (model.cam_layers, model.grid) == ((8,), (16, 16))
+    assert model.attention_layers(None) == (8,)
+    assert model.grid == (16, 16)
     decoder = model.text_encoder.cls.predictions.decoder
     assert decoder.weight is model.text_encoder.bert.embeddings.word_embeddings.weight
     twin = model.text_encoder_m
@@ -299,23 +311,37 @@ def test_full_size_has_the_official_numbers_of_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("part", "changes", "message"),
     [
-        ({"image_size": 250}, "cannot be cut into patches of 16"),
-        ({"vision_heads": 5}, "vision width of 36 cannot be divided among 5"),
-        ({"text_heads": 5}, "text width of 48 cannot be divided among 5"),
-        ({"fusion_layer": 12}, "fusion cannot start at layer 12 of 12"),
-        ({"cam_layers": [8, 5]}, "cam_layers: layer 5 has no cross-attention; choose from 6 to 11"),
-        ({"cam_layers": [12]}, "layer 12 has no cross-attention"),
-        ({"cam_layers": []}, "cam_layers must name a layer"),
-        ({"queue_size": 0}, "at least one feature"),
-        ({"momentum": 1.5}, "momentum must be in"),
-        ({"dropout": 1.0}, "dropout must be in"),
+        ("vision", {"image_size": 250}, "cannot be cut into patches of 16"),
+        ("vision", {"heads": 5}, "vision width of 36 cannot be divided among 5"),
+        ("text", {"heads": 5}, "text width of 48 cannot be divided among 5"),
+        ("contrast", {"queue_size": 0}, "at least one feature"),
+        ("contrast", {"momentum": 1.5}, "momentum must be in"),
+        ("text", {"dropout": 1.0}, "dropout must be in"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused(changes: dict[str, object], message: str) -> None:
+def test_sizes_that_do_not_fit_are_refused(part: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ALBEF(**TINY | changes)
+        tiny_sizes(part, **changes)
+
+
+def test_a_fusion_without_layers_is_refused() -> None:
+    with pytest.raises(ValueError, match="fusion cannot start at layer 12 of 12"):
+        ALBEF(**TINY, fusion_layer=12)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([8, 5], "maps.layers: layer 5 has no cross-attention; choose from 6 to 11"),
+        ([12], "layer 12 has no cross-attention"),
+        ([], "maps.layers must name a layer"),
+    ],
+)
+def test_layers_without_cross_attention_are_refused(model: ALBEF, layers: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        model.attention_layers(layers)
 
 
 def test_inputs_that_do_not_fit_are_refused(model: ALBEF) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from networks.layers.bert import BertModel
+from networks.layers.bert import BertModel, BertSize
 from tests.parity import assert_parity
 
 
@@ -26,17 +26,8 @@ def test_blip_layout_matches_transformers() -> None:
     torch.manual_seed(0)
     for parameter in theirs.parameters():
         parameter.normal_(std=0.3)
-    ours = BertModel(
-        width=24,
-        depth=4,
-        heads=4,
-        intermediate=40,
-        vocab_size=90,
-        max_positions=16,
-        encoder_width=20,
-        fusion_layer=0,
-        use_token_types=False,
-    ).eval()
+    size = BertSize(width=24, depth=4, heads=4, intermediate=40, vocab_size=90, max_positions=16)
+    ours = BertModel(size, encoder_width=20, fusion_layer=0, use_token_types=False).eval()
     ours.load_state_dict(
         {"embeddings.position_ids": torch.arange(16)[None]} | theirs.state_dict(), strict=True
     )
@@ -67,17 +58,11 @@ def test_blip_layout_matches_transformers() -> None:
 
 
 def test_two_attention_layers_share_one_graph() -> None:
-    model = BertModel(
-        width=8,
-        depth=3,
-        heads=2,
-        intermediate=8,
-        vocab_size=20,
-        max_positions=8,
-        encoder_width=6,
-        fusion_layer=0,
-    ).eval()
-    ids, mask, image = torch.tensor([[3, 4]]), torch.ones(1, 2), torch.randn(1, 5, 6)
+    size = BertSize(width=8, depth=3, heads=2, intermediate=8, vocab_size=20, max_positions=8)
+    model = BertModel(size, encoder_width=6, fusion_layer=0).eval()
+    ids = torch.tensor([[3, 4]])
+    mask = torch.ones(1, 2)
+    image = torch.randn(1, 5, 6)
     with torch.no_grad():
         hidden, attentions = model.fuse(model.encode_text(ids, mask), mask, image, attention_layers=(0, 2))
     gradients = torch.autograd.grad(hidden.pow(2).sum() + hidden[0, 0, 0], attentions)

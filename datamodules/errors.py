@@ -25,9 +25,16 @@ class DatasetNotFoundError(DataError):
 
 
 def require_paths(dataset: str, root: Path, paths: Sequence[str], holds: str, remedy: str) -> None:
-    """Raises `DatasetNotFoundError` for the first of ``paths`` that is not below ``root``, or for ``root``
-    itself.
+    """Checks that a data set is where it should be.
+
+    Args:
+        dataset, holds, remedy: as for `DatasetNotFoundError`.
+        root: folder of the data set.
+        paths: what must lie below it.
+
+    Raises:
+        DatasetNotFoundError: ``root`` or one of ``paths`` is missing; it names the first.
     """
-    for path in [root, *(root / p for p in paths)]:
+    for path in [root, *(root / name for name in paths)]:
         if not path.exists():
             raise DatasetNotFoundError(dataset, path, holds, remedy)

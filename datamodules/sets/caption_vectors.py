@@ -12,16 +12,13 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
 
 from datamodules.base import GroundingDataModule, Split
-from datamodules.batches import ImageTextBatch
 from datamodules.cross import CrossDataset
 from datamodules.errors import DataError, DatasetNotFoundError
-from datamodules.kinds.captions import CaptionSource
+from datamodules.kinds.vectors import VectorSource
 from datamodules.sets.image_caption_folder import CAPTION_COLUMNS, IMAGE_COLUMNS, is_unicode, read_rows
 
 REMEDY = "Set --data.vectors, or leave it out to learn from captions alone."
@@ -79,9 +76,8 @@ def aliases(name: str) -> list[str]:
     return list(dict.fromkeys([name, stem, stem.split("_")[0]]))
 
 
-class CaptionList(CaptionSource):
-    """Captions, each image's together. `image` gives its vector as an image of one pixel (1,1,D), which
-    passes through every view as it is; D is 0 without vectors.
+class CaptionList(VectorSource):
+    """Captions, each image's together, and the image's vector.
 
     Args:
         captions: caption files.
@@ -153,11 +149,11 @@ class CaptionList(CaptionSource):
     def key(self, index: int) -> str:
         return self.names[index]
 
-    def image(self, index: int) -> np.ndarray:
+    def vector(self, index: int) -> np.ndarray:
         if self.vectors is None:
-            return np.zeros((1, 1, 0), np.float32)
+            return np.zeros(0, np.float32)
         row = self.vectors.find(self.names[index])
-        return self.vectors.feats[row].astype(np.float32)[None, None]
+        return self.vectors.feats[row].astype(np.float32)
 
     def captions(self, index: int) -> list[str]:
         return self.texts[index]
@@ -200,18 +196,3 @@ class CaptionVectors(CrossDataset):
 
     def evaluation_source(self, split: Split) -> None:
         return None
-
-    def train_dataloader(self) -> DataLoader:
-        if self.module.preprocessing.image_size != 1:
-            raise DataError(
-                "these captions come with vectors, not with images: leave out --model.image_encoder, or name a data set that has images."
-            )
-        return super().train_dataloader()
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Vectors stay as they are; all other batches are those of `GroundingDataModule`."""
-        if not isinstance(batch, ImageTextBatch):
-            return super().on_after_batch_transfer(batch, dataloader_idx)
-        batch.images = batch.images.flatten(1)
-        self._log_skips("train", self._training_source(), batch.skipped)
-        return batch

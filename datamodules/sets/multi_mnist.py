@@ -15,11 +15,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from torch.utils.data import DataLoader
 
 from datamodules.base import GroundingDataModule, Split
-from datamodules.batches import Phrase
+from datamodules.batches import Phrase, Preprocessing
 from datamodules.errors import DataError
+from datamodules.kinds.base import Source
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.synthetic.digit_glyphs import Glyphs, embedded_glyphs, mnist_glyphs
@@ -271,9 +271,7 @@ class MultiMNIST(GroundingDataModule):
             found |= {f"grid_{grid}x{grid}": self.source(split, grid, self.absent) for grid in self.grids}
         return found
 
-    def _evaluation_loader(self, name: str, source: Any) -> DataLoader:
-        loader = super()._evaluation_loader(name, source)
-        if self.keep_size:
-            view: Any = loader.dataset
-            view.preprocessing = replace(view.preprocessing, image_size=source.side)
-        return loader
+    def preprocessing_of(self, source: Source) -> Preprocessing:
+        """Pictures stay as they are where ``keep_size`` asks for it."""
+        preprocessing = super().preprocessing_of(source)
+        return replace(preprocessing, resize="keep") if self.keep_size else preprocessing

@@ -31,7 +31,7 @@ def encode(names: list[str], options: argparse.Namespace) -> tuple[list[str], np
     from tqdm import tqdm
 
     from datamodules.batches import Preprocessing, normalise
-    from datamodules.storage.images import read_image, resize_square, to_tensor
+    from datamodules.storage.images import read_image, resize_image, to_tensor
     from lightning_modules.text_group.module import IMAGENET_MEAN, IMAGENET_STD
     from lightning_modules.text_group.weights import read_image_weights
     from networks.groupvit import GroupViTImageEncoder
@@ -45,7 +45,7 @@ def encode(names: list[str], options: argparse.Namespace) -> tuple[list[str], np
         images = []
         for name in names[start : start + options.batch_size]:
             try:
-                images.append(to_tensor(resize_square(read_image(options.images / name), preprocessing)))
+                images.append(to_tensor(resize_image(read_image(options.images / name), preprocessing)))
                 kept.append(name)
             except DataError as error:
                 skipped.append(str(error))

@@ -23,6 +23,7 @@ import torch
 
 from datamodules.batches import ImageTextBatch
 from datamodules.errors import DataError
+from datamodules.handover import Needs
 from datamodules.sets.conceptual_captions import ConceptualCaptions
 from datamodules.storage.shards import (
     OPEN_SHARDS,
@@ -191,8 +192,6 @@ def test_a_resumed_epoch_gives_the_rest_once(epoch: int, processed: int, rank: i
 class Learner(pl.LightningModule):
     """Writes down what it is fed, and may be killed in a step: its checkpoint then knows the steps before."""
 
-    train_batch, preprocessing = ImageTextBatch, PLAIN
-
     def __init__(self, log: Path, dies_at: int | None = None) -> None:
         super().__init__()
         self.log_path, self.dies_at = log, dies_at
@@ -213,6 +212,7 @@ def fit(root: Path, folder: Path, dies_at: int | None = None, resume: bool = Fal
     data = ConceptualCaptions(
         root, cache_dir=root / "cache", batch_size=4, num_workers=1, seed=3, shuffle_window=10
     )
+    data.serve(Needs(ImageTextBatch, PLAIN, "Learner"))
     keep = pl.callbacks.ModelCheckpoint(folder, save_last=True, every_n_train_steps=1)
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=2, logger=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[keep],

@@ -95,20 +95,20 @@ class ShardSource(CaptionSource):
 
     def _broken_records(self) -> list[str]:
         """The lines of ``broken``; counts what was ignored on the way."""
-        broken_lines: list[list[str]] = []
+        broken_records: list[list[str]] = []
         cuts: list[str | None] = []
         for index in self.indexes:
             lines = [line.split("\t") for line in index.broken]
-            broken_lines.append(["\t".join(words) for words in lines if words[0] not in {IGNORED, CUT}])
+            broken_records.append(["\t".join(words) for words in lines if words[0] not in {IGNORED, CUT}])
             cuts.append(next((words[1] for words in lines if words[0] == CUT), None))
             self.ignored.update({words[2]: int(words[1]) for words in lines if words[0] == IGNORED})
         sound_sizes = [len(index) for index, cut in zip(self.indexes, cuts, strict=True) if cut is None]
         usual = int(statistics.median(sound_sizes)) if sound_sizes else 0
         expected = expected_records(self.shards)
         broken: list[str] = []
-        for shard, index, lines, cut in zip(self.shards, self.indexes, broken_lines, cuts, strict=True):
-            present = len(index) + len(lines)
-            broken += lines
+        for shard, index, records, cut in zip(self.shards, self.indexes, broken_records, cuts, strict=True):
+            present = len(index) + len(records)
+            broken += records
             broken += lost_records(shard.name, present, cut, expected.get(shard.name), usual)
         return broken
 

@@ -13,6 +13,18 @@ from datamodules.batches import IGNORED
 from datamodules.errors import DataError
 from datamodules.kinds.segmentation import SegmentationSource
 from datamodules.storage.images import read_image
+from datamodules.storage.text_files import listed_names, text_lines
+
+__all__ = [
+    "LabelMapSource",
+    "Labelled",
+    "in_order",
+    "listed_names",
+    "read_label_map",
+    "table",
+    "text_lines",
+    "to_labels",
+]
 
 UNKNOWN = -1  # what a table holds for numbers that the data set does not have
 
@@ -140,19 +152,3 @@ class LabelMapSource(SegmentationSource):
         """Label map of a record, (H,W) uint8."""
         path = self.files[index].labels
         return to_labels(read_label_map(path), self.by_number, path)
-
-
-def text_lines(path: Path) -> list[str]:
-    """The lines of a file, without blanks at either end. Raises `DataError` if it cannot be read."""
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable ({type(error).__name__}: {error}).") from error
-
-
-def listed_names(path: Path) -> list[str]:
-    """First word of each line. Raises `DataError` if there is none."""
-    names = [line.split()[0] for line in text_lines(path) if line]
-    if not names:
-        raise DataError(f"{path} names no image; it must hold one name a line.")
-    return names

@@ -52,17 +52,13 @@ def embedded_glyphs(split: Literal["train", "val", "test"]) -> Glyphs:
     return Glyphs(images, found.target[rows].astype(np.int64))
 
 
-def mnist_glyphs(root: Path, split: Literal["train", "val", "test"], download: bool = False) -> Glyphs:
+def mnist_glyphs(root: Path, split: Literal["train", "val", "test"]) -> Glyphs:
     """MNIST. The validation split is the end of its training set.
 
     Raises:
         DatasetNotFoundError: the files are not there.
         DataError: a file is damaged.
     """
-    if download and not any(path.exists() for path in _candidates(root, FILES["train"][0])):
-        from torchvision.datasets import MNIST  # type: ignore[import-untyped]
-
-        MNIST(str(root), download=True)
     images, labels = (_read_idx(_find(root, name)) for name in FILES["test" if split == "test" else "train"])
     if images.shape[1:] != (SIDE, SIDE) or len(images) != len(labels) or labels.max(initial=0) > 9:
         raise DataError(
@@ -86,8 +82,7 @@ def _candidates(root: Path, name: str) -> list[Path]:
 def _find(root: Path, name: str) -> Path:
     found = next((path for path in _candidates(root, name) if path.is_file()), None)
     if found is None:
-        remedy = "Set --data.root, let --data.download true fetch it, or leave --data.root out for the digits that scikit-learn brings along."
-        raise DatasetNotFoundError("MNIST", root / name, HOLDS, remedy)
+        raise DatasetNotFoundError("MNIST", root / name, HOLDS, "`python cli.py prepare MultiMNIST` brings them.")
     return found
 
 

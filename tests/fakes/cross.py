@@ -7,7 +7,7 @@ from pathlib import Path
 from datamodules.sets.flickr30k_entities import Flickr30kEntities
 from datamodules.sets.image_caption_folder import ImageCaptionFolder
 from datamodules.sets.scenes import Scenes
-from tests.fakes import flickr30k_entities, image_caption_folder, made_scenes
+from tests.fakes import flickr30k_entities, image_caption_folder, scenes
 from tests.fakes.base import Fake
 
 
@@ -16,7 +16,7 @@ def write(root: Path) -> Fake:
     flickr, folder, scenes = (
         flickr30k_entities.write(root / "flickr"),
         image_caption_folder.write(root / "folder"),
-        made_scenes.write(root),
+        scenes.write(root),
     )
     members = {
         "entities": Flickr30kEntities(**flickr.arguments),

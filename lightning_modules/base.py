@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 
 from datamodules.batches import ImageTextBatch, Preprocessing
+from datamodules.handover import Needs, Supply
 from lightning_modules.errors import ModelError
 from lightning_modules.loading import read_weights
 
@@ -171,11 +172,17 @@ class WeakgroundModule(pl.LightningModule):
     train_batch: ClassVar[type] = ImageTextBatch
     network: nn.Module
     preprocessing: Preprocessing
+    supply: Supply | None = None
     loaded_step: int = 0  # of the checkpoint that is judged
 
     def __init__(self, optimisation: Optimisation, pretrained: Path | None) -> None:
         super().__init__()
         self.optimisation, self.pretrained = optimisation, pretrained
+
+    @property
+    def needs(self) -> Needs:
+        """What this method wants of its data."""
+        return Needs(self.train_batch, self.preprocessing, type(self).__name__)
 
     def setup(self, stage: str) -> None:
         """Loads the pre-trained weights, unless a checkpoint of this very run is about to be loaded."""
@@ -219,8 +226,8 @@ class WeakgroundModule(pl.LightningModule):
         where it stopped.
         """
         trainer: Any = self.trainer
-        if hasattr(trainer.datamodule, "training_batches"):
-            batches, limit = trainer.datamodule.training_batches(), trainer.limit_train_batches
+        if self.supply is not None:
+            batches, limit = self.supply.training_batches(), trainer.limit_train_batches
             batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         else:
             trainer.fit_loop.setup_data()

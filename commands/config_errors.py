@@ -21,7 +21,7 @@ from callbacks.catalogue import CALLBACKS
 from commands.suggest import nearest
 from datamodules.catalogue import DATASETS, WITHOUT_IMAGES
 from datamodules.chunkers import Chunker, LLMChunker, RuleChunker, SpacyChunker
-from lightning_modules.catalogue import METHODS
+from lightning_modules.catalogue import BACKBONES, METHODS
 from metrics.protocols import Protocol
 from networks.albef import ALBEF
 from networks.groupvit import GroupViTImageEncoder
@@ -45,7 +45,7 @@ NETWORKS = (ALBEF, CausalTransformer, GroupViTImageEncoder, TextGroupTransformer
 CHUNKERS = (Chunker, LLMChunker, RuleChunker, SpacyChunker)
 OURS = {
     found.__name__: found
-    for found in (*METHODS, *DATASETS, *WITHOUT_IMAGES, *CALLBACKS, *NETWORKS, *CHUNKERS)
+    for found in (*METHODS, *DATASETS, *WITHOUT_IMAGES, *CALLBACKS, *NETWORKS, *BACKBONES, *CHUNKERS)
 }
 
 UNION = re.compile(r"Does not validate against any of the Union subtypes")

@@ -5,7 +5,7 @@ read back.
 built of GroupViT's modules (Xu et al. 2022, arXiv:2202.11094).
 
 Legend: B captions, T tokens (special ones included), K groups, W width, H heads, V vocabulary, E width of the
-    shared space. Masks (B,T) are true at tokens.
+shared space. Masks (B,T) are true at tokens.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from callbacks.evaluations.results import Result, format_table, tidy
 from callbacks.run.run_record import RunRecord
 from datamodules.handover import Supply
-from lightning_modules.base import ModelError, require
+from lightning_modules.capabilities import require
+from lightning_modules.errors import ModelError
 from metrics.intervals import Estimate
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from datamodules.handover import Supply
-from lightning_modules.base import require
+from lightning_modules.capabilities import require
 
 
 def contact_sheet(panels: list[np.ndarray], columns: int = 3) -> np.ndarray:

@@ -40,9 +40,8 @@ class MCBAttention(ClassModule):
     to: L_ce + lambda L_p + beta R.
 
     That loss alone does not point: the classifier's target is the query, which the map has seen, so that the
-        map can tell the class by its size and
-    by which of an image's strokes it picks. ``freeze``, ``complement_weight`` and the judge are there to
-    close that way; see docs/results.md.
+    map can tell the class by its size and by which of an image's strokes it picks. ``freeze``,
+    ``complement_weight`` and the judge are there to close that way; see docs/results.md.
 
     Args:
         backbone, text_width, sketch, hidden, post_norm: see `networks.mcb_attention.MCBNetwork`.

@@ -16,7 +16,9 @@ from torch.nn import functional as F
 from torchmetrics.classification import BinaryAccuracy
 
 from datamodules.batches import GroundingBatch, ImageTextBatch, Preprocessing
-from lightning_modules.base import ModelError, Optimisation, WeakgroundModule
+from lightning_modules.base import WeakgroundModule
+from lightning_modules.errors import ModelError
+from lightning_modules.optimisation import Optimisation
 from networks.mcb_attention import DigitClassifier, ResNetSize
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

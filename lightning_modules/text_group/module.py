@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.batches import ImageTextBatch, Preprocessing
-from lightning_modules.base import ModelError, Optimisation, WeakgroundModule
+from lightning_modules.base import WeakgroundModule
+from lightning_modules.errors import ModelError
+from lightning_modules.optimisation import Optimisation
 from lightning_modules.text_group.gradient_cache import encode_without_graph, loss_and_gradients, replayed
 from lightning_modules.text_group.losses import (
     Reduction,

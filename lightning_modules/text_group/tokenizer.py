@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_modules.base import ModelError
+from lightning_modules.errors import ModelError
 from lightning_modules.vocabulary import read_vocabulary, vocabulary_digest
 from networks.layers.tokenizer import WordPieceTokenizer
 

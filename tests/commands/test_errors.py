@@ -13,7 +13,8 @@ import torch
 
 import cli
 from commands import config_errors
-from lightning_modules.base import Optimisation, WeakgroundModule
+from lightning_modules.base import WeakgroundModule
+from lightning_modules.optimisation import Optimisation
 from tests.tiny import tiny_config, write_config
 
 Change = Callable[[dict[str, Any]], Any]

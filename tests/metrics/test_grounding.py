@@ -1,4 +1,4 @@
-"""The whole score against the reference code's own decisions, and against plain loops over SciPy and OpenCV."""
+"""The whole score against the reference code's own decisions, and against plain loops over OpenCV."""
 
 import json
 import math
@@ -16,6 +16,7 @@ import torch.multiprocessing as mp
 from metrics.boxes import boxes_from_heatmap
 from metrics.grounding import GroundingScore
 from metrics.protocols import PRESETS, protocol
+from tests.parity import assert_near_exact
 
 PARITY = np.load(Path(__file__).parents[1] / "data" / "gpp" / "decision_cases.npz")
 CASES = range(len(PARITY["names"]))
@@ -44,9 +45,7 @@ def test_decisions_of_the_reference_code(index):
             height, width = size[0].tolist()
             side = heat.shape[-1]
             fraction = got.boxes[0] / torch.tensor([width, height, width, height])
-            assert (fraction * side).tolist() == pytest.approx(
-                PARITY["pred_union_box"][index].tolist(), abs=1e-9
-            )
+            assert_near_exact(fraction * side, PARITY["pred_union_box"][index])
 
 
 def test_parity_counts():

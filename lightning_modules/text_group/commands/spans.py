@@ -21,7 +21,7 @@ import numpy as np
 
 from callbacks.evaluations.results import Result, format_table
 from datamodules.errors import DataError
-from lightning_modules.base import ModelError
+from lightning_modules.errors import ModelError
 from metrics.token_groups import (
     equal_pieces,
     find_openers,

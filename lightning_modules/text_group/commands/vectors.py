@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.errors import DataError
-from lightning_modules.base import ModelError
+from lightning_modules.errors import ModelError
 
 
 def part_of(text: str) -> tuple[int, int]:

@@ -14,7 +14,9 @@ from torch import Tensor
 from callbacks.evaluations.attention_maps import MapEvaluation
 from datamodules.batches import GroundingBatch, Preprocessing
 from datamodules.sets.multi_mnist import WORDS, Drawing, MultiMNIST
-from lightning_modules.base import ModelError, Optimisation, WeakgroundModule
+from lightning_modules.base import WeakgroundModule
+from lightning_modules.errors import ModelError
+from lightning_modules.optimisation import Optimisation
 
 
 class Oracle(WeakgroundModule):

@@ -20,7 +20,9 @@ from callbacks.run.predictions import Predictions
 from datamodules.batches import GroundingBatch, Preprocessing
 from datamodules.cross import CrossDataset
 from datamodules.sets.image_caption_folder import ImageCaptionFolder
-from lightning_modules.base import ModelError, Optimisation, WeakgroundModule
+from lightning_modules.base import WeakgroundModule
+from lightning_modules.errors import ModelError
+from lightning_modules.optimisation import Optimisation
 from tests.fakes.base import save_image
 
 SIZE = (40, 80)  # height, width

@@ -22,7 +22,9 @@ from datamodules.batches import Preprocessing
 from datamodules.errors import DataError
 from datamodules.kinds.pairs import PairRankSource, RankedPair
 from datamodules.kinds.spans import SpanSource
-from lightning_modules.base import ModelError, Optimisation, WeakgroundModule
+from lightning_modules.base import WeakgroundModule
+from lightning_modules.errors import ModelError
+from lightning_modules.optimisation import Optimisation
 
 # Phrases are what "|" encloses; the model of the test groups by the words' first letters.
 MARKED = [

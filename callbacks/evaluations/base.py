@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks.evaluations.results import Result, format_table, tidy
 from callbacks.run.run_record import RunRecord
+from datamodules.handover import Supply
 from lightning_modules.capabilities import require
 from lightning_modules.errors import ModelError
 from metrics.intervals import Estimate
@@ -47,6 +48,7 @@ class Evaluation(pl.Callback):
 
     capability: ClassVar[type]
     batch_type: ClassVar[type]
+    supply: Supply
 
     # What an evaluation implements.
 
@@ -89,10 +91,11 @@ class Evaluation(pl.Callback):
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start(trainer, pl_module, "test")
         kinds = {evaluation.batch_type for evaluation in evaluations(trainer)}
-        for name, kind in trainer.datamodule.judged_batches().items():  # type: ignore[attr-defined]
-            if kind not in kinds:
+        for judged in self.supply.judged_sets():
+            if judged.batch not in kinds:
                 raise ModelError(
-                    f"no evaluation of this config judges {name} (a set of {kind.__name__}); name one in trainer.callbacks."
+                    f"no evaluation of this config judges {judged.name} (a set of {judged.batch.__name__}); "
+                    "name one in trainer.callbacks."
                 )
 
     def on_test_batch_end(
@@ -119,15 +122,13 @@ class Evaluation(pl.Callback):
 
     def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.started, self.results = time.monotonic(), list[Result]()
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self.datasets = list(datamodule.judged_sources())
+        judged_sets = self.supply.judged_sets()
+        self.datasets = [judged.name for judged in judged_sets]
         self.scores: dict[str, Scores] = {}
-        for name, source in datamodule.judged_sources().items():
-            if datamodule.judged_batches()[name] is self.batch_type:
-                self.scores[name] = {
-                    key: score.to(pl_module.device)
-                    for key, score in self.new_scores(name, source, stage).items()
-                }
+        for judged in judged_sets:
+            if judged.batch is self.batch_type:
+                scores = self.new_scores(judged.name, judged.source, stage)
+                self.scores[judged.name] = {key: score.to(pl_module.device) for key, score in scores.items()}
 
     def _judge(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, dataloader_idx: int
@@ -151,10 +152,9 @@ class Evaluation(pl.Callback):
         }
         pl_module.log_dict(values, batch_size=1, rank_zero_only=False)
 
-    @staticmethod
-    def _write(trainer: pl.Trainer, pl_module: Any) -> None:
+    def _write(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """The results of all evaluations, by the last of them."""
-        skipped = sum(count for _, count, _ in trainer.datamodule.skipped())  # type: ignore[attr-defined]
+        skipped = self.supply.number_of_skipped_records()
         skipped = int(trainer.strategy.reduce(torch.tensor(skipped), reduce_op="sum"))
         if not trainer.is_global_zero:
             return

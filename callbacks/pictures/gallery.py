@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from datamodules.handover import Supply
 from lightning_modules.capabilities import require
 
 
@@ -44,6 +45,7 @@ class Gallery(pl.Callback):
     batch_type: ClassVar[type]
     columns: ClassVar[int] = 3
     singles: ClassVar[bool] = False
+    supply: Supply
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -56,7 +58,7 @@ class Gallery(pl.Callback):
         require(pl_module, self.capability, type(self).__name__)
 
     def _start(self, trainer: pl.Trainer) -> None:
-        self.panels: dict[str, list[np.ndarray]] = {name: [] for name in trainer.datamodule.judged_sources()}  # type: ignore[attr-defined]
+        self.panels: dict[str, list[np.ndarray]] = {judged.name: [] for judged in self.supply.judged_sets()}
 
     def _draw(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, dataloader_idx: int

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 from callbacks.evaluations.base import Evaluation, Scores
 from callbacks.evaluations.grounding import heatmaps
 from datamodules.batches import GroundingBatch
-from lightning_modules.base import CanGround
+from lightning_modules.capabilities import CanGround
 from metrics.attention_maps import AttentionMapScore, MapRules
 
 

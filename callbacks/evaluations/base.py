@@ -17,7 +17,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks.evaluations.results import Result, format_table, tidy
 from callbacks.run.run_record import RunRecord
-from lightning_modules.base import ModelError, require
+from lightning_modules.base import ModelError
+from lightning_modules.capabilities import require
 from metrics.intervals import Estimate
 
 

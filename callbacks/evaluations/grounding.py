@@ -12,7 +12,7 @@ from torch import Tensor
 
 from callbacks.evaluations.base import Evaluation, Scores
 from datamodules.batches import GroundingBatch
-from lightning_modules.base import CanGround
+from lightning_modules.capabilities import CanGround
 from metrics.baselines import centre_heatmaps, random_heatmaps
 from metrics.grounding import GroundingScore
 from metrics.protocols import Protocol, protocol

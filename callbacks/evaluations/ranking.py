@@ -9,7 +9,7 @@ import torch
 
 from callbacks.evaluations.base import Evaluation, Scores
 from datamodules.batches import PairRankBatch
-from lightning_modules.base import CanMatch
+from lightning_modules.capabilities import CanMatch
 from metrics.pair_ranking import PairRanking
 
 

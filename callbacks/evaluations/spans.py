@@ -9,7 +9,7 @@ import numpy as np
 
 from callbacks.evaluations.base import Evaluation, Scores
 from datamodules.batches import SpanBatch
-from lightning_modules.base import CanGroupTokens
+from lightning_modules.capabilities import CanGroupTokens
 from metrics.token_groups import equal_pieces, function_word_pieces, of_words, one_group, random_groups
 from metrics.token_iou import Level, TokenIoU
 

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from lightning_modules.base import require
+from lightning_modules.capabilities import require
 
 
 def contact_sheet(panels: list[np.ndarray], columns: int = 3) -> np.ndarray:

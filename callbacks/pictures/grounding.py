@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from callbacks.pictures.gallery import Gallery
 from datamodules.batches import GroundingBatch, Preprocessing
-from lightning_modules.base import CanGround
+from lightning_modules.capabilities import CanGround
 from metrics.boxes import boxes_from_heatmap, union_box
 from metrics.pointing_game import peak_points
 

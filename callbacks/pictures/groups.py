@@ -16,7 +16,7 @@ from torch.nn.functional import one_hot
 from callbacks.pictures.gallery import Gallery
 from callbacks.pictures.grounding import GREEN
 from datamodules.batches import SpanBatch
-from lightning_modules.base import CanGroupTokens
+from lightning_modules.capabilities import CanGroupTokens
 
 ROW, MARGIN, LABEL, FONT = 26, 6, 96, cv2.FONT_HERSHEY_SIMPLEX
 

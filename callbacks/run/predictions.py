@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.nn.functional import interpolate
 
 from datamodules.batches import GroundingBatch
-from lightning_modules.base import CanGround, require
+from lightning_modules.capabilities import CanGround, require
 from metrics.boxes import boxes_from_heatmap, union_box
 from metrics.pointing_game import peak_points
 

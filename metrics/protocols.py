@@ -152,6 +152,18 @@ def protocol(name: str | Protocol, **changes: Any) -> Protocol:
     return replace(PRESETS[name], **changes)
 
 
+def changed_protocol(name: str, changes: dict[str, Any] | None) -> Protocol:
+    """A preset by its name; with changes to its fields it is called ``<name>*``.
+
+    Example:
+        >>> changed_protocol("clean", None).name, changed_protocol("clean", {"min_area": 0.05}).name
+        ('clean', 'clean*')
+    """
+    if not changes:
+        return protocol(name)
+    return replace(protocol(name), **{**changes, "name": f"{name}*"})
+
+
 def evaluated_boxes(boxes: Tensor, sizes: Tensor, rules: Protocol, published: PublishedBoxes) -> Tensor:
     """The boxes of a batch in the convention that the protocol compares in. Conventions meet here alone.
 

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 import callbacks.catalogue  # noqa: F401 (class names work without their package path once the classes are known)
 import datamodules.catalogue  # noqa: F401
 import lightning_modules.catalogue  # noqa: F401
+from callbacks.base import SetCallback
 from callbacks.run.epoch_lines import EpochLines
 from callbacks.run.last_checkpoint import LastCheckpoint
 from callbacks.run.predictions import Predictions
@@ -88,6 +89,13 @@ class WeakgroundCLI(LightningCLI):
             rank_zero_info(
                 f"no --ckpt_path given: this judges {weights}; --ckpt_path best|last|FILE judges a trained one."
             )
+
+    def instantiate_classes(self) -> None:
+        """Tells the callbacks that judge which data they look at."""
+        super().instantiate_classes()
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, SetCallback):
+                callback.supply = self.datamodule
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         config = self.config[self.subcommand]

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from datamodules.batches import EvaluationBatch, ImageTextBatch, PhraseBatch, normalise
 from datamodules.chunkers import Chunker, RuleChunker
 from datamodules.errors import DataError
+from datamodules.handover import JudgedSet
 from datamodules.kinds.base import Source
 from datamodules.kinds.captions import (
     Augmentation,
@@ -27,7 +28,7 @@ from datamodules.kinds.captions import (
     TrainingView,
     collate_captions,
 )
-from datamodules.kinds.catalogue import view_of
+from datamodules.kinds.catalogue import kind_of, view_of
 from datamodules.kinds.phrases import PhraseView, collate_phrases
 from datamodules.skips import SkipLog
 from datamodules.storage.phrase_cache import PhraseCache
@@ -262,13 +263,6 @@ class GroundingDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         return self._judged["test" if self.trainer.testing or self.trainer.predicting else "val"]
 
-    def judged_batches(self) -> dict[str, type]:
-        """The kind of batch that each of them gives."""
-        return {
-            name: view_of(source, self.module.preprocessing)[0].batch_type
-            for name, source in self.judged_sources().items()
-        }
-
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Normalises the uint8 images on the device, and takes note of skipped records."""
         if hasattr(batch, "images"):
@@ -289,6 +283,17 @@ class GroundingDataModule(pl.LightningDataModule):
         self._skips.setdefault(
             name, SkipLog(path, len(source) + queries + len(source.broken), self.max_skipped)
         ).add(lines)
+
+    def judged_sets(self) -> list[JudgedSet]:
+        """The sets of the running stage, in the order of its dataloaders."""
+        return [
+            JudgedSet(name, kind_of(source).view.batch_type, source)
+            for name, source in self.judged_sources().items()
+        ]
+
+    def number_of_skipped_records(self) -> int:
+        """How many records this process had to leave out so far."""
+        return sum(count for _, count, _ in self.skipped())
 
     def skipped(self) -> Iterator[tuple[str, int, Path]]:
         """For each set with unreadable records: its name, how many there were on this process, and the file

@@ -23,7 +23,15 @@ from lightning_modules.optimisation import Optimisation
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from networks.layers.class_activation import minmax
 from networks.layers.tokenizer import Tokens, pre_caption
-from tests.lightning_modules.conftest import MAP_LAYERS, NETWORK, WORDS, fit, gradients, tiny_network, train_step
+from tests.lightning_modules.conftest import (
+    MAP_LAYERS,
+    NETWORK,
+    WORDS,
+    fit,
+    gradients,
+    tiny_network,
+    train_step,
+)
 
 Build = Callable[..., Any]
 NO_DISTILLATION = {"distillation": DistillationOptions(share=0.0)}

@@ -24,9 +24,18 @@ from callbacks.run.last_checkpoint import LastCheckpoint
 from callbacks.run.predictions import Predictions
 from callbacks.run.run_record import RunRecord
 from callbacks.run.step_seeds import StepSeeds
-from commands.config_errors import ConfigError, check_config, explain
+from commands.config_errors import ConfigError, check_command_line, check_config, check_content
 from commands.connect import connect
-from commands.runs import RunError, checkpoints, default_checkpoint, find_checkpoint, newest_run
+from commands.nulls import read_none_as_null
+from commands.parser_errors import explain
+from commands.runs import (
+    RunError,
+    RunOptions,
+    checkpoints,
+    default_checkpoint,
+    find_checkpoint,
+    newest_run,
+)
 from commands.wandb_logger import wandb_logger
 from datamodules.base import GroundingDataModule
 from datamodules.errors import DataError
@@ -73,25 +82,12 @@ class WeakgroundCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the options of a run."""
-        parser.add_argument(
-            "--name",
-            type=str | None,
-            default=None,
-            help="name of the run; by default that of the config file",
-        )
-        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
-        parser.add_argument(
-            "--monitor",
-            type=str | None,
-            default=None,
-            help="logged number by which checkpoints/best.ckpt is kept (the highest)",
-        )
-        parser.add_argument(
-            "--save_every",
-            type=int,
-            default=1000,
-            help="steps between two writes of checkpoints/last.ckpt; it is also written at the end",
-        )
+        parser.add_class_arguments(RunOptions)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and checks the whole configuration once more, with all that the command line changed."""
+        super().parse_arguments(parser, args)
+        check_content(self.config[self.config.subcommand].as_dict())
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would read the whole checkpoint for hyper-parameters, which ours do not hold."""
@@ -259,6 +255,8 @@ def run(argv: list[str]) -> WeakgroundCLI:
         ConfigError, DataError, ModelError, RunError: what a user can mend.
     """
     quiet()
+    read_none_as_null()
+    check_command_line(argv)  # before any run is looked for
     argv = with_newest_run(argv)
     check_config(argv)
     return WeakgroundCLI(
@@ -289,7 +287,7 @@ def main(argv: list[str]) -> int:
         trainer: Any = run(argv).trainer
     except USER_ERRORS as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigError) else 1
     except Exception as error:
         message = explain(error)
         if message is None:

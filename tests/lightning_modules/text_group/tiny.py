@@ -21,6 +21,6 @@ MODEL = {
     "contrastive_weight": 0.0,
     "optimisation": {"lr": 1e-3, "schedule": "one_cycle"},
 }
-SPANS = {"class_path": "SceneSpans", "init_args": dict(LOADING)}
+SPANS = {"class_path": "SceneCaptions", "init_args": dict(LOADING)}
 WORDS = [{"class_path": "SpanEvaluation"}, {"class_path": "GroupPictures"}]
-TINY = {"TextGroupDiscovery": Tiny(MODEL, SPANS, WORDS, "val/scene_spans/subword/tiou")}
+TINY = {"TextGroupDiscovery": Tiny(MODEL, SPANS, WORDS, "val/scene_captions/subword/tiou")}

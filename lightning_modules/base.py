@@ -1,4 +1,4 @@
-"""What every method shares: what it needs of its data, its weights, its optimiser, and the guard of its run."""
+"""What every method shares: its needs, its weights, its optimiser, and the guard of its run."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class WeakgroundModule(pl.LightningModule):
         return self
 
     def setup(self, stage: str) -> None:
-        """Reads the parts that start from files, unless a checkpoint that holds them is about to be loaded."""
+        """Reads the parts that start from files, unless a checkpoint that holds them will be loaded."""
         from_checkpoint = bool(self.trainer.ckpt_path)
         for file in self.part_files:
             if file.path is None or (file.only_to_train and stage != "fit"):
@@ -119,8 +119,8 @@ class WeakgroundModule(pl.LightningModule):
             shape_there = _shape(stored, name)
             if shape_here != shape_there:
                 raise ModelError(
-                    f"the checkpoint is of another model or size: {name} is {shape_there} in it and {shape_here} "
-                    f"in this {type(self).__name__}; use the config.yaml of the run that wrote it."
+                    f"the checkpoint is of another model or size: {name} is {shape_there} in it and "
+                    f"{shape_here} in this {type(self).__name__}; use the config.yaml of the run that wrote it."
                 )
 
     def _check_frozen_part(self, part: str, fingerprint: str) -> None:
@@ -129,8 +129,8 @@ class WeakgroundModule(pl.LightningModule):
             return
         if self._digest(part) != fingerprint:
             raise ModelError(
-                f"the checkpoint was trained with other weights of {part}: set {file.option} to the file that its "
-                "run was started with."
+                f"the checkpoint was trained with other weights of {part}: "
+                f"set {file.option} to the file that its run was started with."
             )
 
     # Optimisation.
@@ -174,8 +174,8 @@ class WeakgroundModule(pl.LightningModule):
             values = ", ".join(f"{name}={value.item():.4g}" for name, value in terms.items())
             raise ModelError(
                 f"the loss became {loss.item()} at step {self.global_step} ({values}): lower "
-                "model.optimisation.lr, set trainer.gradient_clip_val, or resume from the last checkpoint with "
-                "--ckpt_path last; no weight was changed by this step."
+                "model.optimisation.lr, set trainer.gradient_clip_val, or resume from the last checkpoint "
+                "with --ckpt_path last; no weight was changed by this step."
             )
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()}, batch_size=1)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)

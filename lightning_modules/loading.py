@@ -70,7 +70,7 @@ class PartFile:
 
 
 def _one_line(error: Exception) -> str:
-    """The first line of an error that says something: torch begins with the class and goes on with details."""
+    """The first line of an error that says something; torch begins with the class."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if len(lines) > 1 and lines[0].startswith("Error(s) in loading"):
         return lines[1].rstrip(".")
@@ -110,7 +110,8 @@ def read_weights(path: Path, part: str = "network", option: str = "--model.pretr
     """
     if not path.is_file():
         raise ModelError(
-            f"pre-trained weights {path.absolute()} not found; set {option}, or leave it out to start from scratch."
+            f"pre-trained weights {path.absolute()} not found; set {option}, "
+            "or leave it out to start from scratch."
         )
     try:
         if path.suffix == ".safetensors":

@@ -43,8 +43,7 @@ class Optimisation:
         scalar_lr: learning rate of 0-d parameters, such as a temperature, as a share of ``lr``. 1 is the
             reference. Adam moves a parameter by about ``lr`` a step whatever its size: at 1e-3 a temperature
             of 0.07 falls to 0.007 within 65 steps, and its gradient then dwarfs all others.
-        parts: by dotted name, e.g. ``network.backbone``: how these parts differ from the rest. Each is a
-            group of the optimiser of its own, behind those of the rest.
+        parts: by dotted name, e.g. ``network.backbone``: how these parts differ from the rest.
         schedule: ``constant``; ``cosine`` (every step, down to ``min_lr``); ``cosine_by_epoch`` (flat until
             the end of epoch 0, then a cosine that moves once an epoch, as in ALBEF's public code);
             ``one_cycle`` (up for 30 % of the steps, then down, both by a cosine).
@@ -115,30 +114,30 @@ def parameter_groups(module: nn.Module, optimisation: Optimisation) -> list[dict
                 f"optimisation.parts names {part_name!r}, which this module does not have; "
                 f"its parts are called {', '.join(name for name in modules if name.count('.') == 1)}."
             )
-    groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            continue
         part_name = _part_of(name, optimisation)
         part = optimisation.parts.get(part_name, PartOptimisation())
-        if part.lr == 0:
+        if not parameter.requires_grad or part.lr == 0:
             continue
         lr = optimisation.lr * part.lr
-        if parameter.ndim == 0:
-            lr *= optimisation.scalar_lr
         weight_decay = optimisation.weight_decay if part.weight_decay is None else part.weight_decay
-        if optimisation.decayed == "matrices" and (parameter.ndim == 1 or name.endswith(".bias")):
+        kind = "decayed"
+        if parameter.ndim == 0:
+            kind = "scalar"
+            lr *= optimisation.scalar_lr
+        elif optimisation.decayed == "matrices" and (parameter.ndim == 1 or name.endswith(".bias")):
+            kind = "exempt"
             weight_decay = 0.0
-        groups.setdefault((part_name, lr, weight_decay), []).append(parameter)
-    rest_first = sorted(groups.items(), key=lambda group: group[0][0] != "")
-    return [
-        {"params": parameters, "lr": lr, "weight_decay": weight_decay}
-        for (_, lr, weight_decay), parameters in rest_first
-    ]
+        group = {"params": [], "lr": lr, "weight_decay": weight_decay}
+        groups.setdefault((part_name, kind), group)["params"].append(parameter)
+    # The first group's learning rate is what is logged and shown as that of the run: that of the rest, whose
+    # part has no name.
+    return [groups[key] for key in sorted(groups)]
 
 
 def _part_of(name: str, optimisation: Optimisation) -> str:
-    """The longest part that the name of a parameter begins with; empty if there is none."""
+    """The longest of ``optimisation.parts`` that a parameter's name begins with; empty for none."""
     prefixes = [part for part in optimisation.parts if name.startswith(f"{part}.")]
     return max(prefixes, key=len, default="")
 

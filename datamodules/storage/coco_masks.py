@@ -13,20 +13,28 @@ import numpy as np
 
 from datamodules.errors import DataError
 
-FINENESS = 5  # COCO's tools draw outlines on a grid of this many points a pixel
-FARTHEST = 2  # image sides; an outline beyond that is a fault, and would take long to walk along
+GRID_POINTS = 5  # a pixel, of the grid on which COCO's tools draw outlines
+MAX_DISTANCE = 2  # image sides; an outline farther out is a fault, and would take long to walk along
 
 
 def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """``segmentation`` of a COCO annotation -> (H,W) bool.
+    """Draws the ``segmentation`` of a COCO annotation.
 
     Args:
         segmentation: a list of polygons ``[x0, y0, x1, y1, ...]``, whose union is meant, or ``{"size": [H,
             W], "counts": list | str | bytes}``.
         height, width: of the image.
 
+    Returns:
+        (H,W) bool.
+
     Raises:
         DataError: it is neither, or does not fit the image.
+
+    Example:
+        >>> decode_mask({"size": [2, 3], "counts": [1, 2, 3]}, height=2, width=3).astype(int)
+        array([[0, 1, 0],
+               [1, 0, 0]])
     """
     if isinstance(segmentation, Mapping):
         return _from_runs(segmentation, height, width)
@@ -39,54 +47,75 @@ def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
 
 
 def polygon_mask(polygon: Sequence[float], height: int, width: int) -> np.ndarray:
-    """One outline ``[x0, y0, x1, y1, ...]`` -> (H,W) bool, pixel for pixel as COCO's own tools draw it.
+    """Fills one outline, pixel for pixel as COCO's own tools draw it.
 
     The outline is walked on a grid five times as fine as the pixels. Wherever a step crosses the centre line
     of a pixel column, everything below that point in the column is turned over.
+
+    Args:
+        polygon: corners ``[x0, y0, x1, y1, ...]`` in pixels.
+        height, width: of the image.
+
+    Returns:
+        (H,W) bool.
+
+    Raises:
+        DataError: the polygon is no list of pairs, or lies far outside of the image.
+
+    Example:
+        >>> polygon_mask([1, 0, 3, 0, 3, 2, 1, 2], height=3, width=4).astype(int)
+        array([[0, 1, 1, 0],
+               [0, 1, 1, 0],
+               [0, 0, 0, 0]])
     """
     try:
         corners = np.asarray(polygon, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"a polygon is not a list of numbers: {str(polygon)[:60]}") from error
-    if (
-        corners.ndim != 1
-        or len(corners) < 2
-        or len(corners) % 2
-        or not (np.abs(corners) <= FARTHEST * max(height, width)).all()
-    ):
+    pairs = corners.ndim == 1 and len(corners) >= 2 and len(corners) % 2 == 0
+    if not pairs or not (np.abs(corners) <= MAX_DISTANCE * max(height, width)).all():
         raise DataError(
             f"a polygon is not a list of x, y pairs in an image of {width}x{height}: {str(polygon)[:60]}"
         )
-    start = (FINENESS * corners.reshape(-1, 2) + 0.5).astype(np.int64)
+    start = (GRID_POINTS * corners.reshape(-1, 2) + 0.5).astype(np.int64)
     x, y = _walk(start, np.roll(start, -1, axis=0))
-    left, top = np.minimum(x[1:], x[:-1]), np.minimum(y[1:], y[:-1])
-    column, offset = np.divmod(left, FINENESS)
-    crossing = (x[1:] != x[:-1]) & (offset == FINENESS // 2) & (column >= 0) & (column < width)
-    row = np.ceil(np.clip((top[crossing] + 0.5) / FINENESS - 0.5, 0, height)).astype(np.int64)
+    left = np.minimum(x[1:], x[:-1])
+    top = np.minimum(y[1:], y[:-1])
+    column, offset = np.divmod(left, GRID_POINTS)
+    crossing = (x[1:] != x[:-1]) & (offset == GRID_POINTS // 2) & (column >= 0) & (column < width)
+    row = np.ceil(np.clip((top[crossing] + 0.5) / GRID_POINTS - 0.5, 0, height)).astype(np.int64)
     turns = np.bincount(column[crossing] * height + row, minlength=height * width + 1)[: height * width]
     return (np.cumsum(turns) % 2).astype(bool).reshape(width, height).T
 
 
 def _walk(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Grid points along the edges from ``start`` to ``end`` (E,2): one for each unit of the longer side, both
-    ends included.
+    """Grid points along edges: one for each unit of an edge's longer side, both ends included.
+
+    Args:
+        start, end: (E,2) int64, the ends of each edge.
+
+    Returns:
+        x and y of all points, edge after edge.
     """
     steps = np.abs(end - start).max(axis=1)
     edge = np.repeat(np.arange(len(start)), steps + 1)
-    done = np.arange(len(edge)) - np.repeat(np.cumsum(steps + 1) - steps - 1, steps + 1)
+    progress = np.arange(len(edge)) - np.repeat(np.cumsum(steps + 1) - steps - 1, steps + 1)
     longer = np.abs(end - start).argmax(axis=1)  # of two equal sides x
     rows = np.arange(len(start))
     # An edge is drawn from its lower end of the longer side, so that it is the same line in both directions.
     backwards = start[rows, longer] > end[rows, longer]
-    low, high = np.where(backwards[:, None], end, start), np.where(backwards[:, None], start, end)
-    done = np.where(backwards[edge], steps[edge] - done, done)
+    low = np.where(backwards[:, None], end, start)
+    high = np.where(backwards[:, None], start, end)
+    progress = np.where(backwards[edge], steps[edge] - progress, progress)
     slope = (high - low) / np.maximum(steps, 1)[:, None]
-    points = low[edge] + (slope[edge] * done[:, None] + 0.5)
+    points = low[edge] + (slope[edge] * progress[:, None] + 0.5)
     return points[:, 0].astype(np.int64), points[:, 1].astype(np.int64)
 
 
 def _from_runs(segmentation: Mapping[str, Any], height: int, width: int) -> np.ndarray:
-    counts, size = segmentation.get("counts"), segmentation.get("size", [height, width])
+    """As `decode_mask`, of run lengths."""
+    counts = segmentation.get("counts")
+    size = segmentation.get("size", [height, width])
     if size not in ([height, width], (height, width)):
         raise DataError(f"a mask of {size} (height, width) belongs to an image of {[height, width]}")
     runs = unpack_runs(counts) if isinstance(counts, (str, bytes)) else counts
@@ -94,21 +123,26 @@ def _from_runs(segmentation: Mapping[str, Any], height: int, width: int) -> np.n
         lengths = np.asarray(runs, dtype=np.int64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"the run lengths of a mask are no list of integers: {str(counts)[:60]}") from error
-    if (
-        lengths.ndim != 1
-        or (lengths < 0).any()
-        or (lengths > height * width).any()
-        or lengths.sum() != height * width
-    ):
+    plausible = lengths.ndim == 1 and (lengths >= 0).all() and (lengths <= height * width).all()
+    if not plausible or lengths.sum() != height * width:
         raise DataError(f"the run lengths of a mask do not add up to {height}x{width} pixels")
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
 
 
 def unpack_runs(packed: str | bytes) -> list[int]:
-    """COCO's string -> run lengths: five bits a character from 48 upwards, the lowest first, 32 says "more",
-    16 of the last is the sign; from the fourth number on, the difference to the last but one."""
+    """Reads the run lengths from COCO's string.
+
+    Each character stands for five bits, from 48 upwards, the lowest bits of a number first; 32 says that more
+    follow, 16 of the last is the sign. From the fourth number on, a number is the difference to the last but
+    one.
+
+    Example:
+        >>> unpack_runs("0163")
+        [0, 1, 6, 4]
+    """
     runs: list[int] = []
-    value = shift = 0
+    value = 0
+    shift = 0
     for character in packed.encode() if isinstance(packed, str) else packed:
         bits = character - 48
         value |= (bits & 31) << shift
@@ -117,6 +151,9 @@ def unpack_runs(packed: str | bytes) -> list[int]:
             continue
         if bits & 16:
             value -= 1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value = shift = 0
+        if len(runs) > 2:
+            value += runs[-2]
+        runs.append(value)
+        value = 0
+        shift = 0
     return runs

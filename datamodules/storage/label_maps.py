@@ -1,4 +1,4 @@
-"""Images that have a second image beside them, whose pixels are class numbers."""
+"""Label maps: images whose pixels are class numbers, each beside the photograph that it describes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,30 @@ from datamodules.batches import IGNORED
 from datamodules.errors import DataError
 from datamodules.kinds.segmentation import SegmentationSource
 from datamodules.storage.images import read_image
+from datamodules.storage.text_files import listed_names, text_lines
 
-UNKNOWN = -1  # in a table: a number that the data set does not have
+__all__ = [
+    "LabelMapSource",
+    "Labelled",
+    "in_order",
+    "listed_names",
+    "read_label_map",
+    "table",
+    "text_lines",
+    "to_labels",
+]
+
+UNKNOWN = -1  # what a table holds for numbers that the data set does not have
 
 
 def read_label_map(path: Path) -> np.ndarray:
-    """(H,W) of the numbers as they are stored; of a palette image its indices, not its colours.
+    """Reads a label map.
+
+    Args:
+        path: path of the image file.
+
+    Returns:
+        (H,W), the numbers as they are stored; of a palette image its indices, not its colours.
 
     Raises:
         DataError: the file is missing, truncated, no image, or an image of colours.
@@ -30,14 +48,26 @@ def read_label_map(path: Path) -> np.ndarray:
                     f"{path}: a label map holds one number a pixel, this is an image of mode {image.mode}"
                 )
             numbers = np.asarray(image)
-            return numbers.astype(np.uint8) if numbers.dtype == bool else numbers
+            if numbers.dtype == bool:
+                return numbers.astype(np.uint8)
+            return numbers
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise DataError(f"{path}: not readable as a label map ({type(error).__name__}: {error})") from error
 
 
 def table(labels: Mapping[int, int], others: int = UNKNOWN) -> np.ndarray:
-    """(256,) int16: stored number -> label. 255 is ignored unless ``labels`` says otherwise; ``others`` is
-    what the remaining numbers become.
+    """A look-up table from stored numbers to labels.
+
+    Args:
+        labels: label by stored number. 255 is ignored unless it stands here.
+        others: what the remaining numbers become.
+
+    Returns:
+        (256,) int16.
+
+    Example:
+        >>> table({7: 0, 9: 1}, others=255)[[7, 8, 9, 255]].tolist()
+        [0, 255, 1, 255]
     """
     numbers = np.full(256, others, dtype=np.int16)
     numbers[IGNORED] = IGNORED
@@ -46,13 +76,28 @@ def table(labels: Mapping[int, int], others: int = UNKNOWN) -> np.ndarray:
 
 
 def in_order(numbers: Iterable[int], first: int = 0) -> dict[int, int]:
-    """Stored numbers -> ``first``, ``first + 1``, ..."""
+    """Labels ``first``, ``first + 1``, ... by stored number.
+
+    Example:
+        >>> in_order([7, 9, 11], first=1)
+        {7: 1, 9: 2, 11: 3}
+    """
     return {number: label for label, number in enumerate(numbers, start=first)}
 
 
 def to_labels(numbers: np.ndarray, by_number: np.ndarray, path: Path) -> np.ndarray:
-    """(H,W) of stored numbers -> (H,W) uint8 labels. Raises `DataError` for a number that the data set does
-    not have.
+    """Turns stored numbers into labels.
+
+    Args:
+        numbers: (H,W) of stored numbers.
+        by_number: (256,) stored number -> label, as `table` makes it.
+        path: path of the label map, for the message of an error.
+
+    Returns:
+        (H,W) uint8.
+
+    Raises:
+        DataError: a number is none that the data set has.
     """
     if numbers.max(initial=0) >= len(by_number) or numbers.min(initial=0) < 0:
         raise DataError(f"{path}: {numbers.max()} is no class number")
@@ -63,7 +108,13 @@ def to_labels(numbers: np.ndarray, by_number: np.ndarray, path: Path) -> np.ndar
 
 
 class Labelled(NamedTuple):
-    """An image and its label map."""
+    """A photograph and its label map.
+
+    Args:
+        key: name of the record.
+        image: path of the photograph.
+        labels: path of its label map.
+    """
 
     key: str
     image: Path
@@ -82,33 +133,22 @@ class LabelMapSource(SegmentationSource):
     def __init__(
         self, files: Sequence[Labelled], class_names: tuple[str, ...], by_number: np.ndarray
     ) -> None:
-        self.files, self.class_names, self.by_number = files, class_names, by_number
+        self.files = files
+        self.class_names = class_names
+        self.by_number = by_number
 
     def __len__(self) -> int:
         return len(self.files)
 
     def key(self, index: int) -> str:
+        """Name of a record."""
         return self.files[index].key
 
     def image(self, index: int) -> np.ndarray:
+        """Photograph of a record, (H,W,3) uint8."""
         return read_image(self.files[index].image)
 
     def labels(self, index: int) -> np.ndarray:
+        """Label map of a record, (H,W) uint8."""
         path = self.files[index].labels
         return to_labels(read_label_map(path), self.by_number, path)
-
-
-def text_lines(path: Path) -> list[str]:
-    """The lines of a file, without blanks at either end. Raises `DataError` if it cannot be read."""
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable ({type(error).__name__}: {error}).") from error
-
-
-def listed_names(path: Path) -> list[str]:
-    """First word of each line. Raises `DataError` if there is none."""
-    names = [line.split()[0] for line in text_lines(path) if line]
-    if not names:
-        raise DataError(f"{path} names no image; it must hold one name a line.")
-    return names

@@ -1,4 +1,6 @@
-"""Phrases of captions, computed once and kept in one SQLite file, so that training never waits for a chunker."""
+"""Phrases of captions, computed once and kept in one SQLite file, so that training never waits for a
+chunker.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -25,11 +27,21 @@ log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunkers (id INTEGER PRIMARY KEY, fingerprint TEXT UNIQUE NOT NULL);
-CREATE TABLE IF NOT EXISTS phrases (chunker INTEGER, caption BLOB, phrases TEXT NOT NULL, PRIMARY KEY (chunker, caption)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS phrases (
+    chunker INTEGER, caption BLOB, phrases TEXT NOT NULL, PRIMARY KEY (chunker, caption)
+) WITHOUT ROWID;
 """
-_BUSY_SECONDS = 60.0
+_BUSY_SECONDS = 60.0  # how long another writer is waited for
 # SQLite allows at least 999 parameters in a statement.
 _KEYS_PER_QUERY = 500
+
+
+class _Reader(NamedTuple):
+    """A read-only connection, the process that opened it, and the row of the chunker's fingerprint."""
+
+    process: int
+    connection: sqlite3.Connection
+    chunker_id: int
 
 
 class PhraseCache:
@@ -40,18 +52,29 @@ class PhraseCache:
     of several chunkers share a file without mixing.
 
     Args:
-        path: the SQLite file; it and its folder are made by ``fill``.
+        path: path of the SQLite file; ``fill`` makes it and its folder.
         chunker: computes what is missing.
 
     Raises:
         DataError: from ``fill`` and ``lookup``, where the file is damaged or is something else.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from datamodules.chunkers import RuleChunker
+        >>> temporary = TemporaryDirectory()
+        >>> cache = PhraseCache(Path(temporary.name) / "phrases.sqlite", RuleChunker())
+        >>> cache.fill(["a dog and a cat", "a red ball"], progress=False)
+        2
+        >>> [[phrase.text for phrase in phrases] for phrases in cache.lookup(["a red ball"])]
+        [['a red ball']]
+        >>> cache.close()
     """
 
     def __init__(self, path: Path | str, chunker: Chunker) -> None:
         self.path = Path(path)
         self.chunker = chunker
         self._warned = False
-        self._local = threading.local()  # .reader: process, connection, row of the chunker's fingerprint
+        self._local = threading.local()  # its attribute ``reader`` is this thread's _Reader
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_local"}
@@ -60,70 +83,86 @@ class PhraseCache:
         self.__dict__.update(state, _local=threading.local())
 
     def fill(self, captions: Iterable[str], batch_size: int = 4096, progress: bool = True) -> int:
-        """Computes and stores the phrases of the captions that the file does not hold yet; returns their
-        number.
+        """Computes and stores the phrases of those captions that the file does not hold yet.
 
-        Captions are drawn ``batch_size`` at a time, and each batch is committed, so an interrupted run goes
-        on where it stopped. A slow chunker wants a smaller batch.
+        Each batch is committed, so that an interrupted run goes on where it stopped.
+
+        Args:
+            captions: drawn ``batch_size`` at a time.
+            batch_size: captions that are chunked together; smaller for a slow chunker.
+            progress: whether a progress bar is shown.
+
+        Returns:
+            How many captions were computed.
         """
         computed = 0
-        with self._explained(), closing(self._open_writer()) as connection:
+        total = len(captions) if isinstance(captions, Sized) else None
+        description = f"phrases -> {self.path.name}"
+        with self._readable_errors(), closing(self._open_writer()) as connection:
             chunker_id = _register(connection, self.chunker.fingerprint)
-            total = len(captions) if isinstance(captions, Sized) else None
-            with tqdm(
-                total=total, desc=f"phrases -> {self.path.name}", unit=" captions", disable=not progress
-            ) as bar:
+            with tqdm(total=total, desc=description, unit=" captions", disable=not progress) as bar:
                 for batch in _batches(captions, batch_size):
-                    caption_of = {_key(caption): caption for caption in batch}
-                    known = _select(connection, chunker_id, list(caption_of))
-                    missing = {key: caption for key, caption in caption_of.items() if key not in known}
-                    results = self.chunker(list(missing.values())) if missing else []
-                    rows = [
-                        (chunker_id, key, _encode(phrases))
-                        for key, phrases in zip(missing, results, strict=True)
-                    ]
-                    with connection:
-                        connection.executemany("INSERT OR IGNORE INTO phrases VALUES (?, ?, ?)", rows)
-                    computed += len(rows)
+                    computed += self._fill_batch(connection, chunker_id, batch)
                     bar.update(len(batch))
         return computed
 
+    def _fill_batch(self, connection: sqlite3.Connection, chunker_id: int, batch: Sequence[str]) -> int:
+        """Stores the phrases of the captions that are missing; returns their number."""
+        captions_by_key = {_key(caption): caption for caption in batch}
+        stored = _select(connection, chunker_id, list(captions_by_key))
+        missing = {key: caption for key, caption in captions_by_key.items() if key not in stored}
+        results = self.chunker(list(missing.values())) if missing else []
+        rows = [(chunker_id, key, _encode(phrases)) for key, phrases in zip(missing, results, strict=True)]
+        with connection:
+            connection.executemany("INSERT OR IGNORE INTO phrases VALUES (?, ?, ?)", rows)
+        return len(rows)
+
     def lookup(self, captions: Sequence[str]) -> list[list[Phrase]]:
-        """Phrases of each caption; ``Phrase.caption`` is the caption's place in ``captions``, which are those
-        of one image.
+        """The phrases of each caption.
 
         A caption that the file does not hold is chunked on the fly and not stored; the first time, a warning
         says so.
+
+        Args:
+            captions: those of one image.
+
+        Returns:
+            Phrases by caption; ``Phrase.caption`` is the caption's place in ``captions``.
         """
         keys = [_key(caption) for caption in captions]
-        with self._explained():
+        captions_by_key = dict(zip(keys, captions, strict=True))
+        with self._readable_errors():
             reader = self._open_reader()
-            known = _select(*reader, keys) if reader else {}
-            found = {
-                key: _decode(known[key], caption)
-                for key, caption in zip(keys, captions, strict=True)
-                if key in known
-            }
-        missing = {key: caption for key, caption in zip(keys, captions, strict=True) if key not in found}
+            records = _select(reader.connection, reader.chunker_id, keys) if reader else {}
+            phrases_by_key = {key: _decode(record, captions_by_key[key]) for key, record in records.items()}
+        missing = {key: caption for key, caption in captions_by_key.items() if key not in phrases_by_key}
         if missing:
-            self._warn(next(iter(missing.values())))
-            found.update(zip(missing, self.chunker(list(missing.values())), strict=True))
-        return [[replace(phrase, caption=i) for phrase in found[key]] for i, key in enumerate(keys)]
+            self._warn_once(next(iter(missing.values())))
+            phrases_by_key.update(zip(missing, self.chunker(list(missing.values())), strict=True))
+        return [
+            [replace(phrase, caption=number) for phrase in phrases_by_key[key]]
+            for number, key in enumerate(keys)
+        ]
 
     def close(self) -> None:
         """Closes this thread's connection; the next look-up opens another."""
-        if reader := self._own_reader():
-            reader[0].close()
+        reader = self._own_reader()
+        if reader is not None:
+            reader.connection.close()
         self._local.reader = None
 
-    def _own_reader(self) -> tuple[sqlite3.Connection, int] | None:
-        """What this thread of this process opened: SQLite connections survive neither a fork nor a change of
-        thread.
+    def _own_reader(self) -> _Reader | None:
+        """What this thread of this process opened.
+
+        SQLite connections survive neither a fork nor a change of thread.
         """
-        pid, *reader = getattr(self._local, "reader", None) or (None,)
-        return (reader[0], reader[1]) if pid == os.getpid() else None
+        reader: _Reader | None = getattr(self._local, "reader", None)
+        if reader is None or reader.process != os.getpid():
+            return None
+        return reader
 
     def _open_writer(self) -> sqlite3.Connection:
+        """A connection that may write; the file and its tables are made where they are missing."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
         try:
@@ -134,54 +173,55 @@ class PhraseCache:
             raise
         return connection
 
-    def _open_reader(self) -> tuple[sqlite3.Connection, int] | None:
-        """A read-only connection and the chunker's row, or None where the file holds nothing of this chunker.
+    def _open_reader(self) -> _Reader | None:
+        """This thread's reader; None where the file holds nothing of this chunker.
 
-        A file that cannot be written is opened as immutable: no locks, which read-only file systems may not
-            have.
+        A file that cannot be written is opened as immutable: without locks, which read-only file systems may
+        not have.
         """
-        if reader := self._own_reader():
+        reader = self._own_reader()
+        if reader is not None:
             return reader
         if not self.path.exists():
             return None
-        immutable = (
-            "" if os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK) else "&immutable=1"
-        )
-        connection = sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode=ro{immutable}", uri=True, timeout=_BUSY_SECONDS
-        )
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        if not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)):
+            uri += "&immutable=1"
+        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
         try:
-            row = None
+            chunker_id = None
             if _check_tables(connection):
-                row = connection.execute(
-                    "SELECT id FROM chunkers WHERE fingerprint = ?", (self.chunker.fingerprint,)
-                ).fetchone()
+                chunker_id = _chunker_id(connection, self.chunker.fingerprint)
         except BaseException:
             connection.close()
             raise
-        if row is None:
+        if chunker_id is None:
             connection.close()
             return None
-        self._local.reader = (os.getpid(), connection, row[0])
-        return connection, row[0]
+        self._local.reader = _Reader(os.getpid(), connection, chunker_id)
+        return self._local.reader
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _readable_errors(self) -> Iterator[None]:
+        """Says in one sentence what SQLite complains about, and the way out."""
         try:
             yield
         except sqlite3.OperationalError as error:
             raise DataError(
-                f"The phrase cache {self.path} could not be used ({error}): see that the disk has room and nobody else writes it."
+                f"The phrase cache {self.path} could not be used ({error}): "
+                "see that the disk has room and nobody else writes it."
             ) from error
         except sqlite3.DatabaseError as error:
             raise DataError(
-                f"The phrase cache {self.path} is damaged or is another file ({error}): delete it, and it will be filled anew."
+                f"The phrase cache {self.path} is damaged or is another file ({error}): "
+                "delete it, and it will be filled anew."
             ) from error
 
-    def _warn(self, caption: str) -> None:
+    def _warn_once(self, caption: str) -> None:
         if not self._warned:
             log.warning(
-                "Captions that are not in %s (such as %r) are chunked on the fly: fill the cache first to save time.",
+                "Captions that are not in %s (such as %r) are chunked on the fly: "
+                "fill the cache first to save time.",
                 self.path,
                 caption[:80],
             )
@@ -189,7 +229,10 @@ class PhraseCache:
 
 
 def _check_tables(connection: sqlite3.Connection) -> bool:
-    """False for an empty file. Another program's database is refused, lest our tables be written into it."""
+    """Whether the file holds the tables of a cache; it does not where it is empty.
+
+    Another program's database is refused, lest tables be written into it.
+    """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and not {"chunkers", "phrases"} <= tables:
         raise sqlite3.DatabaseError("its tables are not those of a phrase cache")
@@ -201,15 +244,13 @@ def _key(caption: str) -> bytes:
 
 
 def _encode(phrases: Sequence[Phrase]) -> str:
-    """Spans and subjects; the text follows from the caption."""
-    return json.dumps(
-        [[phrase.start, phrase.end, phrase.subject] for phrase in phrases],
-        separators=(",", ":"),
-        ensure_ascii=False,
-    )
+    """The record of a caption: spans and subjects, for the text follows from the caption."""
+    spans = [[phrase.start, phrase.end, phrase.subject] for phrase in phrases]
+    return json.dumps(spans, separators=(",", ":"), ensure_ascii=False)
 
 
 def _decode(record: str, caption: str) -> list[Phrase]:
+    """The phrases of a record."""
     tokens = caption.split()
     try:
         return [
@@ -221,26 +262,34 @@ def _decode(record: str, caption: str) -> list[Phrase]:
 
 
 def _register(connection: sqlite3.Connection, fingerprint: str) -> int:
+    """The row of a chunker, which is added where it is missing."""
     with connection:
         connection.execute("INSERT OR IGNORE INTO chunkers (fingerprint) VALUES (?)", (fingerprint,))
-    return connection.execute("SELECT id FROM chunkers WHERE fingerprint = ?", (fingerprint,)).fetchone()[0]
+    chunker_id = _chunker_id(connection, fingerprint)
+    assert chunker_id is not None
+    return chunker_id
+
+
+def _chunker_id(connection: sqlite3.Connection, fingerprint: str) -> int | None:
+    """The row of a chunker, or None."""
+    query = "SELECT id FROM chunkers WHERE fingerprint = ?"
+    row = connection.execute(query, (fingerprint,)).fetchone()
+    return None if row is None else row[0]
 
 
 def _select(connection: sqlite3.Connection, chunker_id: int, keys: Sequence[bytes]) -> dict[bytes, str]:
-    found: dict[bytes, str] = {}
+    """The records of those captions that the file holds, by key."""
+    records: dict[bytes, str] = {}
     for first in range(0, len(keys), _KEYS_PER_QUERY):
-        some = keys[first : first + _KEYS_PER_QUERY]
-        marks = ",".join("?" * len(some))
-        found.update(
-            connection.execute(
-                f"SELECT caption, phrases FROM phrases WHERE chunker = ? AND caption IN ({marks})",
-                (chunker_id, *some),
-            )
-        )
-    return found
+        some_keys = keys[first : first + _KEYS_PER_QUERY]
+        marks = ",".join("?" * len(some_keys))
+        query = f"SELECT caption, phrases FROM phrases WHERE chunker = ? AND caption IN ({marks})"
+        records.update(connection.execute(query, (chunker_id, *some_keys)))
+    return records
 
 
 def _batches(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of up to ``size`` items, drawn when they are asked for."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch

@@ -1,9 +1,7 @@
-"""Annotations that their publishers ship as pickles, read without running anything that such a file may ask
-for.
+"""Annotations that their publishers ship as pickles, read without running anything that such a file asks for.
 
 A pickle is a program: what is loaded may call any function. The annotation files of published data sets need
-    none, they are lists, dictionaries, sets,
-texts and numbers; all else is refused.
+none, they are lists, dictionaries, sets, texts and numbers; all else is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from typing import Any
 
 from datamodules.errors import DataError
 
+REMEDY = "get the file from its publisher again"
 # The only builtin containers that a pickle names as a function to be called; all others have an opcode of
 # their own.
 CONTAINERS: dict[tuple[str, str], type] = {
@@ -28,6 +27,8 @@ class ForbiddenPickle(pickle.UnpicklingError):
 
 
 class _PlainUnpickler(pickle.Unpickler):
+    """Loads no class and calls no function but those of `CONTAINERS`."""
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return CONTAINERS[module, name]
@@ -39,19 +40,32 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def read_plain_pickle(path: Path) -> Any:
-    """What a pickle of dict, list, tuple, set, str, bytes, int, float, bool and None holds. Texts written by
-    Python 2 are read as latin-1.
+    """Reads a pickle of dict, list, tuple, set, str, bytes, int, float, bool and None.
+
+    Args:
+        path: path of the file. Texts that Python 2 wrote are read as latin-1.
+
+    Returns:
+        What the pickle holds.
 
     Raises:
         DataError: the file cannot be read, is no complete pickle, or holds anything else; nothing of it has
             been run then.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> temporary = TemporaryDirectory()
+        >>> path = Path(temporary.name) / "annotations.p"
+        >>> _ = path.write_bytes(pickle.dumps({"train": {1, 2}}))
+        >>> read_plain_pickle(path)
+        {'train': {1, 2}}
     """
     try:
         with path.open("rb") as file:
             return _PlainUnpickler(file, encoding="latin1").load()
     except ForbiddenPickle as error:
         raise DataError(
-            f"{path}: refused, since it asks to load {error}, which annotations do not need; get the file from its publisher again."
+            f"{path}: refused, since it asks to load {error}, which annotations do not need; {REMEDY}."
         ) from error
     except (
         OSError,
@@ -63,9 +77,9 @@ def read_plain_pickle(path: Path) -> Any:
         RecursionError,
     ) as error:
         raise DataError(
-            f"{path}: not readable as a pickle ({type(error).__name__}: {error}); get the file from its publisher again."
+            f"{path}: not readable as a pickle ({type(error).__name__}: {error}); {REMEDY}."
         ) from error
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # torn or made up opcodes
         raise DataError(
-            f"{path}: damaged as a pickle ({type(error).__name__}: {error}); get the file from its publisher again."
+            f"{path}: damaged as a pickle ({type(error).__name__}: {error}); {REMEDY}."
         ) from error

@@ -2,37 +2,44 @@
 true in the image.
 
 A caption mentions one to three objects: ``a large striped red circle is to the left of a star``. A phrase is
-    ``[determiner or number] [size] [fill]
-[colour] noun``, and its ground truth is every object of the scene that its own words describe. Within one
-caption no two phrases describe the same object, and a relation holds between *all* objects of its two
-phrases, so that it is true under any reading.
+``[determiner or number] [size] [fill] [colour] noun``, and its ground truth is every object of the scene that
+its own words describe. Within one caption no two phrases describe the same object, and a relation holds
+between *all* objects of its two phrases, so that it is true under any reading.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple, TypeVar
-
-import numpy as np
+from typing import NamedTuple
 
 from datamodules.batches import Phrase
+from datamodules.synthetic.random_choices import pick, shuffled
+from datamodules.synthetic.scene_objects import (
+    COLOURS,
+    FILLS,
+    NOUNS,
+    PLURALS,
+    RELATIONS,
+    SHAPE_OF_NOUN,
+    SHAPES,
+    SIZES,
+    SceneObject,
+    true_relations,
+)
 
-Box = tuple[int, int, int, int]
-T = TypeVar("T")
-
-SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "diamond", "heart")
-COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
-FILLS = ("plain", "striped", "dotted")
-SIZES = ("small", "medium", "large")
-
-SYNONYMS = {"circle": "disc", "ring": "hoop"}
-NOUNS = {shape: (shape, SYNONYMS.get(shape, shape)) for shape in SHAPES}
-PLURALS = {noun: noun + ("es" if noun.endswith("s") else "s") for nouns in NOUNS.values() for noun in nouns}
-SHAPE_OF_NOUN = {
-    form: shape for shape, nouns in NOUNS.items() for noun in nouns for form in (noun, PLURALS[noun])
-}
+__all__ = [
+    "COLOURS",
+    "FILLS",
+    "SHAPES",
+    "SHAPE_OF_NOUN",
+    "SIZES",
+    "SceneObject",
+    "ScenePhrase",
+    "make_caption",
+    "vocabulary",
+]
 
 DETERMINERS = ("a", "an", "the")
 NUMBERS = {2: "two", 3: "three"}
@@ -47,53 +54,22 @@ OPENINGS = (
     "we see",
     "i can see",
 )
-RELATIONS = ("to the left of", "left of", "to the right of", "right of", "above", "below", "next to", "near")
-GLUE = ("is", "are", "there", "and", "together", "with", ",", ".")
+CONNECTING_WORDS = ("is", "are", "there", "and", "together", "with", ",", ".")
 
-SAID = {
-    "size": 0.25,
-    "fill": 0.3,
-    "colour": 0.8,
-}  # how often each attribute is mentioned, in the order of English adjectives
-DISCRIMINATE = 0.8  # share of the ambiguous phrases that are given more attributes
-COUNT = 0.35  # share of the phrases left with two or three referents that count them
-SYNONYM = 0.2
-DEFINITE = 0.3
-MENTIONS = (0.25, 0.55, 0.2)  # of one, two, three objects
-RELATE = 0.85
-FULL_STOP = 0.4
-
-MARGIN, NEXT_TO, NEAR = (
-    0.12,
-    0.08,
-    0.42,
-)  # in image sides: least offset of a direction, most gap of boxes, most distance of centres
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SceneObject:
-    """One object as it is seen.
-
-    Args:
-        shape, colour, fill, size: words of ``SHAPES``, ``COLOURS``, ``FILLS``, ``SIZES``; the size is
-            absolute, a share of the image's side.
-        box: xyxy in pixels, 0-based, the maximum exclusive; tight around the visible pixels.
-        mask: (S,S) bool, the visible pixels.
-        visible: visible pixels over all pixels of the object, in [0.5, 1].
-    """
-
-    shape: str
-    colour: str
-    fill: str
-    size: str
-    box: Box
-    mask: np.ndarray
-    visible: float
+# How often each attribute is mentioned, in the order of English adjectives.
+ATTRIBUTE_RATES = {"size": 0.25, "fill": 0.3, "colour": 0.8}
+DISAMBIGUATION_RATE = 0.8  # of the ambiguous phrases, which are then given more attributes
+COUNT_RATE = 0.35  # of the phrases that describe two or three objects, which then say so
+SYNONYM_RATE = 0.2
+DEFINITE_RATE = 0.3
+MENTION_RATES = (0.25, 0.55, 0.2)  # of one, two, three objects
+RELATION_RATE = 0.85
+FULL_STOP_RATE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class ScenePhrase:
-    """A phrase and the indices of *all* objects of the scene that its words describe, ascending and never
+    """A phrase, and the indices of *all* objects of the scene that its words describe, ascending and never
     empty.
     """
 
@@ -102,161 +78,35 @@ class ScenePhrase:
 
 
 class _Mention(NamedTuple):
+    """A phrase before it has a place in a caption."""
+
     text: str
     subject: str
     objects: tuple[int, ...]
     plural: bool
 
 
-def pick(rng: Random, options: Sequence[T]) -> T:
-    """One of the options, uniformly. Built on ``random()`` alone, the only method whose stream Python
-    promises to keep across versions.
-    """
-    return options[int(rng.random() * len(options))]
-
-
-def shuffled(rng: Random, items: Iterable[T]) -> list[T]:
-    """The items in random order; see :func:`pick` for why not ``Random.shuffle``."""
-    return [
-        item for _, _, item in sorted((rng.random(), position, item) for position, item in enumerate(items))
-    ]
-
-
-def describes(words: Iterable[str], thing: SceneObject) -> bool:
-    """Whether every shape, colour, fill and size word among ``words`` is true of the object; other words say
-    nothing.
-    """
-    for word in words:
-        if word in SHAPE_OF_NOUN:
-            if thing.shape != SHAPE_OF_NOUN[word]:
-                return False
-        elif (word in COLOURS or word in FILLS or word in SIZES) and word not in (
-            thing.colour,
-            thing.fill,
-            thing.size,
-        ):
-            return False
-    return True
-
-
-def true_relations(a: Box, b: Box, image_size: int) -> set[str]:
-    """The relations of :data:`RELATIONS` that box ``a`` has to box ``b``.
-
-    A direction needs an offset of the centres of at least ``MARGIN`` image sides, along the axis of the
-    larger offset. ``next to`` needs a gap of at most ``NEXT_TO`` between the boxes, ``near`` a distance of at
-    most ``NEAR`` between their centres.
-    """
-    dx = (b[0] + b[2] - a[0] - a[2]) / (2 * image_size)
-    dy = (b[1] + b[3] - a[1] - a[3]) / (2 * image_size)
-    found = set()
-    if abs(dx) >= max(MARGIN, abs(dy)):
-        found |= {"to the left of", "left of"} if dx > 0 else {"to the right of", "right of"}
-    if abs(dy) >= max(MARGIN, abs(dx)):
-        found.add("above" if dy > 0 else "below")
-    if max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3]) <= NEXT_TO * image_size:
-        found.add("next to")
-    if dx * dx + dy * dy <= NEAR * NEAR:
-        found.add("near")
-    return found
-
-
-def _referents(things: Sequence[SceneObject], target: SceneObject, said: Collection[str]) -> tuple[int, ...]:
-    return tuple(
-        index
-        for index, thing in enumerate(things)
-        if thing.shape == target.shape
-        and ("colour" not in said or thing.colour == target.colour)
-        and ("fill" not in said or thing.fill == target.fill)
-        and ("size" not in said or thing.size == target.size)
-    )
-
-
-def _mention(
-    rng: Random, things: Sequence[SceneObject], target: SceneObject, taken: set[int], definite: bool
-) -> _Mention | None:
-    """A phrase for the target; None where its words cannot help describing an object that the caption has
-    already ``taken``.
-    """
-    said = {name for name, share in SAID.items() if rng.random() < share}
-    found = _referents(things, target, said)
-    if len(found) > 1 and (not taken.isdisjoint(found) or rng.random() < DISCRIMINATE):
-        for name in shuffled(rng, SAID):
-            narrower = _referents(things, target, said | {name})
-            if len(narrower) < len(found):
-                said, found = said | {name}, narrower
-    if not taken.isdisjoint(found):
-        return None
-    plural = len(found) in NUMBERS and rng.random() < COUNT
-    noun = NOUNS[target.shape][rng.random() < SYNONYM]
-    words = [getattr(target, name) for name in SAID if name in said] + [PLURALS[noun] if plural else noun]
-    if plural:
-        words.insert(0, NUMBERS[len(found)])
-    elif definite and len(found) == 1:
-        words.insert(0, "the")
-    else:
-        words.insert(0, "an" if words[0][0] in "aeiou" else "a")
-    return _Mention(" ".join(words), words[-1], found, plural)
-
-
-def _relation(
-    rng: Random, things: Sequence[SceneObject], a: _Mention, b: _Mention, image_size: int
-) -> str | None:
-    """A relation that every object of ``a`` has to every object of ``b``, or None."""
-    found = set.intersection(
-        *(true_relations(things[i].box, things[j].box, image_size) for i in a.objects for j in b.objects)
-    )
-    return pick(rng, [relation for relation in RELATIONS if relation in found]) if found else None
-
-
-def _arrange(
-    rng: Random, mentions: Sequence[_Mention], relation: str | None, definite: bool
-) -> list[str | _Mention]:
-    """The sentence as a sequence of mentions and of words between them."""
-    first, *others = mentions
-    be = "are" if first.plural else "is"
-    opening = "" if definite else pick(rng, OPENINGS).replace("is", be)
-    if relation is None:
-        tail: list[str | _Mention] = [part for middle in others[:-1] for part in (",", middle)]
-        joint = "together with" if len(others) == 1 and rng.random() < 0.2 else "and"
-        return [opening, first, *tail, *((joint, others[-1]) if others else ())]
-    tail = [part for other in others[1:] for part in (", and", other)]
-    if opening.startswith("there") and rng.random() < 0.5:
-        return [relation, others[0], opening, first, *tail]
-    return [
-        opening,
-        first,
-        relation if opening or rng.random() < 0.3 else f"{be} {relation}",
-        others[0],
-        *tail,
-    ]
-
-
 def make_caption(
     rng: Random, things: Sequence[SceneObject], image_size: int, number: int = 0
 ) -> tuple[str, list[ScenePhrase]]:
-    """A caption of lower-case words with blanks between its tokens, and its phrases in order.
+    """Writes a caption of lower-case words, with blanks between its tokens.
 
     Args:
         rng: read on; the same state gives the same caption.
         things: all objects of the scene, at least one.
         image_size: side of the image in pixels, the unit of the relations.
-        number: which of the image's captions this is, for :class:`Phrase`.
+        number: which of the image's captions this is, for `Phrase`.
+
+    Returns:
+        The caption, and its phrases in order.
     """
     draw = rng.random()
-    wanted = 1 + (draw >= MENTIONS[0]) + (draw >= MENTIONS[0] + MENTIONS[1])
-    definite = rng.random() < DEFINITE
-    mentions: list[_Mention] = []
-    taken: set[int] = set()
-    for target in shuffled(rng, things)[:wanted]:
-        mention = _mention(rng, things, target, taken, definite)
-        if mention is not None:
-            mentions.append(mention)
-            taken.update(mention.objects)
-    relation = (
-        _relation(rng, things, mentions[0], mentions[1], image_size)
-        if len(mentions) > 1 and rng.random() < RELATE
-        else None
-    )
+    count = 1 + (draw >= MENTION_RATES[0]) + (draw >= MENTION_RATES[0] + MENTION_RATES[1])
+    definite = rng.random() < DEFINITE_RATE
+    mentions = _mentions(rng, things, count, definite)
+    relation = None
+    if len(mentions) > 1 and rng.random() < RELATION_RATE:
+        relation = _relation(rng, things, mentions[0], mentions[1], image_size)
 
     tokens: list[str] = []
     phrases = []
@@ -266,15 +116,119 @@ def make_caption(
             tokens += part.split()
         else:
             tokens += part.text.split()
-            phrases.append(
-                ScenePhrase(Phrase(part.text, part.subject, start, len(tokens), number), part.objects)
-            )
-    if rng.random() < FULL_STOP:
+            phrase = Phrase(part.text, part.subject, start, len(tokens), number)
+            phrases.append(ScenePhrase(phrase, part.objects))
+    if rng.random() < FULL_STOP_RATE:
         tokens.append(".")
     return " ".join(tokens), phrases
 
 
+def _mentions(rng: Random, things: Sequence[SceneObject], count: int, definite: bool) -> list[_Mention]:
+    """Phrases for up to ``count`` objects, none describing an object of another."""
+    mentions: list[_Mention] = []
+    taken: set[int] = set()
+    for target in shuffled(rng, things)[:count]:
+        mention = _mention(rng, things, target, taken, definite)
+        if mention is not None:
+            mentions.append(mention)
+            taken.update(mention.objects)
+    return mentions
+
+
+def _mention(
+    rng: Random, things: Sequence[SceneObject], target: SceneObject, taken: set[int], definite: bool
+) -> _Mention | None:
+    """A phrase for an object; None where its words cannot help describing an object that the caption has
+    already mentioned.
+
+    Args:
+        things: all objects of the scene.
+        target: the object.
+        taken: indices of the objects that the caption has already mentioned.
+        definite: whether the determiner is "the" where the phrase describes one object.
+    """
+    attributes = {name for name, rate in ATTRIBUTE_RATES.items() if rng.random() < rate}
+    referents = _referents(things, target, attributes)
+    ambiguous = len(referents) > 1
+    if ambiguous and (not taken.isdisjoint(referents) or rng.random() < DISAMBIGUATION_RATE):
+        for name in shuffled(rng, ATTRIBUTE_RATES):
+            fewer = _referents(things, target, attributes | {name})
+            if len(fewer) < len(referents):
+                attributes = attributes | {name}
+                referents = fewer
+    if not taken.isdisjoint(referents):
+        return None
+    counted = len(referents) in NUMBERS and rng.random() < COUNT_RATE
+    noun = NOUNS[target.shape][rng.random() < SYNONYM_RATE]
+    words = [getattr(target, name) for name in ATTRIBUTE_RATES if name in attributes]
+    words.append(PLURALS[noun] if counted else noun)
+    if counted:
+        determiner = NUMBERS[len(referents)]
+    elif definite and len(referents) == 1:
+        determiner = "the"
+    else:
+        determiner = "an" if words[0][0] in "aeiou" else "a"
+    return _Mention(" ".join([determiner, *words]), words[-1], referents, counted)
+
+
+def _referents(
+    things: Sequence[SceneObject], target: SceneObject, attributes: Collection[str]
+) -> tuple[int, ...]:
+    """The objects that have the shape of the target, and its values of the attributes."""
+    names = ["shape", *attributes]
+    return tuple(
+        index
+        for index, thing in enumerate(things)
+        if all(getattr(thing, name) == getattr(target, name) for name in names)
+    )
+
+
+def _relation(
+    rng: Random, things: Sequence[SceneObject], a: _Mention, b: _Mention, image_size: int
+) -> str | None:
+    """A relation that every object of ``a`` has to every object of ``b``, or None."""
+    relations = set(RELATIONS)
+    for i in a.objects:
+        for j in b.objects:
+            relations &= true_relations(things[i].box, things[j].box, image_size)
+    if not relations:
+        return None
+    return pick(rng, [relation for relation in RELATIONS if relation in relations])
+
+
+def _arrange(
+    rng: Random, mentions: Sequence[_Mention], relation: str | None, definite: bool
+) -> list[str | _Mention]:
+    """The sentence as a sequence of mentions and of words between them."""
+    first, *others = mentions
+    verb = "are" if first.plural else "is"
+    opening = "" if definite else pick(rng, OPENINGS).replace("is", verb)
+    if relation is None:
+        return [opening, first, *_list_others(rng, others)]
+    tail: list[str | _Mention] = []
+    for other in others[1:]:
+        tail += [", and", other]
+    if opening.startswith("there") and rng.random() < 0.5:
+        return [relation, others[0], opening, first, *tail]
+    if not opening and rng.random() >= 0.3:
+        relation = f"{verb} {relation}"
+    return [opening, first, relation, others[0], *tail]
+
+
+def _list_others(rng: Random, others: Sequence[_Mention]) -> list[str | _Mention]:
+    """The mentions behind the first one of a sentence without a relation."""
+    if not others:
+        return []
+    parts: list[str | _Mention] = []
+    for other in others[:-1]:
+        parts += [",", other]
+    together = len(others) == 1 and rng.random() < 0.2
+    return [*parts, "together with" if together else "and", others[-1]]
+
+
 def vocabulary() -> list[str]:
     """Every token that a caption can hold, the comma and the full stop included, sorted."""
-    fixed = [*COLOURS, *FILLS, *SIZES, *SHAPE_OF_NOUN, *DETERMINERS, *NUMBERS.values(), *GLUE]
-    return sorted({*fixed, *" ".join((*OPENINGS, *RELATIONS)).split()})
+    words = {*COLOURS, *FILLS, *SIZES, *SHAPE_OF_NOUN, *DETERMINERS, *NUMBERS.values(), *CONNECTING_WORDS}
+    for words_together in (*OPENINGS, *RELATIONS):
+        words.update(words_together.split())
+    return sorted(words)

@@ -103,8 +103,8 @@ class ALBEFBackbone(VisionLanguageBackbone):
         tokens = read_vocabulary(Path(vocabulary))
         if len(tokens) != network.vocab_size:
             raise ModelError(
-                f"{vocabulary} has {len(tokens)} tokens and the network's text.vocab_size is {network.vocab_size}; "
-                "make them equal."
+                f"{vocabulary} has {len(tokens)} tokens and the network's text.vocab_size is "
+                f"{network.vocab_size}; make them equal."
             )
         self.network = network
         self.fingerprint = vocabulary_digest(tokens)

@@ -81,5 +81,6 @@ class BackboneModule(WeakgroundModule):
         super().on_load_checkpoint(checkpoint)
         if checkpoint.get("vocabulary", self.backbone.fingerprint) != self.backbone.fingerprint:
             raise ModelError(
-                "the checkpoint was trained with another vocabulary; set --model.backbone.vocabulary to that file."
+                "the checkpoint was trained with another vocabulary; "
+                "set --model.backbone.vocabulary to that file."
             )

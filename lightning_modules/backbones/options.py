@@ -58,9 +58,9 @@ class NegativeOptions:
     Args:
         power: the soft-max weights are raised to this power; 1 is ALBEF's. From scratch, 1 kept matching at
             chance for over a thousand steps where 0.3 did not.
-        exclude: pairs that are never drawn: the ``diagonal`` as in the public codes; rows of the ``same_text``
-            too; or every text that is ``mentioned`` by some caption of the other image (known for phrases
-            only; captions are treated as ``same_text``).
+        exclude: pairs that are never drawn: the ``diagonal`` as in the public codes; rows of the
+            ``same_text`` too; or every text that is ``mentioned`` by some caption of the other image (known
+            for phrases only; captions are treated as ``same_text``).
     """
 
     power: float = 1.0

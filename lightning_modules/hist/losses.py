@@ -29,9 +29,9 @@ def addition_loss(
             add up to 2 where the composite cannot exceed 1, for which ``clamp`` and ``max`` are remedies.
         partner: (B,h,w) maps of C_j.
         composite: (B,h,w) maps of "C_i and C_j".
-        reduction: over the grid: ``sum`` as the paper prints it; ``mean``; or ``relative``, the sum as a share
-            of all that the maps hold, in [0,1], which neither a smaller scale of all maps nor fewer cells can
-            lower. Over rows always the mean.
+        reduction: over the grid: ``sum`` as the paper prints it; ``mean``; or ``relative``, the sum as a
+            share of all that the maps hold, in [0,1], which neither a smaller scale of all maps nor fewer
+            cells can lower. Over rows always the mean.
         combine: how the two maps are joined.
 
     Example:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from datamodules.sets.layouts import LAYOUTS
 
 from commands import doctor
-from datamodules.sets.layouts import LAYOUTS
 from tests.fakes import coco_captions
 
 ROOT = Path(__file__).parents[2]

@@ -15,11 +15,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from datamodules.sets.layouts import LAYOUTS
 
 from commands import prepare as command
-from commands.download import DownloadError, download
 from datamodules.errors import DataError
-from datamodules.sets.layouts import LAYOUTS
+from datamodules.storage.download import DownloadError, download
 from datamodules.storage.layout import Layout, Part, Total
 from tests.fakes import coco_captions
 

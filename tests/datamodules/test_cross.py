@@ -6,7 +6,7 @@ import pytest
 
 from datamodules.cross import CrossDataset
 from datamodules.errors import DataError
-from datamodules.kinds.captions import Augmentation
+from datamodules.kinds.training import Augmentation
 from datamodules.sets.image_caption_folder import ImageCaptionFolder
 from datamodules.sets.scenes import Scenes
 from tests.fakes import image_caption_folder

@@ -145,7 +145,7 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert shown.stdout.strip() == "[]"
 

@@ -108,7 +108,7 @@ def test_grids_keep_their_size_if_asked(tmp_path: Path) -> None:
     for keep, side in ((False, 8), (True, 96)):
         data = attach(MultiMNIST(test_size=2, grids=(3,), keep_size=keep, num_workers=0), tmp_path)
         data.setup("test")
-        assert list(data.judged_sources()) == ["multi_mnist", "grid_3x3"]
+        assert [judged.name for judged in data.judged_sets()] == ["multi_mnist", "grid_3x3"]
         (batch,) = [data.on_after_batch_transfer(batch, 1) for batch in data.test_dataloader()[1]]
         assert batch.images.shape == (2, 3, side, side)
         assert batch.sizes.tolist() == [[96, 96], [96, 96]]
@@ -147,7 +147,7 @@ def test_mnist_is_read_from_where_it_lies(folder: str, compressed: bool, tmp_pat
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetNotFoundError,
-        match=r"train-images-idx3-ubyte not found; it must hold MNIST's four idx files.+--data.download",
+        match=r"train-images-idx3-ubyte\.gz not found; .+`python cli\.py prepare MultiMNIST .+scikit-learn",
     ):
         MultiMNIST(root=tmp_path).caption_source()
     write_mnist(tmp_path)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from datamodules.batches import Preprocessing
 from datamodules.errors import DataError
-from datamodules.storage.images import augment, read_image, resize_square, to_tensor
+from datamodules.storage.images import augment, read_image, resize_image, to_tensor
 
 RED = (200, 40, 30)
 
@@ -120,10 +120,10 @@ def test_resize_follows_the_named_library() -> None:
         ("bilinear", Image.Resampling.BILINEAR),
     ):
         expected = np.asarray(Image.fromarray(image).resize((16, 16), filter_))
-        assert np.array_equal(resize_square(image, preprocessing(16, interpolation)), expected)
+        assert np.array_equal(resize_image(image, preprocessing(16, interpolation)), expected)
     expected = cv2.resize(image, (16, 16), interpolation=cv2.INTER_LINEAR)
-    assert np.array_equal(resize_square(image, preprocessing(16, "cv2_bilinear")), expected)
-    assert resize_square(image[:16, :16], preprocessing(16, "bicubic")).tolist() == image[:16, :16].tolist()
+    assert np.array_equal(resize_image(image, preprocessing(16, "cv2_bilinear")), expected)
+    assert resize_image(image[:16, :16], preprocessing(16, "bicubic")).tolist() == image[:16, :16].tolist()
 
 
 def test_to_tensor_puts_channels_first_and_copies() -> None:

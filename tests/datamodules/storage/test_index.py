@@ -20,6 +20,7 @@ import pytest
 
 from datamodules.errors import DataError
 from datamodules.storage import index as module
+from datamodules.storage import index_writer
 from datamodules.storage.index import ArrowIndex, open_index
 
 SCHEMA = pa.schema(
@@ -79,7 +80,7 @@ def plain(value: Any) -> Any:
 def test_rows_come_back_as_they_went_in(
     rows_per_batch: int, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "ROWS_PER_BATCH", rows_per_batch)
+    monkeypatch.setattr(index_writer, "ROWS_PER_BATCH", rows_per_batch)
     made = build(source, map(record, range(11)))
     assert len(made) == 11
     for n in [7, *range(11), 0]:

@@ -23,15 +23,12 @@ import torch
 
 from datamodules.batches import ImageTextBatch
 from datamodules.errors import DataError
+from datamodules.handover import Needs
 from datamodules.sets.conceptual_captions import ConceptualCaptions
-from datamodules.storage.shards import (
-    OPEN_SHARDS,
-    ShardSampler,
-    ShardSource,
-    lost_records,
-    shard_contents,
-    shard_order,
-)
+from datamodules.storage.shard_contents import shard_contents
+from datamodules.storage.shard_counts import lost_records
+from datamodules.storage.shard_sampler import ShardSampler, shard_order
+from datamodules.storage.shards import MAX_OPEN_SHARDS, ShardSource
 from tests.datamodules.feeding import PLAIN, attach
 from tests.fakes.conceptual_captions import Members, cut, record, write_shard
 from tests.tiny import ROOT
@@ -44,9 +41,9 @@ def write_shards(root: Path, *sizes: int) -> list[Path]:
         write_shard(
             root / f"{number:05d}.tar",
             [
-                m
+                member
                 for n in range(size)
-                for m in record(f"{number:05d}{n:04d}", f"caption {number} {n}", shade=n)
+                for member in record(f"{number:05d}{n:04d}", f"caption {number} {n}", shade=n)
             ],
         )
     return sorted(root.glob("*.tar"))
@@ -157,9 +154,9 @@ def test_few_shards_are_open_at_a_time(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     for index in [*range(20), *range(20)]:
         assert source.image(index).shape == (12, 16, 3)
-    assert len(source._open) == OPEN_SHARDS
+    assert len(source._open) == MAX_OPEN_SHARDS
     if sys.platform == "linux":
-        assert len(os.listdir("/proc/self/fd")) - before == OPEN_SHARDS
+        assert len(os.listdir("/proc/self/fd")) - before == MAX_OPEN_SHARDS
 
 
 def test_a_source_can_be_sent_to_another_process(shards: Path) -> None:
@@ -191,11 +188,10 @@ def test_a_resumed_epoch_gives_the_rest_once(epoch: int, processed: int, rank: i
 class Learner(pl.LightningModule):
     """Writes down what it is fed, and may be killed in a step: its checkpoint then knows the steps before."""
 
-    train_batch, preprocessing = ImageTextBatch, PLAIN
-
     def __init__(self, log: Path, dies_at: int | None = None) -> None:
         super().__init__()
-        self.log_path, self.dies_at = log, dies_at
+        self.log_path = log
+        self.dies_at = dies_at
         self.weight = torch.nn.Parameter(torch.zeros(()))
 
     def training_step(self, batch: ImageTextBatch, batch_idx: int) -> torch.Tensor:
@@ -213,14 +209,21 @@ def fit(root: Path, folder: Path, dies_at: int | None = None, resume: bool = Fal
     data = ConceptualCaptions(
         root, cache_dir=root / "cache", batch_size=4, num_workers=1, seed=3, shuffle_window=10
     )
+    data.serve(Needs(ImageTextBatch, PLAIN, "Learner"))
     keep = pl.callbacks.ModelCheckpoint(folder, save_last=True, every_n_train_steps=1)
     trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=2, logger=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[keep],
-        default_root_dir=folder, use_distributed_sampler=False, limit_val_batches=0,
-    )  # fmt: skip
-    trainer.fit(
-        Learner(folder / "log.txt", dies_at), data, ckpt_path=folder / "last.ckpt" if resume else None
+        accelerator="cpu",
+        max_epochs=2,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[keep],
+        default_root_dir=folder,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
     )
+    checkpoint = folder / "last.ckpt" if resume else None
+    trainer.fit(Learner(folder / "log.txt", dies_at), data, ckpt_path=checkpoint)
 
 
 def test_a_killed_run_goes_on_with_the_rest(shards: Path, tmp_path: Path) -> None:
@@ -228,9 +231,12 @@ def test_a_killed_run_goes_on_with_the_rest(shards: Path, tmp_path: Path) -> Non
     whole.mkdir()
     killed.mkdir()
     fit(shards, whole)
-    said = f"from pathlib import Path; from tests.datamodules.storage.test_shards import fit; fit(Path({str(shards)!r}), Path({str(killed)!r}), dies_at=13)"
+    code = (
+        "from pathlib import Path; from tests.datamodules.storage.test_shards import fit; "
+        f"fit(Path({str(shards)!r}), Path({str(killed)!r}), dies_at=13)"
+    )
     ended = subprocess.run(
-        [sys.executable, "-c", said],
+        [sys.executable, "-c", code],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -271,22 +277,22 @@ with tarfile.open(fileobj=io.BytesIO(WHOLE)) as read:
     [0, 1, 511, 512, 513, *range(700, END, 461), *HEADERS[1:], *(offset + 600 for offset in HEADERS), END],
 )
 def test_a_tar_cut_anywhere(length: int) -> None:
-    found = shard_contents(io.BytesIO(WHOLE[:length]))
-    assert found.cut
+    contents = shard_contents(io.BytesIO(WHOLE[:length]))
+    assert contents.cut
     assert all(
         member.offset + member.size <= length
-        for members in found.records.values()
+        for members in contents.records.values()
         for member in members.values()
     )
     complete = sum(length >= offset + (512 if offset == HEADERS[-1] else 0) for offset in HEADERS[3::3])
-    assert sum(len(members) == 3 for members in found.records.values()) >= complete
+    assert sum(len(members) == 3 for members in contents.records.values()) >= complete
 
 
 @pytest.mark.parametrize("length", [END + 512, END + 1024, len(WHOLE)])
 def test_the_zeros_at_the_end_may_be_short(length: int) -> None:
-    found = shard_contents(io.BytesIO(WHOLE[:length]))
-    assert found.cut is None
-    assert [set(members) for members in found.records.values()] == [{"image", "json", "txt"}] * 4
+    contents = shard_contents(io.BytesIO(WHOLE[:length]))
+    assert contents.cut is None
+    assert [set(members) for members in contents.records.values()] == [{"image", "json", "txt"}] * 4
 
 
 def damaged(at: int, content: bytes) -> bytes:
@@ -309,16 +315,17 @@ DAMAGES = {
     "nothing but zeros from there": WHOLE[: HEADERS[6]] + bytes(2 << 20),
     "two archives one after the other": tar_of(record("0", "a") + record("1", "b")) + WHOLE,
     "a negative size": negative_size(),
-    "a long name that never ends": tar_of(record("0", "a") + record("1", "b"))[:HEADERS[6]] + tar_of([("x" * 300 + ".jpg", b"a")])[:700],
-}  # fmt: skip
+    "a long name that never ends": tar_of(record("0", "a") + record("1", "b"))[: HEADERS[6]]
+    + tar_of([("x" * 300 + ".jpg", b"a")])[:700],
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_tar_damaged_in_its_midst(damage: str) -> None:
-    found = shard_contents(io.BytesIO(DAMAGES[damage]))
-    assert found.cut
-    assert [set(found.records.get(key, ())) for key in "01"] == [{"image", "json", "txt"}] * 2
-    assert len(found.records) <= 3
+    contents = shard_contents(io.BytesIO(DAMAGES[damage]))
+    assert contents.cut
+    assert [set(contents.records.get(key, ())) for key in "01"] == [{"image", "json", "txt"}] * 2
+    assert len(contents.records) <= 3
 
 
 @pytest.mark.parametrize(
@@ -327,9 +334,9 @@ def test_a_tar_damaged_in_its_midst(damage: str) -> None:
     ids=["empty", "text", "gzip", "noise"],
 )
 def test_what_is_no_tar(content: bytes) -> None:
-    found = shard_contents(io.BytesIO(content))
-    assert found.cut
-    assert not found.records
+    contents = shard_contents(io.BytesIO(content))
+    assert contents.cut
+    assert not contents.records
 
 
 def test_the_rest_of_a_cut_shard_is_counted_by_the_others(tmp_path: Path) -> None:
@@ -341,7 +348,7 @@ def test_the_rest_of_a_cut_shard_is_counted_by_the_others(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("found", "torn", "expected", "usual", "lost"),
+    ("present", "torn", "expected", "usual", "lost"),
     [
         (5, None, None, 9, 0),
         (5, None, 5, 9, 0),
@@ -353,9 +360,9 @@ def test_the_rest_of_a_cut_shard_is_counted_by_the_others(tmp_path: Path) -> Non
     ],
 )
 def test_records_that_a_shard_has_lost(
-    found: int, torn: str | None, expected: int | None, usual: int, lost: int
+    present: int, torn: str | None, expected: int | None, usual: int, lost: int
 ) -> None:
-    lines = lost_records("a.tar", found, torn, expected, usual)
+    lines = lost_records("a.tar", present, torn, expected, usual)
     assert len({line.split("\t")[0] for line in lines}) == len(lines) == lost
     assert all(
         "the rest of the shard is lost" in line and (torn or "that its writer counted") in line

@@ -10,25 +10,27 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
-from datamodules.synthetic import scene_drawing as scenes
-from datamodules.synthetic.scene_drawing import (
+from datamodules.synthetic.scene_backgrounds import background
+from datamodules.synthetic.scene_drawing import HELD_OUT, RGB, SPLITS, Scene, make_scene
+from datamodules.synthetic.scene_grammar import NUMBERS, vocabulary
+from datamodules.synthetic.scene_objects import (
     COLOURS,
     FILLS,
-    HELD_OUT,
+    RELATIONS,
+    SHAPE_OF_NOUN,
     SHAPES,
     SIZES,
-    SPLITS,
-    Scene,
-    make_scene,
-    vocabulary,
+    describes,
+    true_relations,
 )
-from datamodules.synthetic.scene_grammar import NUMBERS, RELATIONS, SHAPE_OF_NOUN, describes, true_relations
+from datamodules.synthetic.scene_shapes import VARIANTS, stamp
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SIZE = 64
 
 
@@ -42,42 +44,44 @@ def digest(scene: Scene, pixels: bool) -> str:
     return hashlib.sha256(text.encode() + (scene.image.tobytes() if pixels else b"")).hexdigest()
 
 
-def relations_said(scene: Scene) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+def stated_relations(scene: Scene) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
     """(relation, objects of the first, objects of the second), read from the words that stand between or
     before two phrases.
     """
-    found = []
+    relations = []
     for number, caption in enumerate(scene.captions):
         tokens = caption.split()
-        said = [p for p in scene.phrases if p.phrase.caption == number]
-        if len(said) < 2:
+        phrases = [phrase for phrase in scene.phrases if phrase.phrase.caption == number]
+        if len(phrases) < 2:
             continue
-        before = " ".join(tokens[: said[0].phrase.start])
-        between = " ".join(
-            token for token in tokens[said[0].phrase.end : said[1].phrase.start] if token not in ("is", "are")
-        )
+        first, second = phrases[:2]
+        before = " ".join(tokens[: first.phrase.start])
+        tokens_between = tokens[first.phrase.end : second.phrase.start]
+        between = " ".join(token for token in tokens_between if token not in ("is", "are"))
         if before in RELATIONS:
-            found.append((before, said[1].objects, said[0].objects))
+            relations.append((before, second.objects, first.objects))
         elif between in RELATIONS:
-            found.append((between, said[0].objects, said[1].objects))
-    return found
+            relations.append((between, first.objects, second.objects))
+    return relations
 
 
 def test_same_scene_in_another_process() -> None:
-    code = "from tests.datamodules.synthetic.test_scene_drawing import digest, make_scene\nprint(*(digest(make_scene(5, s, 11), True) for s in ('train', 'val', 'test')))"
+    code = (
+        "from tests.datamodules.synthetic.test_scene_drawing import SPLITS, digest, make_scene\n"
+        "print(*(digest(make_scene(5, split, 11), True) for split in SPLITS))"
+    )
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert found == [digest(make_scene(5, split, 11), True) for split in SPLITS]
-    assert len(set(found)) == 3
+    )
+    digests = process.stdout.split()
+    assert digests == [digest(make_scene(5, split, 11), True) for split in SPLITS]
+    assert len(set(digests)) == 3
 
 
 def test_golden_scene() -> None:
-    assert (
-        digest(make_scene(0, "train", 3), False)
-        == "be8a629172f9f4b9dee5a7f146809c931e1382407b4836bcafa65af0750daa4b"
-    )
+    golden = "be8a629172f9f4b9dee5a7f146809c931e1382407b4836bcafa65af0750daa4b"
+    assert digest(make_scene(0, "train", 3), False) == golden
 
 
 def test_order_of_generation_does_not_matter() -> None:
@@ -103,8 +107,7 @@ def test_objects_stay_half_visible_and_some_are_covered(many: list[Scene]) -> No
     shares = []
     for thing in (thing for scene in many for thing in scene.objects):
         areas = [
-            scenes.stamp(thing.shape, thing.fill, thing.size, variant, SIZE).area
-            for variant in range(scenes.VARIANTS)
+            stamp(thing.shape, thing.fill, thing.size, variant, SIZE).area for variant in range(VARIANTS)
         ]
         whole = thing.mask.sum() / thing.visible
         assert min(abs(whole - area) for area in areas) < 1e-6
@@ -120,12 +123,12 @@ def test_pixels_agree_with_the_attributes(many: list[Scene]) -> None:
             ink = (pixels.max(1) < 90) if thing.fill == "striped" else (pixels.min(1) > 190)
             assert thing.fill == "plain" or ink.any()
             if thing.fill == "plain":
-                assert np.abs(np.median(pixels, axis=0) - scenes.RGB[thing.colour]).max() <= 13
+                assert np.abs(np.median(pixels, axis=0) - RGB[thing.colour]).max() <= 13
 
 
 def test_backgrounds_are_muted_and_differ() -> None:
-    least_colourful = min(max(rgb) - min(rgb) for rgb in scenes.RGB.values())
-    grounds = [scenes.background(scenes.Random(index), SIZE).astype(int) for index in range(100)]
+    least_colourful = min(max(rgb) - min(rgb) for rgb in RGB.values())
+    grounds = [background(Random(index), SIZE).astype(int) for index in range(100)]
     assert max(np.ptp(ground, axis=2).max() for ground in grounds) < least_colourful / 1.5
     assert len({ground.tobytes() for ground in grounds}) == 100
     assert min(ground.std() for ground in grounds) > 4
@@ -134,8 +137,9 @@ def test_backgrounds_are_muted_and_differ() -> None:
 def test_spans_give_back_the_phrases(many: list[Scene]) -> None:
     for scene in many:
         assert len(scene.captions) == 5
-        assert {found.phrase.caption for found in scene.phrases} == set(range(5))
-        for phrase in (found.phrase for found in scene.phrases):
+        phrases = [phrase.phrase for phrase in scene.phrases]
+        assert {phrase.caption for phrase in phrases} == set(range(5))
+        for phrase in phrases:
             words = scene.captions[phrase.caption].split()[phrase.start : phrase.end]
             assert " ".join(words) == phrase.text
             assert phrase.subject in words
@@ -145,32 +149,33 @@ def test_spans_give_back_the_phrases(many: list[Scene]) -> None:
 
 def test_phrases_describe_their_objects_and_no_other(many: list[Scene]) -> None:
     for scene in many:
-        for found in scene.phrases:
-            words = set(found.phrase.text.split())
-            true = []
+        for phrase in scene.phrases:
+            words = phrase.phrase.text.split()
+            described = []
             for index, thing in enumerate(scene.objects):
                 contradicted = (
-                    (words & set(COLOURS)) - {thing.colour}
-                    | (words & set(FILLS)) - {thing.fill}
-                    | (words & set(SIZES)) - {thing.size}
+                    (set(words) & set(COLOURS)) - {thing.colour}
+                    | (set(words) & set(FILLS)) - {thing.fill}
+                    | (set(words) & set(SIZES)) - {thing.size}
                 )
-                if SHAPE_OF_NOUN[found.phrase.subject] == thing.shape and not contradicted:
-                    true.append(index)
-                assert describes(words, thing) == (index in found.objects)
-            assert found.objects == tuple(true)
-            number = {word: count for count, word in NUMBERS.items()}.get(found.phrase.text.split()[0])
-            assert number in (None, len(true))
-            assert "the" not in words or len(true) == 1
+                if SHAPE_OF_NOUN[phrase.phrase.subject] == thing.shape and not contradicted:
+                    described.append(index)
+                assert describes(words, thing) == (index in phrase.objects)
+            assert phrase.objects == tuple(described)
+            number = {word: count for count, word in NUMBERS.items()}.get(words[0])
+            assert number in (None, len(described))
+            assert "the" not in words or len(described) == 1
 
 
 def test_relations_are_true(many: list[Scene]) -> None:
     seen = set()
     for scene in many:
-        for relation, first, second in relations_said(scene):
+        for relation, first, second in stated_relations(scene):
             seen.add(relation)
             assert not set(first) & set(second)
             for a, b in ((scene.objects[i].box, scene.objects[j].box) for i in first for j in second):
-                dx, dy = (b[0] + b[2] - a[0] - a[2]) / 2, (b[1] + b[3] - a[1] - a[3]) / 2
+                dx = (b[0] + b[2] - a[0] - a[2]) / 2
+                dy = (b[1] + b[3] - a[1] - a[3]) / 2
                 gap = max(max(a[0], b[0]) - min(a[2], b[2]), max(a[1], b[1]) - min(a[3], b[3]))
                 assert {
                     "left": dx >= 7 and dx >= abs(dy),
@@ -184,7 +189,10 @@ def test_relations_are_true(many: list[Scene]) -> None:
 
 
 def test_true_relations_on_boxes() -> None:
-    a, right, below, diagonal = (0, 0, 10, 10), (60, 0, 70, 10), (0, 12, 10, 22), (50, 50, 60, 60)
+    a = (0, 0, 10, 10)
+    right = (60, 0, 70, 10)
+    below = (0, 12, 10, 22)
+    diagonal = (50, 50, 60, 60)
     assert true_relations(a, right, 100) == {"to the left of", "left of"}
     assert true_relations(right, a, 100) == {"to the right of", "right of"}
     assert true_relations(a, below, 100) == {"above", "next to", "near"}
@@ -193,12 +201,12 @@ def test_true_relations_on_boxes() -> None:
     assert true_relations(a, a, 100) == {"next to", "near"}
 
 
-def test_vocabulary_is_what_is_said(many: list[Scene]) -> None:
+def test_vocabulary_is_what_captions_use(many: list[Scene]) -> None:
     words = vocabulary()
-    said = {word for scene in many for caption in scene.captions for word in caption.split()}
+    used = {word for scene in many for caption in scene.captions for word in caption.split()}
     assert words == sorted(set(words))
-    assert said <= set(words)
-    assert len(said) >= len(words) - 2  # rare plurals
+    assert used <= set(words)
+    assert len(used) >= len(words) - 2  # rare plurals
 
 
 def test_every_attribute_occurs_about_equally(many: list[Scene]) -> None:
@@ -212,13 +220,11 @@ def test_every_attribute_occurs_about_equally(many: list[Scene]) -> None:
 
 def test_statistics(many: list[Scene]) -> None:
     """Neither the whole image nor its centre is a good answer, and attributes are needed."""
-    boxes = (
-        np.array(
-            [scene.objects[index].box for scene in many for found in scene.phrases for index in found.objects]
-        )
-        / SIZE
-    )
-    counts = np.array([len(found.objects) for scene in many for found in scene.phrases])
+    pairs = [(scene, phrase) for scene in many for phrase in scene.phrases]
+    described = [scene.objects[index].box for scene, phrase in pairs for index in phrase.objects]
+    boxes = np.array(described) / SIZE
+    counts = np.array([len(phrase.objects) for _, phrase in pairs])
+    numbered = [phrase.phrase.text.split()[0] in NUMBERS.values() for _, phrase in pairs]
     crowded = [scene.objects for scene in many if len(scene.objects) > 1]
     alike = [
         any(a.shape == b.shape or a.colour == b.colour for i, a in enumerate(things) for b in things[:i])
@@ -228,13 +234,7 @@ def test_statistics(many: list[Scene]) -> None:
     assert 0.11 < np.mean(((boxes[:, :2] <= 0.5) & (boxes[:, 2:] > 0.5)).all(1)) < 0.18
     assert np.mean(alike) > 0.8
     assert 0.9 < np.mean(counts == 1) < 0.99
-    assert (
-        0
-        < np.mean(
-            [found.phrase.text.split()[0] in NUMBERS.values() for scene in many for found in scene.phrases]
-        )
-        < 0.05
-    )
+    assert 0 < np.mean(numbered) < 0.05
     assert {len(scene.objects) for scene in many} == {1, 2, 3, 4, 5}
 
 

@@ -52,7 +52,7 @@ DIGITS = {
     "class_path": "MultiMNIST",
     "init_args": {"drawing": {"canvas": 32, "digits": [1, 2]}, "grids": [], **LOADING},
 }
-SPANS = {"class_path": "SceneSpans", "init_args": dict(LOADING)}
+SPANS = {"class_path": "SceneCaptions", "init_args": dict(LOADING)}
 WORDS = [{"class_path": "SpanEvaluation"}, {"class_path": "GroupPictures"}]
 GROUPS = {
     "network": {
@@ -97,7 +97,7 @@ TINY = {
     "DigitPretrain": Tiny(
         {"backbone": BACKBONE, "image_size": 32}, DIGITS, MAPS, "val/multi_mnist/map/average_iou"
     ),
-    "TextGroupDiscovery": Tiny(GROUPS, SPANS, WORDS, "val/scene_spans/subword/tiou"),
+    "TextGroupDiscovery": Tiny(GROUPS, SPANS, WORDS, "val/scene_captions/subword/tiou"),
     "MCBAttention": Tiny(
         {"backbone": BACKBONE, "text_width": 8, "sketch": 32, "hidden": 8, "image_size": 32},
         DIGITS,

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from commands import prepare as command
-from commands.download import DownloadError, download
+from datamodules.storage.download import DownloadError, download
 from datamodules.errors import DataError
 from datamodules.sets.layouts import LAYOUTS
 from datamodules.storage.layout import Layout, Part, Total

@@ -147,7 +147,7 @@ def test_mnist_is_read_from_where_it_lies(folder: str, compressed: bool, tmp_pat
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetNotFoundError,
-        match=r"train-images-idx3-ubyte not found; it must hold MNIST's four idx files.+--data.download",
+        match=r"train-images-idx3-ubyte\.gz not found; .+`python cli\.py prepare MultiMNIST .+scikit-learn",
     ):
         MultiMNIST(root=tmp_path).caption_source()
     write_mnist(tmp_path)

@@ -1,4 +1,4 @@
-"""The captions of made scenes with the spans of their phrases: what a model of words can be trained and
+"""The captions of procedural scenes with the spans of their phrases: what a model of words can be trained and
 judged on without any file.
 """
 
@@ -10,7 +10,7 @@ from datamodules.sets.scenes import Scenes, SceneSource
 
 
 class SceneSpanSource(SpanSource):
-    """The first caption of every scene."""
+    """The first caption of every scene, with the spans of its phrases."""
 
     def __init__(self, scenes: SceneSource) -> None:
         self.scenes = scenes
@@ -19,22 +19,25 @@ class SceneSpanSource(SpanSource):
         return len(self.scenes)
 
     def key(self, index: int) -> str:
+        """The split and the number of the scene."""
         return self.scenes.key(index)
 
     def words(self, index: int) -> list[str]:
+        """The caption's words."""
         return self.scenes.captions(index)[0].split()
 
     def spans(self, index: int) -> list[tuple[int, int]]:
-        return sorted(
-            (phrase.start, phrase.end) for phrase in self.scenes.phrases(index) if phrase.caption == 0
-        )
+        """(start, end) of each phrase over the words, the end exclusive."""
+        phrases = self.scenes.phrases(index)
+        return sorted((phrase.start, phrase.end) for phrase in phrases if phrase.caption == 0)
 
 
-class SceneSpans(Scenes):
-    """As `Scenes`, but judged by the groups of its words."""
+class SceneCaptions(Scenes):
+    """As `Scenes`, but judged by the groups of its captions' words."""
 
-    name = "scene_spans"
+    name = "scene_captions"
 
     def evaluation_source(self, split: Split) -> SceneSpanSource | None:  # type: ignore[override]
+        """The captions of a split; None if it has none."""
         scenes = super().evaluation_source(split)
         return None if scenes is None else SceneSpanSource(scenes)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from datamodules.errors import DataError
-from datamodules.sets.scene_spans import SceneSpans
+from datamodules.sets.scene_captions import SceneCaptions
 from datamodules.sets.scenes import Scenes
 from datamodules.synthetic.scene_grammar import SHAPE_OF_NOUN
 from tests.datamodules.feeding import attach, batches
@@ -19,7 +19,7 @@ SIZES = {
 
 
 def test_every_span_is_a_phrase_of_its_caption(tmp_path: object) -> None:
-    data = attach(SceneSpans(**SIZES), tmp_path)  # type: ignore[arg-type]
+    data = attach(SceneCaptions(**SIZES), tmp_path)  # type: ignore[arg-type]
     data.setup("test")
     (loader,) = data.test_dataloader()
     found = [
@@ -40,6 +40,6 @@ def test_every_span_is_a_phrase_of_its_caption(tmp_path: object) -> None:
 
 
 def test_a_split_without_scenes(tmp_path: object) -> None:
-    assert SceneSpans(**SIZES).evaluation_source("val") is None
+    assert SceneCaptions(**SIZES).evaluation_source("val") is None
     with pytest.raises(DataError, match="has no val split"):
-        attach(SceneSpans(**SIZES), tmp_path).setup("validate")  # type: ignore[arg-type]
+        attach(SceneCaptions(**SIZES), tmp_path).setup("validate")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Every kind of image file becomes the RGB pixels that a viewer would show, in the size that a model takes."""
+"""Every kind of image file becomes the RGB pixels that a viewer would show, in the size that a model has."""
 
 from __future__ import annotations
 

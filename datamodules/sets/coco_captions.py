@@ -245,7 +245,7 @@ class COCOCaptions(GroundingDataModule):
         self.year = year
         self.split = split
 
-    def caption_source(self) -> COCOCaptionSource:
+    def training_source(self) -> COCOCaptionSource:
         """The training images of the chosen split."""
         if self.split == "karpathy":
             copy = LocalCopy(LAYOUT, self.root, {"year": self.year, "split": self.split})

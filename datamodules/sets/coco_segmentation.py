@@ -255,7 +255,7 @@ class COCOObject(GroundingDataModule):
         self.root = Path(root)
         self.labels = labels
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 
@@ -282,7 +282,7 @@ class COCOStuff(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 

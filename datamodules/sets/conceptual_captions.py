@@ -264,7 +264,7 @@ class ConceptualCaptions(GroundingDataModule):
         self.shuffle_window = shuffle_window
         self.name = subset
 
-    def caption_source(self) -> ShardSource | ListedPairs:
+    def training_source(self) -> ShardSource | ListedPairs:
         """The pairs of the first layout that is found."""
         for folder in (self.root, self.root / "train"):
             shards = find_shards(folder, self.subset)

@@ -157,7 +157,7 @@ class FoilCOCO(GroundingDataModule):
         self.root = Path(root)
         self.images = Path(images)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: its captions are only judged."""
         return None
 

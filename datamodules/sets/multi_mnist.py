@@ -251,7 +251,7 @@ class MultiMNIST(GroundingDataModule):
             self.glyphs(split), self.drawing, self.drawing_seed, split, self.sizes[split], grid, absent
         )
 
-    def caption_source(self) -> MultiMNISTSource:
+    def training_source(self) -> MultiMNISTSource:
         """The pictures of the training split."""
         return self.source("train")
 

@@ -23,7 +23,7 @@ WITHOUT_LAYOUT = {"CaptionVectors", "CrossDataset", "ImageCaptionFolder", "Scene
 def error_of(data: Any) -> str:
     """What a data set says if it is opened for training, or else for testing."""
     with pytest.raises(DatasetNotFoundError) as raised:
-        if data.caption_source() is None:
+        if data.training_source() is None:
             data.evaluation_sources("test")
     return str(raised.value)
 

@@ -149,7 +149,7 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
         DatasetNotFoundError,
         match=r"train-images-idx3-ubyte\.gz not found; .+`python cli\.py prepare MultiMNIST .+scikit-learn",
     ):
-        MultiMNIST(root=tmp_path).caption_source()
+        MultiMNIST(root=tmp_path).training_source()
     write_mnist(tmp_path)
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-20])

@@ -24,7 +24,11 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-HOLDS = "MNIST's four idx files (train-images-idx3-ubyte and so on, or with .gz), in the folder itself or in MNIST/raw"
+HOLDS = (
+    "MNIST's four idx files (train-images-idx3-ubyte and so on, or with .gz), in the folder itself or in "
+    "MNIST/raw"
+)
+REMEDY = "`python cli.py prepare MultiMNIST` brings them."
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def _candidates(root: Path, name: str) -> list[Path]:
 def _find(root: Path, name: str) -> Path:
     found = next((path for path in _candidates(root, name) if path.is_file()), None)
     if found is None:
-        raise DatasetNotFoundError("MNIST", root / name, HOLDS, "`python cli.py prepare MultiMNIST` brings them.")
+        raise DatasetNotFoundError("MNIST", root / name, HOLDS, REMEDY)
     return found
 
 

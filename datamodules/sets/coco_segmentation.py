@@ -83,7 +83,7 @@ OBJECT_LAYOUT = replace(
     parts=(
         coco_files.photographs("val2017"),
         replace(LABEL_MAPS, needed_if={"labels": "stuffthingmaps"}),
-        coco_files.annotations("instances_val2017", "outlines", {"labels": "instances"}),
+        coco_files.annotation_file("instances_val2017", "outlines", {"labels": "instances"}),
     ),
     judged_on="80 classes of pixels and background",
 )

@@ -236,7 +236,7 @@ class MultiMNIST(GroundingDataModule):
         """
         if self.root is None:
             return embedded_glyphs(split)
-        copy = LocalCopy(LAYOUT, self.root)
+        copy = LocalCopy(self.layout, self.root)
         if self.download:
             fetch_missing(copy, say=rank_zero_info)
         prefix = "t10k" if split == "test" else "train"

@@ -48,9 +48,7 @@ LAYOUT = Layout(
         ),
     ),
     judged_on="a sentence between two images",
-    counts=(
-        SplitCounts("test", 36_841, unit="rows", note="as listed; papers were left with about 30,000"),
-    ),
+    counts=(SplitCounts("test", 36_841, unit="rows", note="as listed; papers were left with about 30,000"),),
     dead_links="Many of the photographs' addresses are dead.",
 )
 

@@ -74,7 +74,7 @@ def test_a_missing_piece(missing: str, tmp_path: Path) -> None:
     write(root)
     path = root / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(DatasetNotFoundError, match="python cli.py prepare COCOCaptions") as raised:
+    with pytest.raises(DatasetNotFoundError, match="prepare COCOCaptions") as raised:
         COCOCaptions(root).training_source()
     holds = "must hold train2014/*.jpg, annotations/captions_train2014.json"
     assert re.search(f"{re.escape(str(path))} not found; .*{re.escape(holds)}", str(raised.value))
@@ -83,7 +83,9 @@ def test_a_missing_piece(missing: str, tmp_path: Path) -> None:
 def test_a_missing_karpathy_list(tmp_path: Path) -> None:
     write_karpathy(tmp_path)
     (tmp_path / "dataset_coco.json").unlink()
-    with pytest.raises(DatasetNotFoundError, match=r"dataset_coco\.json not found.*split=karpathy .*--download"):
+    with pytest.raises(
+        DatasetNotFoundError, match=r"dataset_coco\.json not found.*split=karpathy .*--download"
+    ):
         COCOCaptions(tmp_path, split="karpathy").training_source()
 
 

@@ -166,7 +166,9 @@ def test_a_missing_piece(missing: str, tmp_path: Path) -> None:
     write(root)
     for path in [root] if not missing else root.glob(f"{missing}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(DatasetNotFoundError, match="python cli.py prepare VisualGenome split=densecap") as raised:
+    with pytest.raises(
+        DatasetNotFoundError, match="prepare VisualGenome split=densecap"
+    ) as raised:
         VisualGenome(root, split="densecap").evaluation_source("test")
     assert f"{root / missing} not found" in str(raised.value)
 

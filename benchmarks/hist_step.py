@@ -1,7 +1,7 @@
 """How long a training step of HIST takes: its texts in few large passes, against passes of their own for
 every text and every loss.
 
-    python -m benchmarks.hist_step [--quick] [--device cuda]
+    python -m benchmarks.hist_step [--size tiny] [--device cuda]
 
 The network is the demonstration's, the batch 64 pictures with a phrase, its subject and, for most, a partner;
 forward, backward and optimiser step are timed, best of the repeats. The baselines are what a straightforward
@@ -12,17 +12,16 @@ anew for each kind of text. All must agree on the losses.
 
 from __future__ import annotations
 
-import argparse
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 import yaml
 from torch import Tensor
-from tqdm import tqdm
 
+from benchmarks._common import Report, Size, best_seconds, report
 from datamodules.batches import PhraseBatch
 from datamodules.synthetic.scene_grammar import COLOURS, FILLS, SHAPES, SIZES
 from lightning_modules.albef.module import Images
@@ -53,7 +52,12 @@ class SeparatePasses(HISTFinetune):
             feature = network.image_feature(momentum, momentum=True)
         return Images(tokens, momentum, Features(network.image_feature(tokens), feature))
 
-    def vision_language_terms(self, images: Images, levels: dict[str, list[str]]) -> dict[str, Tensor]:
+    def vision_language_terms(
+        self,
+        images: Images,
+        levels: dict[str, list[str]],
+        mentioned: Sequence[frozenset[str]] | None = None,
+    ) -> dict[str, Tensor]:
         network = self.network
         terms: dict[str, Tensor] = {}
         for name, texts in levels.items():
@@ -70,7 +74,7 @@ class SeparatePasses(HISTFinetune):
                 network.temp,
                 self.distillation_now,
             )
-            of_text, of_text_negatives = self.draw_negatives(contrast, texts)
+            of_text, of_text_negatives = self.draw_negatives(contrast, texts, mentioned)
             positive = network.fuse(hidden, tokens.mask, images.tokens).hidden
             pairs = (
                 torch.cat([hidden, hidden[of_text_negatives]]),
@@ -169,39 +173,47 @@ def kept_for_backward(module: HISTFinetune, batch: PhraseBatch) -> int:
     return sum(kept.values())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="16 pictures, two repeats")
-    arguments = parser.parse_args()
-    batch = fake_batch(16 if arguments.quick else 64, arguments.device)
-    modules = {
-        name: demo_module(cls, arguments.device)
-        for name, cls in {
-            "batched": HISTFinetune,
-            "separate passes": SeparatePasses,
-            "separate, pictures encoded again": EncodeAgain,
-        }.items()
-    }
-    first: dict[str, dict[str, Any]] = {name: step(module, batch, None) for name, module in modules.items()}
-    for terms in first.values():  # ITM and MLM draw negatives and masks by chance
-        for term in ("itc", "subject_itc", "add"):
-            torch.testing.assert_close(terms[term], first["batched"][term], rtol=1e-3, atol=1e-5)
-    optimizers = {name: torch.optim.AdamW(module.parameters(), lr=1e-5) for name, module in modules.items()}
-    seconds = dict.fromkeys(modules, float("inf"))
-    for _ in tqdm(range(2 if arguments.quick else arguments.repeats), desc="repeats"):
-        for name, module in modules.items():
-            start = time.perf_counter()
-            step(module, batch, optimizers[name])
-            if batch.images.is_cuda:
-                torch.cuda.synchronize()
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
+WAYS: dict[str, type[HISTFinetune]] = {
+    "batched": HISTFinetune,
+    "separate passes": SeparatePasses,
+    "separate, pictures encoded again": EncodeAgain,
+}
+
+
+def finished_step(module: HISTFinetune, batch: PhraseBatch, optimizer: torch.optim.Optimizer) -> None:
+    """A step for which the device was waited."""
+    step(module, batch, optimizer)
+    if batch.images.is_cuda:
+        torch.cuda.synchronize()
+
+
+def run(size: Size, device: str = "cpu") -> Report:
+    """Time and memory of every way, as multiples of the batched step's."""
+    batch = fake_batch(8 if size == "tiny" else 64, device)
+    modules = {name: demo_module(cls, device) for name, cls in WAYS.items()}
+    expected = step(modules["batched"], batch, None)
+    for name in ("separate passes", "separate, pictures encoded again"):
+        terms = step(modules[name], batch, None)
+        for term in ("itc", "subject_itc", "add"):  # ITM and MLM draw negatives and masks by chance
+            torch.testing.assert_close(terms[term], expected[term], rtol=1e-3, atol=1e-5)
+    steps = {}
     for name, module in modules.items():
+        optimizer = torch.optim.AdamW(module.parameters(), lr=1e-5)
+        steps[name] = partial(finished_step, module, batch, optimizer)
+    seconds = best_seconds(steps, 1 if size == "tiny" else 5)
+    memory = {name: kept_for_backward(module, batch) for name, module in modules.items()}
+    lines, ratios = [], {}
+    for name in WAYS:
         ratio = seconds[name] / seconds["batched"]
-        print(
-            f"{name:34} {1000 * seconds[name]:8.0f} ms a step  x {ratio:4.2f}  {kept_for_backward(module, batch) / 2**20:7.0f} MiB kept for backward"
-        )
+        kept = f"{memory[name] / 2**20:7.0f} MiB kept for backward"
+        lines.append(f"{name:34} {1000 * seconds[name]:8.0f} ms a step  x {ratio:4.2f}  {kept}")
+        ratios[f"{name}, time"] = ratio
+        ratios[f"{name}, memory"] = memory[name] / memory["batched"]
+    return Report(lines, ratios)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    report(run, __doc__, argv, device="cpu")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
     python -m benchmarks.chunker_agreement [--spans ../shared/data/flickr30k_spans] [--sample 150 --seed 0]
 
-The rules were developed on the first half of ``train.jsonl.gz``; its second half and the spans of ``val.jsonl.gz`` were kept apart. Only phrases
-that have a box are marked in these files, so precision is a lower bound: a right phrase without a box counts as wrong. There is no human annotation
-of heads; the gold head is cut from the human phrase by ``gold_head``, which shares no code with the chunker. ``--sample`` prints phrases of the
-held-out captions to be judged by reading.
+The rules were developed on the first half of ``train.jsonl.gz``; its second half and the spans of
+``val.jsonl.gz`` were kept apart. Only phrases that have a box are marked in these files, so precision is a
+lower bound: a right phrase without a box counts as wrong. There is no human annotation of heads; the gold
+head is cut from the human phrase by ``gold_head``, which shares no code with the chunker. ``--sample`` prints
+phrases of the held-out captions to be judged by reading.
 """
 
 from __future__ import annotations
@@ -43,9 +44,13 @@ COLLECTIVES = _words(
 FUNCTION_WORDS = (
     PREPOSITIONS
     | RELATIVES
-    | _words("and or of is are was were be been being has have having do does he she they it them him there it's . , ; : ! ? \" ( ) - 's")
+    | _words(
+        "and or of is are was were be been being has have having do does he she they it them him there it's . , ; : ! ? \" ( ) - 's"
+    )
 )
-DETERMINERS = _words("a an the this these those his her its their two three four five some several another one many")
+DETERMINERS = _words(
+    "a an the this these those his her its their two three four five some several another one many"
+)
 
 
 @dataclass
@@ -61,7 +66,8 @@ def read(path: Path) -> list[Caption]:
 
 
 def gold_head(words: Sequence[str]) -> str:
-    """The last word of a human phrase, once it is cut at its first preposition, relative word, or participle before a preposition.
+    """The last word of a human phrase, once it is cut at its first preposition, relative word, or participle
+    before a preposition.
 
     "Of" cuts, too, except after a collective ("a group of people" -> people, "the door of a car" -> door).
     """
@@ -76,7 +82,9 @@ def gold_head(words: Sequence[str]) -> str:
 
 
 def split_at_function_words(captions: Sequence[str]) -> list[list[Phrase]]:
-    """The baseline: what stands between two function words is a phrase; a determiner opens one; the last word is the head."""
+    """The baseline: what stands between two function words is a phrase; a determiner opens one; the last word
+    is the head.
+    """
     results = []
     for caption in captions:
         tokens, start, phrases = [*caption.split(), "."], None, []
@@ -96,7 +104,9 @@ def rate(hits: int, n: int) -> str:
     return f"{hits / n:.3f} [{low:.3f}, {high:.3f}] ({hits}/{n})"
 
 
-def agreement(captions: Sequence[Caption], chunk: Callable[[Sequence[str]], list[list[Phrase]]]) -> dict[str, str]:
+def agreement(
+    captions: Sequence[Caption], chunk: Callable[[Sequence[str]], list[list[Phrase]]]
+) -> dict[str, str]:
     found = chunk([" ".join(caption.tokens) for caption in captions])
     gold = exact = predicted = exact_heads = overlapping = overlapping_heads = 0
     for caption, phrases in zip(captions, found, strict=True):
@@ -131,9 +141,16 @@ def captions_per_second(captions: Sequence[str], repeats: int = 3) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--spans", type=Path, default=Path("../shared/data/flickr30k_spans"))
-    parser.add_argument("--sample", type=int, default=0, help="print so many random phrases of the held-out captions, to be judged by reading")
+    parser.add_argument(
+        "--sample",
+        type=int,
+        default=0,
+        help="print so many random phrases of the held-out captions, to be judged by reading",
+    )
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     for name in ("train.jsonl.gz", "val.jsonl.gz"):
@@ -143,10 +160,18 @@ def main() -> None:
 
     train = read(args.spans / "train.jsonl.gz")
     half = len(train) // 2
-    splits = {"train, first half (developed on)": train[:half], "train, second half": train[half:], "val": read(args.spans / "val.jsonl.gz")}
+    splits = {
+        "train, first half (developed on)": train[:half],
+        "train, second half": train[half:],
+        "val": read(args.spans / "val.jsonl.gz"),
+    }
     if args.sample:
         held_out = [" ".join(caption.tokens) for caption in (*splits["train, second half"], *splits["val"])]
-        phrases = [(caption, phrase) for caption, row in zip(held_out, RuleChunker()(held_out), strict=True) for phrase in row]
+        phrases = [
+            (caption, phrase)
+            for caption, row in zip(held_out, RuleChunker()(held_out), strict=True)
+            for phrase in row
+        ]
         for i, (caption, phrase) in enumerate(random.Random(args.seed).sample(phrases, args.sample), start=1):
             print(f"{i:4d}  [{phrase.text}] -> {phrase.subject}      {caption}")
         return

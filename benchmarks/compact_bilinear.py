@@ -2,11 +2,13 @@
 
     python -m benchmarks.compact_bilinear [--side 64] [--images 1] [--device cuda]
 
-512 image features at every position and a text of 128, d = 1024, forward and backward, float32. The plain form repeats the text at every position and
-takes both transforms there, as the public layers do. ``spectrum once`` takes the text's transform once an image; ``matrix`` applies the layer as the
-matrix that it is for a given text; ``folded`` folds it into the 1 x 1 convolution that follows (512 channels), which the rows marked "+ conv" have, too.
-All must agree. On a CPU it is the processor's time that counts, whatever else the machine does. Memory is the peak above what was there before: on a
-GPU as the allocator counts it, on a CPU what a process of its own had resident.
+512 image features at every position and a text of 128, d = 1024, forward and backward, float32. The plain
+form repeats the text at every position and takes both transforms there, as the public layers do. ``spectrum
+once`` takes the text's transform once an image; ``matrix`` applies the layer as the matrix that it is for a
+given text; ``folded`` folds it into the 1 x 1 convolution that follows (512 channels), which the rows marked
+"+ conv" have, too. All must agree. On a CPU it is the processor's time that counts, whatever else the machine
+does. Memory is the peak above what was there before: on a GPU as the allocator counts it, on a CPU what a
+process of its own had resident.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from networks.compact_bilinear import CompactBilinear, count_sketch
+from networks.layers.compact_bilinear import CompactBilinear, count_sketch
 
 IMAGE, TEXT, SKETCH, HIDDEN = 512, 128, 1024, 512
 
@@ -30,7 +32,10 @@ IMAGE, TEXT, SKETCH, HIDDEN = 512, 128, 1024, 512
 def plain(layer: CompactBilinear, x: Tensor, y: Tensor) -> Tensor:
     """(N,P,C), (N,T) -> (N,P,d): the text at every position, both transforms there."""
     everywhere = y[:, None].expand(-1, x.shape[1], -1).contiguous()
-    sketches = count_sketch(x, layer.x_index, layer.x_sign, layer.size), count_sketch(everywhere, layer.y_index, layer.y_sign, layer.size)
+    sketches = (
+        count_sketch(x, layer.x_index, layer.x_sign, layer.size),
+        count_sketch(everywhere, layer.y_index, layer.y_sign, layer.size),
+    )
     spectra = [torch.fft.rfft(sketch) for sketch in sketches]
     return torch.fft.irfft(spectra[0] * spectra[1], n=layer.size)
 
@@ -64,9 +69,14 @@ WAYS: dict[str, Callable[..., Tensor]] = {
 
 def inputs(images: int, positions: int, device: str) -> tuple[nn.Module, list[Tensor]]:
     generator = torch.Generator().manual_seed(0)
-    tensors = [torch.randn(images, positions, IMAGE, generator=generator), torch.randn(images, TEXT, generator=generator)]
+    tensors = [
+        torch.randn(images, positions, IMAGE, generator=generator),
+        torch.randn(images, TEXT, generator=generator),
+    ]
     tensors.append(torch.randn(SKETCH, HIDDEN, generator=generator) / SKETCH**0.5)
-    return CompactBilinear(IMAGE, TEXT, SKETCH).to(device), [tensor.to(device).requires_grad_() for tensor in tensors]
+    return CompactBilinear(IMAGE, TEXT, SKETCH).to(device), [
+        tensor.to(device).requires_grad_() for tensor in tensors
+    ]
 
 
 def step(name: str, layer: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
@@ -95,7 +105,9 @@ def peak(name: str, images: int, positions: int, device: str, threads: int) -> f
         step(name, layer, tensors)
         return (torch.cuda.max_memory_allocated() - before) / 1e6
     step(
-        name, layer, [tensor[:, :8].detach().requires_grad_() if n == 0 else tensor for n, tensor in enumerate(tensors)]
+        name,
+        layer,
+        [tensor[:, :8].detach().requires_grad_() if n == 0 else tensor for n, tensor in enumerate(tensors)],
     )  # what torch itself sets up
     Path("/proc/self/clear_refs").write_text("5")  # the highest resident memory starts anew
     before = highest_resident()
@@ -126,8 +138,12 @@ def main() -> None:
         torch.testing.assert_close(step(name, layer, tensors), expected, rtol=1e-3, atol=1e-5)
     memory = {}
     for name in WAYS:
-        with multiprocessing.get_context("spawn").Pool(1) as process:  # a process of its own: resident memory never shrinks
-            memory[name] = process.apply(peak, (name, arguments.images, positions, arguments.device, torch.get_num_threads()))
+        with multiprocessing.get_context("spawn").Pool(
+            1
+        ) as process:  # a process of its own: resident memory never shrinks
+            memory[name] = process.apply(
+                peak, (name, arguments.images, positions, arguments.device, torch.get_num_threads())
+            )
     for name in WAYS:
         base = "plain + conv" if "conv" in name or name == "folded" else "plain"
         ratios = f"{best[base] / best[name]:5.2f} x as fast, {memory[name] / memory[base]:5.2f} of the memory"

@@ -1,10 +1,13 @@
-"""Gradient caching against one pass over the batch, and the chunked cross-entropy against the plain one: peak memory and captions a second.
+"""Gradient caching against one pass over the batch, and the chunked cross-entropy against the plain one: peak
+memory and captions a second.
 
-    python -m benchmarks.gradient_cache [--batches 256 512 1024 2048 4096] [--chunk 256] [--device cuda] [--vocab_size 49408]
+    python -m benchmarks.gradient_cache [--batches 256 512 1024 2048 4096] [--chunk 256] [--device cuda]
+    [--vocab_size 49408]
 
-Every row is a process of its own, which does one step of the paper's network (K = 4, width 128, 6 + 3 layers) on made captions of 8 to 16 words, and says
-its peak memory above what it held before the step. On the CPU that is the process's largest resident memory. "one pass" keeps the graph of the whole
-batch, with the chunked cross-entropy; "plain" also computes all logits at once.
+Every row is a process of its own, which does one step of the paper's network (K = 4, width 128, 6 + 3 layers)
+on made captions of 8 to 16 words, and says its peak memory above what it held before the step. On the CPU
+that is the process's largest resident memory. "one pass" keeps the graph of the whole batch, with the chunked
+cross-entropy; "plain" also computes all logits at once.
 """
 
 from __future__ import annotations
@@ -21,14 +24,16 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from callbacks.results import format_rows
+from callbacks.evaluations.results import format_rows
 from lightning_modules.text_group import module as text_group
 from lightning_modules.text_group.module import TextGroupDiscovery
 from lightning_modules.text_group.tokenizer import Pieces
 from networks.text_group import TextGroupTransformer
 
 
-def plain_cross_entropy(hidden: torch.Tensor, embedding: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, chunk: int) -> torch.Tensor:
+def plain_cross_entropy(
+    hidden: torch.Tensor, embedding: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor, chunk: int
+) -> torch.Tensor:
     return (F.cross_entropy(hidden @ embedding.t(), targets, reduction="none") * weights).sum()
 
 
@@ -61,8 +66,13 @@ def measure(mode: str, batch: int, options: argparse.Namespace) -> dict[str, flo
     module.trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace())
     module.manual_backward, module.log_terms = lambda loss: loss.backward(), lambda loss, terms: None
     module.to(options.device).train()
-    module.backward_step(made_pieces(16, options.vocab_size, options.device), torch.randn(16, 384, device=options.device))
-    pieces, vectors = made_pieces(batch, options.vocab_size, options.device), torch.randn(batch, 384, device=options.device)
+    module.backward_step(
+        made_pieces(16, options.vocab_size, options.device), torch.randn(16, 384, device=options.device)
+    )
+    pieces, vectors = (
+        made_pieces(batch, options.vocab_size, options.device),
+        torch.randn(batch, 384, device=options.device),
+    )
     if options.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     before, started = peak(options.device), time.perf_counter()
@@ -73,7 +83,9 @@ def measure(mode: str, batch: int, options: argparse.Namespace) -> dict[str, flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--batches", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096])
     parser.add_argument("--modes", nargs="+", default=["plain", "one pass", "cached"])
     parser.add_argument("--chunk", type=int, default=256)
@@ -88,11 +100,29 @@ def main() -> None:
     rows = []
     for batch in options.batches:
         for mode in options.modes:
-            command = [sys.executable, "-m", "benchmarks.gradient_cache", "--chunk", str(options.chunk), "--vocab_size", str(options.vocab_size)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.gradient_cache",
+                "--chunk",
+                str(options.chunk),
+                "--vocab_size",
+                str(options.vocab_size),
+            ]
             command += ["--device", options.device, "--single", json.dumps([mode, batch])]
             done = subprocess.run(command, capture_output=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
-            rows.append([str(batch), mode, *([f"{found['MiB']:,.0f}", f"{found['captions/s']:,.1f}"] if found else ["out of memory", "-"])])
+            rows.append(
+                [
+                    str(batch),
+                    mode,
+                    *(
+                        [f"{found['MiB']:,.0f}", f"{found['captions/s']:,.1f}"]
+                        if found
+                        else ["out of memory", "-"]
+                    ),
+                ]
+            )
             print(*rows[-1], flush=True)
     print(format_rows(["batch", "mode", "peak MiB of the step", "captions/s"], rows))
 

@@ -1,10 +1,13 @@
-"""Phrases a second that `ground` finds, when the phrases of a picture share its encoding, against two ways that do not.
+"""Phrases a second that `ground` finds, when the phrases of a picture share its encoding, against two ways
+that do not.
 
     python -m benchmarks.grounding [--quick] [--device cuda]
 
-One picture and 12 phrases, random weights, at the demonstration's size and at that of the published ALBEF (ViT-B/16 at 256 pixels, BERT-base; about
-2 GB of memory, left out by --quick). The baselines ask one phrase at a time, as public evaluation code does, so that the picture is encoded for each;
-and encode it once but hand the fusion layers a copy of its tokens for each phrase, so that keys and values are projected for each. All must agree.
+One picture and 12 phrases, random weights, at the demonstration's size and at that of the published ALBEF
+(ViT-B/16 at 256 pixels, BERT-base; about 2 GB of memory, left out by --quick). The baselines ask one phrase
+at a time, as public evaluation code does, so that the picture is encoded for each; and encode it once but
+hand the fusion layers a copy of its tokens for each phrase, so that keys and values are projected for each.
+All must agree.
 """
 
 from __future__ import annotations
@@ -18,25 +21,36 @@ from typing import Any
 
 import torch
 import yaml
+from lightning_modules.albef.module import ALBEFPretrain
 from torch import Tensor
 from tqdm import tqdm
 
-from lightning_modules.hist.pretrain import ALBEFPretrain
 from networks.albef import ALBEF
-from networks.gradcam import minmax
+from networks.layers.class_activation import minmax
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo"
-PHRASES = ["a red circle", "the large striped blue square", "star", "two hearts", "a small green ring", "the cross"] * 2
+PHRASES = [
+    "a red circle",
+    "the large striped blue square",
+    "star",
+    "two hearts",
+    "a small green ring",
+    "the cross",
+] * 2
 
 
 def random_module(full: bool, device: str) -> ALBEFPretrain:
-    """The demonstration's network, or the published one; the full vocabulary is the demonstration's with unused words behind."""
+    """The demonstration's network, or the published one; the full vocabulary is the demonstration's with
+    unused words behind.
+    """
     words = (DEMO / "scenes_vocab.txt").read_text().splitlines()
     sizes: dict[str, Any] = {"queue_size": 1}
     if full:
         words += [f"[unused{number}]" for number in range(30522 - len(words))]
     else:
-        sizes = yaml.safe_load((DEMO / "pretrain.yaml").read_text())["model"]["init_args"]["network"]["init_args"]
+        sizes = yaml.safe_load((DEMO / "pretrain.yaml").read_text())["model"]["init_args"]["network"][
+            "init_args"
+        ]
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = Path(folder) / "vocabulary.txt"
@@ -53,7 +67,9 @@ def one_at_a_time(module: ALBEFPretrain, image: Tensor) -> Tensor:
 def copied_tokens(module: ALBEFPretrain, image: Tensor) -> Tensor:
     tokens = module.network.encode_image(image).repeat(len(PHRASES), 1, 1)
     hidden, mask = module.encode_queries(PHRASES)
-    return minmax(module.activation_map(module.network.fuse(hidden, mask, tokens, return_attention=True), mask))
+    return minmax(
+        module.activation_map(module.network.fuse(hidden, mask, tokens, return_attention=True), mask)
+    )
 
 
 def shared(module: ALBEFPretrain, image: Tensor) -> Tensor:
@@ -66,7 +82,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="the demonstration's size only")
     arguments = parser.parse_args()
-    ways: dict[str, Callable[[ALBEFPretrain, Tensor], Tensor]] = {"shared": shared, "copied tokens": copied_tokens, "one at a time": one_at_a_time}
+    ways: dict[str, Callable[[ALBEFPretrain, Tensor], Tensor]] = {
+        "shared": shared,
+        "copied tokens": copied_tokens,
+        "one at a time": one_at_a_time,
+    }
     for size in ("demo",) if arguments.quick else ("demo", "full"):
         module = random_module(size == "full", arguments.device)
         side = module.network.image_size
@@ -77,10 +97,14 @@ def main() -> None:
             for name, way in ways.items():
                 start = time.perf_counter()
                 maps = way(module, image)
-                torch.testing.assert_close(maps.cpu(), expected.cpu(), rtol=0, atol=1e-3)  # waits for the device, too
+                torch.testing.assert_close(
+                    maps.cpu(), expected.cpu(), rtol=0, atol=1e-3
+                )  # waits for the device, too
                 seconds[name] = min(seconds[name], time.perf_counter() - start)
         for name, best in seconds.items():
-            print(f"{size}  {name:14} {len(PHRASES) / best:8.1f} phrases/s  x {best / seconds['shared']:5.2f}")
+            print(
+                f"{size}  {name:14} {len(PHRASES) / best:8.1f} phrases/s  x {best / seconds['shared']:5.2f}"
+            )
 
 
 if __name__ == "__main__":

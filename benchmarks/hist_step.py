@@ -1,11 +1,13 @@
-"""How long a training step of HIST takes: its texts in few large passes, against passes of their own for every text and every loss.
+"""How long a training step of HIST takes: its texts in few large passes, against passes of their own for
+every text and every loss.
 
     python -m benchmarks.hist_step [--quick] [--device cuda]
 
-The network is the demonstration's, the batch 64 pictures with a phrase, its subject and, for most, a partner; forward, backward and optimiser
-step are timed, best of the repeats. The baselines are what a straightforward port of the public codes does: positives, negatives, masked texts,
-subjects, partners and composites one after the other, with the picture's tokens copied for each pair, and in the second baseline with the picture
-encoded anew for each kind of text. All must agree on the losses.
+The network is the demonstration's, the batch 64 pictures with a phrase, its subject and, for most, a partner;
+forward, backward and optimiser step are timed, best of the repeats. The baselines are what a straightforward
+port of the public codes does: positives, negatives, masked texts, subjects, partners and composites one after
+the other, with the picture's tokens copied for each pair, and in the second baseline with the picture encoded
+anew for each kind of text. All must agree on the losses.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ from typing import Any
 
 import torch
 import yaml
+from lightning_modules.albef.module import Images
 from torch import Tensor
 from tqdm import tqdm
 
 from datamodules.batches import PhraseBatch
-from datamodules.scene_grammar import COLOURS, FILLS, SHAPES, SIZES
+from datamodules.synthetic.scene_grammar import COLOURS, FILLS, SHAPES, SIZES
 from lightning_modules.hist.losses import Features, addition_loss, contrastive_loss, matching_loss
 from lightning_modules.hist.module import HISTFinetune
-from lightning_modules.hist.pretrain import Images
 from networks.albef import ALBEF
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo"
@@ -60,15 +62,30 @@ class SeparatePasses(HISTFinetune):
             tokens = self.tokenize(texts)
             hidden = network.encode_text(*tokens)
             features = self.text_features(hidden, tokens)
-            contrast = contrastive_loss(images.features, features, network.image_queue, network.text_queue, network.temp, self.distillation_now)
+            contrast = contrastive_loss(
+                images.features,
+                features,
+                network.image_queue,
+                network.text_queue,
+                network.temp,
+                self.distillation_now,
+            )
             of_text, of_text_negatives = self.draw_negatives(contrast, texts)
             positive = network.fuse(hidden, tokens.mask, images.tokens).hidden
-            pairs = torch.cat([hidden, hidden[of_text_negatives]]), torch.cat([tokens.mask, tokens.mask[of_text_negatives]])
+            pairs = (
+                torch.cat([hidden, hidden[of_text_negatives]]),
+                torch.cat([tokens.mask, tokens.mask[of_text_negatives]]),
+            )
             negative = network.fuse(*pairs, torch.cat([images.tokens[of_text], images.tokens])).hidden
-            terms |= {f"{name}itc": contrast.loss, f"{name}itm": matching_loss(network.match_logits(positive), network.match_logits(negative))}
+            terms |= {
+                f"{name}itc": contrast.loss,
+                f"{name}itm": matching_loss(network.match_logits(positive), network.match_logits(negative)),
+            }
             if not name:
                 masked_ids, chosen = self.mask(tokens)
-                fused = network.fuse(network.encode_text(masked_ids, tokens.mask), tokens.mask, images.tokens).hidden
+                fused = network.fuse(
+                    network.encode_text(masked_ids, tokens.mask), tokens.mask, images.tokens
+                ).hidden
                 terms["mlm"] = self.masked_language_term(fused, tokens, masked_ids, chosen, images)
                 phrases = features.momentum
         self.enqueue(images.features.momentum, phrases)
@@ -78,10 +95,16 @@ class SeparatePasses(HISTFinetune):
         rows = [row for row, partner in enumerate(batch.partners) if partner]
         phrases, partners = [batch.phrases[row] for row in rows], [str(batch.partners[row]) for row in rows]
         maps = []
-        for texts in (phrases, partners, [f"{phrase} and {partner}" for phrase, partner in zip(phrases, partners, strict=True)]):
+        for texts in (
+            phrases,
+            partners,
+            [f"{phrase} and {partner}" for phrase, partner in zip(phrases, partners, strict=True)],
+        ):
             images, tokens = self.again(images), self.tokenize(texts)
             hidden = self.network.encode_text(*tokens)
-            fused = self.network.fuse(hidden, tokens.mask, images.tokens[rows], return_attention=True, create_graph=True)
+            fused = self.network.fuse(
+                hidden, tokens.mask, images.tokens[rows], return_attention=True, create_graph=True
+            )
             maps.append(self.activation_map(fused, tokens.mask, create_graph=True))
         return addition_loss(maps[0], maps[1], maps[2])
 
@@ -117,7 +140,9 @@ def fake_batch(rows: int, device: str) -> PhraseBatch:
     return PhraseBatch(images, list(phrases), list(subjects), partners, [str(row) for row in range(rows)])
 
 
-def step(module: HISTFinetune, batch: PhraseBatch, optimizer: torch.optim.Optimizer | None) -> dict[str, Tensor]:
+def step(
+    module: HISTFinetune, batch: PhraseBatch, optimizer: torch.optim.Optimizer | None
+) -> dict[str, Tensor]:
     terms: dict[str, Tensor] = {}
     module.log_terms = lambda loss, of_step: terms.update(of_step)  # type: ignore[method-assign, assignment]
     loss = module.training_step(batch, 0)
@@ -153,7 +178,11 @@ def main() -> None:
     batch = fake_batch(16 if arguments.quick else 64, arguments.device)
     modules = {
         name: demo_module(cls, arguments.device)
-        for name, cls in {"batched": HISTFinetune, "separate passes": SeparatePasses, "separate, pictures encoded again": EncodeAgain}.items()
+        for name, cls in {
+            "batched": HISTFinetune,
+            "separate passes": SeparatePasses,
+            "separate, pictures encoded again": EncodeAgain,
+        }.items()
     }
     first: dict[str, dict[str, Any]] = {name: step(module, batch, None) for name, module in modules.items()}
     for terms in first.values():  # ITM and MLM draw negatives and masks by chance

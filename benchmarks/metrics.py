@@ -2,8 +2,9 @@
 
     python -m benchmarks.metrics [--queries 512] [--device cuda]
 
-The data are 16 x 16 maps of phrases in pictures of the sizes that Flickr30k has, 16 phrases a picture. The baseline does what a straightforward
-evaluation loop does: for each query, resize its map to its picture, find the maximum, resize to 224, find the boxes, compare. Both must agree.
+The data are 16 x 16 maps of phrases in pictures of the sizes that Flickr30k has, 16 phrases a picture. The
+baseline does what a straightforward evaluation loop does: for each query, resize its map to its picture, find
+the maximum, resize to 224, find the boxes, compare. Both must agree.
 """
 
 from __future__ import annotations
@@ -28,9 +29,17 @@ def fake_batch(queries: int, device: str) -> dict:
     sizes = torch.tensor([[375, 500], [500, 375], [333, 500], [375, 500]]).repeat(queries // 64 + 1, 1)
     low = torch.randint(0, 150, (queries // 4 + 1, 2, 2), generator=generator)
     chain_boxes = torch.cat((low, low + torch.randint(100, 180, low.shape, generator=generator)), -1).double()
-    maps = interpolate(torch.rand(queries, 1, 5, 5, generator=generator), size=16, mode="bicubic", align_corners=False)[:, 0]
+    maps = interpolate(
+        torch.rand(queries, 1, 5, 5, generator=generator), size=16, mode="bicubic", align_corners=False
+    )[:, 0]
     boxes = [chain_boxes[chain] for chain in chain_of_query.tolist()]
-    return {"heatmaps": maps.to(device), "boxes": boxes, "image_of_query": image_of_query, "chain_of_query": chain_of_query, "sizes": sizes}
+    return {
+        "heatmaps": maps.to(device),
+        "boxes": boxes,
+        "image_of_query": image_of_query,
+        "chain_of_query": chain_of_query,
+        "sizes": sizes,
+    }
 
 
 def one_at_a_time(batch: dict, rules: Protocol, threshold: float = 0.5) -> tuple[int, int, int]:
@@ -48,9 +57,13 @@ def one_at_a_time(batch: dict, rules: Protocol, threshold: float = 0.5) -> tuple
             continue
         heat = batch["heatmaps"][mentions].mean(0, keepdim=True).to(getattr(torch, rules.precision))
         square = interpolate(heat[None], size=(224, 224), mode="bilinear", align_corners=False)[0]
-        point = peak_points(square if rules.point_size else heat, tuple(size.tolist()), rules.point_resize).cpu()
+        point = peak_points(
+            square if rules.point_size else heat, tuple(size.tolist()), rules.point_resize
+        ).cpu()
         union = union_box(truth)[:, None]
-        pointing += int(points_in_boxes(point, union if rules.point_boxes == "union" else truth, rules.inside))
+        pointing += int(
+            points_in_boxes(point, union if rules.point_boxes == "union" else truth, rules.inside)
+        )
         predicted = union_box(torch.from_numpy(boxes_from_heatmap(square[0], rules.box_rule)[:, :4])) / 224
         boxed += int(iou(predicted, union[0, 0] / size.flip(0).repeat(2)) >= threshold)
         total += 1
@@ -77,7 +90,11 @@ def main() -> None:
             seconds["loop"] = min(seconds["loop"], time.perf_counter() - start)
         result = score.compute()
         decided = result["pointing_game"].n
-        assert (round(result["pointing_game"].value * decided), round(result["box_accuracy"].value * decided), decided) == loop
+        assert (
+            round(result["pointing_game"].value * decided),
+            round(result["box_accuracy"].value * decided),
+            decided,
+        ) == loop
         rates = {way: arguments.queries / value for way, value in seconds.items()}
         ratio = rates["score"] / rates["loop"]
         lines.append(

@@ -2,7 +2,8 @@
 
     python -m benchmarks.scenes [--scenes 2000] [--image-size 64]
 
-The baseline rasterises every object from its formula, supersampled, as it is drawn; the pictures are the same to the last bit, which is checked.
+The baseline rasterises every object from its formula, supersampled, as it is drawn; the pictures are the same
+to the last bit, which is checked.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from datamodules import scenes
+from datamodules.synthetic import scene_drawing as scenes
 
 
 def scenes_per_second(number: int, image_size: int) -> float:
@@ -24,7 +25,9 @@ def scenes_per_second(number: int, image_size: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scenes", type=int, default=2000)
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)

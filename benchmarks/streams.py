@@ -1,12 +1,14 @@
-"""How fast image-text shards are read beside decoding alone, whether memory stays flat, and whether a killed run goes on with the rest of its epoch.
+"""How fast image-text shards are read beside decoding alone, whether memory stays flat, and whether a killed
+run goes on with the rest of its epoch.
 
     python -m benchmarks.streams [--pairs 200000 --side 96 --workers 1 --window 10000 --folder DIR]
 
-It writes shards as img2dataset would (10,000 JPEGs of 96 pixels each, all different) into a temporary folder, builds the index, and reads one epoch.
-What it is compared with: `read_image` alone on the same JPEGs in memory, in one process; the same loader over JPEGs in memory, so that it decodes and
-knows no shard; and webdataset. All take turns, so that whatever else the machine does strikes each; processor seconds hardly depend on that.
-Then a training run of the whole
-epoch is killed with SIGKILL in its midst and resumed from its last checkpoint.
+It writes shards as img2dataset would (10,000 JPEGs of 96 pixels each, all different) into a temporary folder,
+builds the index, and reads one epoch. What it is compared with: `read_image` alone on the same JPEGs in
+memory, in one process; the same loader over JPEGs in memory, so that it decodes and knows no shard; and
+webdataset. All take turns, so that whatever else the machine does strikes each; processor seconds hardly
+depend on that. Then a training run of the whole epoch is killed with SIGKILL in its midst and resumed from
+its last checkpoint.
 """
 
 from __future__ import annotations
@@ -38,23 +40,47 @@ from tqdm import tqdm
 
 from datamodules.base import ignore_interrupts
 from datamodules.batches import ImageTextBatch, Preprocessing
-from datamodules.conceptual_captions import ConceptualCaptions, find_shards
-from datamodules.images import read_image, to_tensor
-from datamodules.sources import CaptionSource
-from datamodules.streams import ShardSource
-from datamodules.views import Augmentation, CaptionView, collate_captions
+from datamodules.handover import Needs
+from datamodules.kinds.captions import CaptionSource, CaptionView, collate_captions
+from datamodules.kinds.training import Augmentation
+from datamodules.sets.conceptual_captions import ConceptualCaptions, find_shards
+from datamodules.storage.images import read_image, to_tensor
+from datamodules.storage.shards import ShardSource
 
 PER_SHARD, BATCH, SEED = 10_000, 64, 1
 TURNS = 20
 PREPROCESSING = Preprocessing(96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-WORDS = ("a", "red", "green", "dog", "cat", "street", "house", "under", "behind", "near", "two", "people", "holding", "small", "photo", "of", "the")
+WORDS = (
+    "a",
+    "red",
+    "green",
+    "dog",
+    "cat",
+    "street",
+    "house",
+    "under",
+    "behind",
+    "near",
+    "two",
+    "people",
+    "holding",
+    "small",
+    "photo",
+    "of",
+    "the",
+)
 
 
 def write_shards(root: Path, pairs: int, side: int = 96) -> None:
     """Shards of different JPEGs, cut from coloured noise of several scales."""
     rng = np.random.default_rng(SEED)
-    scales = [cv2.resize(rng.normal(0, 1, (grid, grid, 3)), (1024, 1024), interpolation=cv2.INTER_CUBIC) for grid in (8, 32, 128, 512)]
-    canvas = np.clip(128 + sum(weight * noise for weight, noise in zip((45, 30, 15, 6), scales, strict=True)), 0, 255).astype(np.uint8)
+    scales = [
+        cv2.resize(rng.normal(0, 1, (grid, grid, 3)), (1024, 1024), interpolation=cv2.INTER_CUBIC)
+        for grid in (8, 32, 128, 512)
+    ]
+    canvas = np.clip(
+        128 + sum(weight * noise for weight, noise in zip((45, 30, 15, 6), scales, strict=True)), 0, 255
+    ).astype(np.uint8)
     for first in tqdm(range(0, pairs, PER_SHARD), desc="writing shards"):
         count = min(PER_SHARD, pairs - first)
         shard = root / f"{first // PER_SHARD:05d}.tar"
@@ -62,13 +88,25 @@ def write_shards(root: Path, pairs: int, side: int = 96) -> None:
             for n in range(first, first + count):
                 y, x = rng.integers(0, 1024 - side, 2)
                 caption = " ".join(rng.choice(WORDS, 10))
-                told = {"key": f"{n:09d}", "status": "success", "caption": caption, "url": f"http://example.org/{n}.jpg", "width": side}
+                told = {
+                    "key": f"{n:09d}",
+                    "status": "success",
+                    "caption": caption,
+                    "url": f"http://example.org/{n}.jpg",
+                    "width": side,
+                }
                 jpeg = cv2.imencode(".jpg", canvas[y : y + side, x : x + side])[1].tobytes()
-                for suffix, content in (("jpg", jpeg), ("json", json.dumps(told).encode()), ("txt", caption.encode())):
+                for suffix, content in (
+                    ("jpg", jpeg),
+                    ("json", json.dumps(told).encode()),
+                    ("txt", caption.encode()),
+                ):
                     info = tarfile.TarInfo(f"{n:09d}.{suffix}")
                     info.size = len(content)
                     tar.addfile(info, io.BytesIO(content))
-        shard.with_name(f"{shard.stem}_stats.json").write_text(json.dumps({"count": count, "successes": count}))
+        shard.with_name(f"{shard.stem}_stats.json").write_text(
+            json.dumps({"count": count, "successes": count})
+        )
 
 
 def decode(jpeg: bytes) -> np.ndarray:
@@ -97,7 +135,12 @@ class InMemory(CaptionSource):
 
 def anonymous_memory(processes: Sequence[int]) -> list[float]:
     """MiB that each process shares with no file."""
-    lines = [line for process in processes for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("RssAnon")]
+    lines = [
+        line
+        for process in processes
+        for line in Path(f"/proc/{process}/status").read_text().splitlines()
+        if line.startswith("RssAnon")
+    ]
     return [int(line.split()[1]) / 1024 for line in lines]
 
 
@@ -121,22 +164,41 @@ def webdataset_batches(shards: Sequence[Path], workers: int) -> Any:
     """The same samples by the webdataset library, with a shuffle buffer of a usual size."""
     import webdataset as wds
 
-    pipeline = wds.WebDataset([str(path) for path in shards], shardshuffle=100, seed=SEED).shuffle(5_000).to_tuple("jpg", "txt", "__key__")
+    pipeline = (
+        wds.WebDataset([str(path) for path in shards], shardshuffle=100, seed=SEED)
+        .shuffle(5_000)
+        .to_tuple("jpg", "txt", "__key__")
+    )
     pairs = pipeline.map(lambda sample: (to_tensor(decode(sample[0])), sample[1].decode(), sample[2], []))
     return iter(DataLoader(pairs, BATCH, num_workers=workers, collate_fn=collate_captions))
 
 
 def measure_reading(root: Path, source: ShardSource, workers: int, side: int) -> None:
-    """One epoch through the loader, in turns with decoding alone, with the same loader over records in memory, and with webdataset."""
+    """One epoch through the loader, in turns with decoding alone, with the same loader over records in
+    memory, and with webdataset.
+    """
     common = (replace(PREPROCESSING, image_size=side), Augmentation(), SEED)
     memory = InMemory(source, 20_000)  # more than a processor's cache holds
-    loading: dict[str, Any] = {"batch_size": BATCH, "num_workers": workers, "collate_fn": collate_captions, "worker_init_fn": ignore_interrupts}
+    loading: dict[str, Any] = {
+        "batch_size": BATCH,
+        "num_workers": workers,
+        "collate_fn": collate_captions,
+        "worker_init_fn": ignore_interrupts,
+    }
     loader = DataLoader(CaptionView(source, *common), sampler=source.sampler(BATCH, SEED, 0, 1), **loading)
     repeated = [(0, 7919 * n % len(memory)) for n in range(len(source))]
-    batches, at_hand = iter(loader), iter(DataLoader(CaptionView(memory, *common), sampler=repeated, **loading))
+    batches, at_hand = (
+        iter(loader),
+        iter(DataLoader(CaptionView(memory, *common), sampler=repeated, **loading)),
+    )
     other, me = webdataset_batches(find_shards(root, "gcc3m"), workers), [os.getpid()]
     times_seen = np.zeros(len(source), int)
-    names = ("decoding alone, without a loader", "the same loader over records in memory", "stream", "webdataset")
+    names = (
+        "decoding alone, without a loader",
+        "the same loader over records in memory",
+        "stream",
+        "webdataset",
+    )
     found, unshared = [], []
 
     def read(count: int) -> int:
@@ -161,21 +223,25 @@ def measure_reading(root: Path, source: ShardSource, workers: int, side: int) ->
     for n, name in enumerate(names):
         wall, busy = np.median(turns[:, n], axis=0)
         share, busy_share = np.median(turns[:, n] / turns[:, 0], axis=0)
-        print(f"{name}: {wall:,.0f} samples a second ({share:.3f} of decoding alone), {busy:,.0f} a processor second ({busy_share:.3f})")
+        print(
+            f"{name}: {wall:,.0f} samples a second ({share:.3f} of decoding alone), {busy:,.0f} a processor second ({busy_share:.3f})"
+        )
     beside = turns[:, 2] / turns[:, 1]
     (wall, busy), low, high = np.median(beside, axis=0), *np.quantile(beside[:, 0], (0.25, 0.75))
     print(
         f"the stream beside the loader that only decodes: {wall:.3f} by the clock (quartiles {low:.3f}, {high:.3f}), {busy:.3f} by processor seconds"
     )
-    print(f"samples of the epoch: {times_seen.sum():,} of {len(source):,}, in whole batches of {BATCH}; seen at most {times_seen.max()} time(s)")
+    print(
+        f"samples of the epoch: {times_seen.sum():,} of {len(source):,}, in whole batches of {BATCH}; seen at most {times_seen.max()} time(s)"
+    )
     for name, row in zip(("main process", *["worker"] * workers), np.array(unshared).T, strict=True):
-        print(f"unshared memory of the {name}: {row[1]:.1f} MiB after two turns, {row[-1]:.1f} at the end, {row.max():.1f} at most")
+        print(
+            f"unshared memory of the {name}: {row[1]:.1f} MiB after two turns, {row[-1]:.1f} at the end, {row.max():.1f} at most"
+        )
 
 
 class Listener(pl.LightningModule):
     """Writes down what it is fed."""
-
-    train_batch, preprocessing = ImageTextBatch, PREPROCESSING
 
     def __init__(self, log: Path) -> None:
         super().__init__()
@@ -192,7 +258,10 @@ class Listener(pl.LightningModule):
 
 def train(root: Path, folder: Path, log: str, workers: int, window: int) -> None:
     """One epoch; it goes on from the last checkpoint in ``folder`` if there is one."""
-    data = ConceptualCaptions(root, batch_size=BATCH, num_workers=workers, seed=SEED, shuffle_window=window, cache_dir=folder)
+    data = ConceptualCaptions(
+        root, batch_size=BATCH, num_workers=workers, seed=SEED, shuffle_window=window, cache_dir=folder
+    )
+    data.serve(Needs(ImageTextBatch, PREPROCESSING, "Listener"))
     keep = pl.callbacks.ModelCheckpoint(folder, save_last=True, every_n_train_steps=200)
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[keep],
@@ -209,12 +278,22 @@ def measure_resuming(root: Path, pairs: int, workers: int, window: int) -> None:
     call = "from pathlib import Path; from benchmarks.streams import train; train(Path({!r}), Path({!r}), {!r}, {}, {})"
 
     def start(log: str) -> subprocess.Popen:
-        command = [sys.executable, "-W", "ignore", "-c", call.format(str(root), str(folder), log, workers, window)]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            call.format(str(root), str(folder), log, workers, window),
+        ]
         return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     def lines(log: str) -> list[list[str]]:
         path = folder / log
-        return [line.split() for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")] if path.exists() else []
+        return (
+            [line.split() for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            if path.exists()
+            else []
+        )
 
     total = pairs // BATCH
     killed = start("killed.txt")
@@ -227,14 +306,18 @@ def measure_resuming(root: Path, pairs: int, workers: int, window: int) -> None:
     before, after = lines("killed.txt"), lines("resumed.txt")
     first = int(after[0][0])
     seen = Counter(key for line in before[:first] + after for key in line[1:])
-    print(f"killed in batch {len(before):,} of {total:,}, resumed at {first:,}: {len(seen):,} samples, each {set(seen.values())} time(s)")
+    print(
+        f"killed in batch {len(before):,} of {total:,}, resumed at {first:,}: {len(seen):,} samples, each {set(seen.values())} time(s)"
+    )
     assert set(seen.values()) == {1}
     assert len(seen) == total * BATCH
     assert [line[1:] for line in before[first:]] == [line[1:] for line in after[: len(before) - first]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pairs", type=int, default=200_000)
     parser.add_argument("--side", type=int, default=96, help="of an image, in pixels")
     parser.add_argument("--workers", type=int, default=1)
@@ -246,7 +329,9 @@ def main() -> None:
         root = Path(folder)
         write_shards(root, options.pairs, options.side)
         shards = find_shards(root, "gcc3m")
-        print(f"{options.pairs:,} pairs in {len(shards)} shards, {sum(path.stat().st_size for path in shards) / 2**20:,.0f} MiB")
+        print(
+            f"{options.pairs:,} pairs in {len(shards)} shards, {sum(path.stat().st_size for path in shards) / 2**20:,.0f} MiB"
+        )
         built = rates(lambda: len(ShardSource(root, shards)), [os.getpid()])
         print(f"index built: {built[0]:,.0f} pairs a second, {built[1]:,.0f} a processor second; ", end="")
         begun = time.perf_counter()

@@ -1,10 +1,14 @@
-"""The annotations of Visual Genome at their real size: how long their index takes to build and to open, and what it costs each worker process.
+"""The annotations of Visual Genome at their real size: how long their index takes to build and to open, and
+what it costs each worker process.
 
-    python -m benchmarks.visual_genome_index [--images 108077] [--baseline 10000] [--workers 8] [--folder FOLDER]
+    python -m benchmarks.visual_genome_index [--images 108077] [--baseline 10000] [--workers 8] [--folder
+    FOLDER]
 
-The data set is generated: 108,077 images with 50 regions each, in the publisher's JSON (about 0.7 GB, and 0.3 GB of index), without photographs. Each
-step runs in processes of its own. Memory of workers is what is theirs alone (USS, as the system counts it once all of them have read every row), beyond
-what they had after their imports. The baseline is the reference codes' way at a smaller size: `json.load` in every process, and a dictionary by image.
+The data set is generated: 108,077 images with 50 regions each, in the publisher's JSON (about 0.7 GB, and 0.3
+    GB of index), without photographs. Each
+step runs in processes of its own. Memory of workers is what is theirs alone (USS, as the system counts it
+once all of them have read every row), beyond what they had after their imports. The baseline is the reference
+codes' way at a smaller size: `json.load` in every process, and a dictionary by image.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from datamodules.visual_genome import VisualGenomeSplit, open_regions
+from datamodules.sets.visual_genome import VisualGenomeSplit, open_regions
 
 REGIONS = 50
 WORDS = (  # noqa: SIM905 (a list of words reads better)
@@ -33,15 +37,25 @@ WORDS = (  # noqa: SIM905 (a list of words reads better)
 
 
 def generate(root: Path, images: int) -> None:
-    """``region_descriptions.json``, ``image_data.json`` and ``data_splits.pickle``, as their publishers write them."""
+    """``region_descriptions.json``, ``image_data.json`` and ``data_splits.pickle``, as their publishers write
+    them.
+    """
     rng = np.random.default_rng(0)
     (root / "VG_100K").mkdir(parents=True)
     phrases = [" ".join(rng.choice(WORDS, size)) for size in rng.integers(2, 9, 50_000)]
-    template = '{"region_id": %d, "width": %d, "height": %d, "image_id": %d, "phrase": "%s", "y": %d, "x": %d}'
-    with (root / "region_descriptions.json").open("w") as regions, (root / "image_data.json").open("w") as sizes:
+    template = (
+        '{"region_id": %d, "width": %d, "height": %d, "image_id": %d, "phrase": "%s", "y": %d, "x": %d}'
+    )
+    with (
+        (root / "region_descriptions.json").open("w") as regions,
+        (root / "image_data.json").open("w") as sizes,
+    ):
         for n, number in enumerate(tqdm(range(1, images + 1), desc=f"writing {root.name}", leave=False)):
             chosen, x, y, w, h = rng.integers((50_000, 400, 300, 300, 300), size=(REGIONS, 5)).T.tolist()
-            lines = [template % (number * 100 + k, w[k] + 1, h[k] + 1, number, phrases[chosen[k]], y[k], x[k]) for k in range(REGIONS)]
+            lines = [
+                template % (number * 100 + k, w[k] + 1, h[k] + 1, number, phrases[chosen[k]], y[k], x[k])
+                for k in range(REGIONS)
+            ]
             regions.write(f'{", " if n else "["}{{"regions": [{", ".join(lines)}], "id": {number}}}')
             sizes.write(
                 f'{", " if n else "["}{{"image_id": {number}, "width": 800, "height": 600, "url": "https://x/VG_100K/{number}.jpg", "coco_id": null}}'
@@ -49,18 +63,36 @@ def generate(root: Path, images: int) -> None:
         regions.write("]")
         sizes.write("]")
     with (root / "data_splits.pickle").open("wb") as file:
-        pickle.dump({"train": set(range(1, images - images // 6)), "test": set(range(images - images // 6, images + 1))}, file)
+        pickle.dump(
+            {
+                "train": set(range(1, images - images // 6)),
+                "test": set(range(images - images // 6, images + 1)),
+            },
+            file,
+        )
 
 
 def build(root: Path) -> dict[str, float]:
     before, start, cpu = peak(), time.perf_counter(), time.process_time()
     open_regions(root, root)
-    return {"seconds": time.perf_counter() - start, "of them on a core": time.process_time() - cpu, "peak MiB": peak(), "after imports": before}
+    return {
+        "seconds": time.perf_counter() - start,
+        "of them on a core": time.process_time() - cpu,
+        "peak MiB": peak(),
+        "after imports": before,
+    }
 
 
 def peak() -> float:
     """MiB that this process has had at most, its share of mapped files included."""
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 1024
+    return (
+        next(
+            int(line.split()[1])
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
+        / 1024
+    )
 
 
 def open_split(root: Path) -> VisualGenomeSplit:
@@ -118,14 +150,20 @@ def worker(way: str, root: Path, source: Any, ready: Any, results: Any) -> None:
 def workers(way: str, root: Path, number: int, method: str, source: Any = None) -> dict[str, float]:
     context = multiprocessing.get_context(method)
     ready, results = context.Barrier(number), context.SimpleQueue()
-    processes = [context.Process(target=worker, args=(way, root, source, ready, results)) for _ in range(number)]
+    processes = [
+        context.Process(target=worker, args=(way, root, source, ready, results)) for _ in range(number)
+    ]
     for process in processes:
         process.start()
     grown = [results.get() for _ in processes]
     for process in processes:
         process.join()
     own, shared, _ = zip(*grown, strict=True)
-    return {"own MiB, worst": max(own), "own MiB, mean": sum(own) / number, "with its share, MiB": sum(shared) / number}
+    return {
+        "own MiB, worst": max(own),
+        "own MiB, mean": sum(own) / number,
+        "with its share, MiB": sum(shared) / number,
+    }
 
 
 def alone(task: Callable[[Path], dict[str, float]], root: Path) -> dict[str, float]:
@@ -135,7 +173,11 @@ def alone(task: Callable[[Path], dict[str, float]], root: Path) -> dict[str, flo
 
 
 def report(title: str, found: dict[str, float]) -> None:
-    print(f"{title:<42}" + "  ".join(f"{name} {value:,.{0 if value >= 100 else 2}f}" for name, value in found.items()), flush=True)
+    print(
+        f"{title:<42}"
+        + "  ".join(f"{name} {value:,.{0 if value >= 100 else 2}f}" for name, value in found.items()),
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -143,7 +185,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=108_077)
     parser.add_argument("--baseline", type=int, default=10_000, help="images of the baseline")
     parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument("--folder", type=Path, help="for the generated files, instead of the system's own for temporary ones")
+    parser.add_argument(
+        "--folder", type=Path, help="for the generated files, instead of the system's own for temporary ones"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         full, small = Path(folder) / "full", Path(folder) / "small"
@@ -154,8 +198,14 @@ def main() -> None:
             report("  index, built", alone(build, root))
             report("  index, opened with its split", alone(set_up, root))
             if root == full:
-                report(f"  index, {arguments.workers} workers that open it", workers("index", root, arguments.workers, "spawn"))
-                report(f"  index, {arguments.workers} forked workers", workers("index", root, arguments.workers, "fork", open_split(root)))
+                report(
+                    f"  index, {arguments.workers} workers that open it",
+                    workers("index", root, arguments.workers, "spawn"),
+                )
+                report(
+                    f"  index, {arguments.workers} forked workers",
+                    workers("index", root, arguments.workers, "fork", open_split(root)),
+                )
         report("  index, 2 workers that open it", workers("index", small, 2, "spawn"))
         report("  json.load, once", alone(load_json, small))
         report("  json.load, 2 workers that load it", workers("json", small, 2, "spawn"))

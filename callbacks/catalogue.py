@@ -1,11 +1,19 @@
 """The callbacks that a config may name."""
 
-from callbacks.grounding_evaluation import GroundingEvaluation
-from callbacks.group_pictures import GroupPictures
-from callbacks.map_evaluation import MapEvaluation
-from callbacks.pictures import Pictures
-from callbacks.predictions import Predictions
-from callbacks.rank_evaluation import RankEvaluation
-from callbacks.span_evaluation import SpanEvaluation
+from callbacks.evaluations.attention_maps import MapEvaluation
+from callbacks.evaluations.grounding import GroundingEvaluation
+from callbacks.evaluations.ranking import RankEvaluation
+from callbacks.evaluations.spans import SpanEvaluation
+from callbacks.pictures.grounding import Pictures
+from callbacks.pictures.groups import GroupPictures
+from callbacks.run.predictions import Predictions
 
-CALLBACKS = (GroundingEvaluation, GroupPictures, MapEvaluation, Pictures, Predictions, RankEvaluation, SpanEvaluation)
+CALLBACKS = (
+    GroundingEvaluation,
+    GroupPictures,
+    MapEvaluation,
+    Pictures,
+    Predictions,
+    RankEvaluation,
+    SpanEvaluation,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from lightning_modules.base import ModelError
+from lightning_modules.errors import ModelError
 
 
 def read_vocabulary(path: Path) -> list[str]:
@@ -17,12 +17,15 @@ def read_vocabulary(path: Path) -> list[str]:
     if not path.is_file():
         raise ModelError(
             f"vocabulary {path.absolute()} not found; ALBEF and BLIP use vocab.txt of bert-base-uncased: "
-            "`python cli.py prepare bert-vocabulary --download` fetches it to data/bert (Apache-2.0), or set --model.vocabulary."
+            "`python cli.py prepare bert-vocabulary --download` fetches it to data/bert (Apache-2.0), "
+            "or set --model.backbone.vocabulary."
         )
     tokens = path.read_text(encoding="utf-8").splitlines()
     missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[MASK]") if token not in tokens]
     if missing:
-        raise ModelError(f"{path} is no vocabulary of BERT's: {', '.join(missing)} missing; it must hold one token a line.")
+        raise ModelError(
+            f"{path} is no vocabulary of BERT's: {', '.join(missing)} missing; it must hold one token a line."
+        )
     return tokens
 
 

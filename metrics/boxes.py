@@ -17,17 +17,37 @@ from torchvision.ops import nms  # type: ignore[import-untyped]
 
 BoxRule = Literal["reference", "clean"]
 
-# Pixels stretched at a time. On a CPU blocks that fit its cache are three times as fast; an accelerator wants them large.
-_CPU_PIXELS, _PIXELS = 1 << 17, 1 << 24
+# Pixels stretched at a time. On a CPU blocks that fit its cache are three times as fast; an accelerator wants
+# them large.
+_CPU_PIXELS = 1 << 17
+_PIXELS = 1 << 24
 
 
 def area(boxes: Tensor) -> Tensor:
-    """(...,4) -> (...), width times height without "+1"; 0 for a box that a change of convention has turned inside out, NaN for a NaN row."""
+    """Width times height, without "+1".
+
+    Args:
+        boxes: (...,4).
+
+    Returns:
+        (...); 0 for a box that a change of convention has turned inside out, NaN for a NaN row.
+    """
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 
 def union_box(boxes: Tensor) -> Tensor:
-    """(...,K,4) -> (...,4): the smallest box around all K, NaN rows ignored; NaN where there is none."""
+    """The smallest box around several.
+
+    Args:
+        boxes: (...,K,4), NaN rows for none.
+
+    Returns:
+        (...,4); NaN where there is no box.
+
+    Example:
+        >>> union_box(torch.tensor([[0.0, 0.0, 2.0, 2.0], [5.0, 1.0, 6.0, 4.0]])).tolist()
+        [0.0, 0.0, 6.0, 4.0]
+    """
     missing = boxes.isnan()
     low = boxes.masked_fill(missing, torch.inf).amin(-2)
     high = boxes.masked_fill(missing, -torch.inf).amax(-2)
@@ -36,9 +56,17 @@ def union_box(boxes: Tensor) -> Tensor:
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of boxes pair by pair: (...,4) and (...,4), broadcast, -> (...). 0 where a box is NaN or both are empty.
+    """Intersection over union of boxes pair by pair (``torchvision.ops.box_iou`` has every pair instead).
 
-    (``torchvision.ops.box_iou`` has every pair instead.)
+    Args:
+        a, b: (...,4), broadcast against each other.
+
+    Returns:
+        (...) in [0, 1]; 0 where a box is NaN or both are empty.
+
+    Example:
+        >>> iou(torch.tensor([0.0, 0.0, 4.0, 2.0]), torch.tensor([2.0, 0.0, 6.0, 2.0])).item()
+        0.3333333432674408
     """
     shared = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
     intersection = shared.clamp(min=0).prod(-1)
@@ -46,33 +74,63 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(union > 0, intersection / union, 0.0)
 
 
+def best_iou(predicted: Tensor, targets: Tensor) -> Tensor:
+    """IoU with the best fitting target.
+
+    Args:
+        predicted: (q,4), NaN for none.
+        targets: (q,K,4), NaN rows for none; in the unit of ``predicted``.
+
+    Returns:
+        (q,) in [0, 1]; 0 for a NaN prediction.
+
+    Example:
+        >>> targets = torch.tensor([[[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 4.0, 2.0]]])
+        >>> best_iou(torch.tensor([[0.0, 0.0, 4.0, 2.0]]), targets).tolist()
+        [1.0]
+    """
+    return iou(predicted[:, None], targets).amax(-1)
+
+
 def pad_boxes(boxes: Sequence[Tensor]) -> Tensor:
-    """q tensors (K_i,4) -> (q,K,4) float64 on the CPU, K the largest of the K_i and at least 1, filled up with NaN rows."""
-    padded = torch.full((len(boxes), max([1, *(len(b) for b in boxes)]), 4), torch.nan, dtype=torch.float64)
+    """q tensors (K_i,4) -> (q,K,4) float64 on the CPU, K the largest of the K_i and at least 1, filled up
+    with NaN rows.
+    """
+    counts = [len(boxes_of_query) for boxes_of_query in boxes]
+    padded = torch.full((len(boxes), max([1, *counts]), 4), torch.nan, dtype=torch.float64)
     if boxes:
-        counts = torch.tensor([len(b) for b in boxes])
-        padded[torch.arange(padded.shape[1]) < counts[:, None]] = torch.cat([b.reshape(-1, 4) for b in boxes]).double().cpu()
+        taken = torch.arange(padded.shape[1]) < torch.tensor(counts)[:, None]
+        flat = torch.cat([boxes_of_query.reshape(-1, 4) for boxes_of_query in boxes])
+        padded[taken] = flat.double().cpu()
     return padded
 
 
 def check_boxes(boxes: Sequence[Tensor], keys: Sequence[str] | None = None) -> None:
-    """Raises ValueError, in one sentence, for a box that is not four finite numbers in the order (x0, y0, x1, y1); it may lie outside the image.
+    """Checks that each box is four finite numbers with x0 <= x1 and y0 <= y1; it may leave the image.
 
     Args:
         boxes: q tensors (K,4).
         keys: q names for the message.
+
+    Raises:
+        ValueError: the first box that is not so, and its query.
     """
-    for i, wrong_shape in enumerate(b.ndim != 2 or b.shape[-1] != 4 for b in boxes):
-        if wrong_shape:
-            raise ValueError(f"the boxes of {_named(i, keys)} have shape {tuple(boxes[i].shape)} and not (K, 4).")
+    for query, boxes_of_query in enumerate(boxes):
+        if boxes_of_query.ndim != 2 or boxes_of_query.shape[-1] != 4:
+            shape = tuple(boxes_of_query.shape)
+            raise ValueError(f"the boxes of {_named(query, keys)} have shape {shape} and not (K, 4).")
     if not boxes:
         return
     flat = torch.cat(list(boxes)).cpu()
     bad = ~flat.isfinite().all(-1) | (flat[:, 2:] < flat[:, :2]).any(-1)
     if bad.any():
         row = int(bad.nonzero()[0])
-        owner = int(np.searchsorted(np.cumsum([len(b) for b in boxes]), row, side="right"))
-        raise ValueError(f"the box {flat[row].tolist()} of {_named(owner, keys)} is not x0 <= x1, y0 <= y1 in finite numbers.")
+        ends = np.cumsum([len(boxes_of_query) for boxes_of_query in boxes])
+        query = int(np.searchsorted(ends, row, side="right"))
+        raise ValueError(
+            f"the box {flat[row].tolist()} of {_named(query, keys)} "
+            "is not x0 <= x1, y0 <= y1 in finite numbers."
+        )
 
 
 def _named(index: int, keys: Sequence[str] | None) -> str:
@@ -81,16 +139,21 @@ def _named(index: int, keys: Sequence[str] | None) -> str:
 
 @cache
 def cubehelix_grey() -> Tensor:
-    """(256,) uint8: the grey value of each entry of the colour map that the reference code paints a heat map with before it looks for boxes.
+    """(256,) uint8: the grey value of each entry of the colour map that the reference code paints a heat map
+    with before it looks for boxes.
 
-    Cubehelix (Green 2011: start 0.5, rotations -1.5, hue 1, gamma 1), truncated to bytes, then the luma of OpenCV's 8-bit RGB2GRAY. It climbs with
-    its index and differs from it by one at most, so that the threshold is half of the map's range; the confidences need the values themselves.
+    Cubehelix (Green 2011: start 0.5, rotations -1.5, hue 1, gamma 1), truncated to bytes, then the luma of
+    OpenCV's 8-bit RGB2GRAY. It climbs with its index and differs from it by one at most, so that the
+    threshold is half of the map's range; the confidences need the values themselves.
     """
     fraction = np.linspace(0, 1, 256)
     angle = 2 * np.pi * (0.5 / 3 - 1.5 * fraction)
     amplitude = fraction * (1 - fraction) / 2
-    cos, sin = np.array([-0.14861, -0.29227, 1.97294]), np.array([1.78277, -0.90649, 0.0])
-    rgb = fraction[:, None] + amplitude[:, None] * (np.outer(np.cos(angle), cos) + np.outer(np.sin(angle), sin))
+    cos = np.array([-0.14861, -0.29227, 1.97294])
+    sin = np.array([1.78277, -0.90649, 0.0])
+    rgb = fraction[:, None] + amplitude[:, None] * (
+        np.outer(np.cos(angle), cos) + np.outer(np.sin(angle), sin)
+    )
     rgb = (rgb.clip(0, 1).astype(np.float32) * np.float32(255)).astype(np.uint8)
     return torch.from_numpy(cv2.cvtColor(rgb[None], cv2.COLOR_RGB2GRAY)[0])
 
@@ -104,19 +167,27 @@ def min_max(heatmaps: Tensor) -> Tensor:
 
 
 def boxes_from_heatmaps(
-    heatmaps: Tensor, rule: BoxRule = "reference", threshold: float = 0.5, nms_iou: float = 0.05, drop: float = 0.5
+    heatmaps: Tensor,
+    rule: BoxRule = "reference",
+    threshold: float = 0.5,
+    nms_iou: float = 0.05,
+    drop: float = 0.5,
 ) -> list[np.ndarray]:
-    """The boxes in heat maps; the image-wide work is done at once on the maps' device, the contours one map after the other on the CPU.
+    """The boxes in heat maps; the image-wide work is done at once on the maps' device, the contours one map
+    after the other on the CPU.
 
-    A candidate's confidence is the mean, over its rectangle, of the map with everything below the threshold set to zero.
+    A candidate's confidence is the mean, over its rectangle, of the map with everything below the threshold
+    set to zero.
 
-    ``reference`` is ``generate_bbox`` of WWbL's reference code to the last digit: min-max, cubehelix, grey, threshold at half of the largest grey,
-    the rectangles of all contours *including those of holes*, non-maximum suppression that takes (x, y, width, height) for corners, and only
-    candidates whose confidence exceeds ``drop`` times the best. A map without contour, i.e. a constant one, has the
-    box (0, 0, 1, 1) with confidence 0, which the reference code lists twice.
+    ``reference`` is ``generate_bbox`` of WWbL's reference code to the last digit: min-max, cubehelix, grey,
+    threshold at half of the largest grey, the rectangles of all contours *including those of holes*,
+    non-maximum suppression that takes (x, y, width, height) for corners, and only candidates whose confidence
+    exceeds ``drop`` times the best. A map without contour, i.e. a constant one, has the box (0, 0, 1, 1) with
+    confidence 0, which the reference code lists twice.
 
-    ``clean`` is what that meant to do: min-max, at least ``threshold``, 8-connected components, suppression on true corners, the same drop. A
-    constant map has no box: it says nothing about where, and a box around everything would be rewarded for every large object.
+    ``clean`` is what that meant to do: min-max, at least ``threshold``, 8-connected components, suppression
+    on true corners, the same drop. A constant map has no box: it says nothing about where, and a box around
+    everything would be rewarded for every large object.
 
     Args:
         heatmaps: (q,h,w), any float type, finite.
@@ -126,13 +197,16 @@ def boxes_from_heatmaps(
         drop: fraction of the best confidence that a candidate must exceed.
 
     Returns:
-        q float64 arrays (n,5): x0, y0, x1, y1 in pixels of the map, the maximum exclusive, and the confidence in [0, 1]; best first.
+        q float64 arrays (n,5): x0, y0, x1, y1 in pixels of the map, the maximum exclusive, and the confidence
+        in [0, 1]; best first.
     """
+    if not len(heatmaps):
+        return []
     pixels = _CPU_PIXELS if heatmaps.device.type == "cpu" else _PIXELS
-    blocks = heatmaps.split(max(1, pixels // max(1, heatmaps[0].numel()))) if len(heatmaps) else ()
-    found = _clean_boxes if rule == "clean" else _reference_boxes
+    blocks = heatmaps.split(max(1, pixels // max(1, heatmaps[0].numel())))
+    find_boxes = _clean_boxes if rule == "clean" else _reference_boxes
     prepared = (_above_threshold(block, rule, threshold) for block in blocks)
-    return [found(heat, nms_iou, drop) for block in prepared for heat in block]
+    return [find_boxes(heat, nms_iou, drop) for block in prepared for heat in block]
 
 
 def _above_threshold(heatmaps: Tensor, rule: BoxRule, threshold: float) -> np.ndarray:
@@ -146,8 +220,17 @@ def _above_threshold(heatmaps: Tensor, rule: BoxRule, threshold: float) -> np.nd
     return (grey * (grey > cut)).cpu().numpy()
 
 
-def boxes_from_heatmap(heatmap: Tensor | np.ndarray, rule: BoxRule = "reference", **options: float) -> np.ndarray:
-    """One map (h,w) -> (n,5), see :func:`boxes_from_heatmaps`."""
+def boxes_from_heatmap(
+    heatmap: Tensor | np.ndarray, rule: BoxRule = "reference", **options: float
+) -> np.ndarray:
+    """One map (h,w) -> (n,5), see :func:`boxes_from_heatmaps`.
+
+    Example:
+        >>> heatmap = torch.zeros(8, 8)
+        >>> heatmap[2:4, 1:6] = 0.8
+        >>> boxes_from_heatmap(heatmap, "clean").tolist()
+        [[1.0, 2.0, 6.0, 4.0, 1.0]]
+    """
     return boxes_from_heatmaps(torch.as_tensor(heatmap)[None], rule, **options)[0]
 
 
@@ -175,11 +258,17 @@ def _means(image: np.ndarray, xywh: np.ndarray) -> np.ndarray:
     return (total[y + h, x + w] - total[y, x + w] - total[y + h, x] + total[y, x]) / (w * h)
 
 
-def _confident(xywh: np.ndarray, confidence: np.ndarray, as_corners: np.ndarray, nms_iou: float, drop: float) -> np.ndarray:
-    """Suppression on ``as_corners``, then the drop, in the reference code's precision: float32 to suppress, float64 to drop."""
+def _confident(
+    xywh: np.ndarray, confidence: np.ndarray, as_corners: np.ndarray, nms_iou: float, drop: float
+) -> np.ndarray:
+    """Suppression on ``as_corners``, then the drop, in the reference code's precision: float32 to suppress,
+    float64 to drop.
+    """
     keep = np.zeros(1, dtype=int)
     if len(xywh) > 1:
-        keep = nms(torch.from_numpy(as_corners).float(), torch.from_numpy(confidence).float(), nms_iou).numpy()
+        keep = nms(
+            torch.from_numpy(as_corners).float(), torch.from_numpy(confidence).float(), nms_iou
+        ).numpy()
     keep = keep[confidence[keep] > drop * confidence.max()]
     x, y, w, h = xywh[keep].T
     return np.stack((x, y, x + w, y + h, confidence[keep]), 1).astype(np.float64)

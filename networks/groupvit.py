@@ -1,8 +1,10 @@
-"""GroupViT's image encoder (Xu et al. 2022, arXiv:2202.11094), frozen: patches fall into 64 groups, these into 8.
+"""GroupViT's image encoder (Xu et al. 2022, arXiv:2202.11094), frozen: patches fall into 64 groups, these
+into 8.
 
-The network is transformers' `GroupViTVisionModel`; weights come from the hub's files (nvidia/groupvit-gcc-yfcc is the one trained on GCC3M, GCC12M and
-YFCC14M; gcc-redcaps is another) or from the official ``.pth`` files. It wants ImageNet's statistics and bilinear resizing: the hub's preprocessor says CLIP's
-and bicubic, with which it was not trained.
+The network is transformers' `GroupViTVisionModel`; weights come from the hub's files
+(nvidia/groupvit-gcc-yfcc is the one trained on GCC3M, GCC12M and YFCC14M; gcc-redcaps is another) or from the
+official ``.pth`` files. It wants ImageNet's statistics and bilinear resizing: the hub's preprocessor says
+CLIP's and bicubic, with which it was not trained.
 
 Legend: N images, M groups of the last stage, D width, (h, w) the patch grid.
 """
@@ -31,8 +33,8 @@ RENAMES = (
 
 
 class ImageGroups(NamedTuple):
-    """What the encoder sees in images: ``pooled`` (N,D), the mean of the ``groups`` (N,M,D); ``maps`` (N,M,h,w), to which group each patch belongs, summing to
-    1 over the groups."""
+    """What the encoder sees in images: ``pooled`` (N,D), the mean of the ``groups`` (N,M,D); ``maps``
+    (N,M,h,w), to which group each patch belongs, summing to 1 over the groups."""
 
     pooled: Tensor
     groups: Tensor
@@ -57,7 +59,8 @@ def convert_official(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class GroupViTImageEncoder(nn.Module):
-    """The frozen encoder. It has no gradients and stays in evaluation mode, whatever is asked of it: training mode would add noise to the groups.
+    """The frozen encoder. It has no gradients and stays in evaluation mode, whatever is asked of it: training
+    mode would add noise to the groups.
 
     Args:
         image_size, patch_size: in pixels, of a square image.
@@ -79,7 +82,9 @@ class GroupViTImageEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if image_size % patch_size or width % heads:
-            raise ValueError(f"an image of {image_size} pixels must divide into patches of {patch_size}, and {width} numbers among {heads} heads")
+            raise ValueError(
+                f"an image of {image_size} pixels must divide into patches of {patch_size}, and {width} numbers among {heads} heads"
+            )
         from transformers.models.groupvit.modeling_groupvit import (
             GroupViTVisionConfig,
             GroupViTVisionModel,
@@ -112,9 +117,13 @@ class GroupViTImageEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> ImageGroups:
-        """(N,3,image_size,image_size), normalised by ImageNet's statistics. Raises ValueError for another size."""
+        """(N,3,image_size,image_size), normalised by ImageNet's statistics. Raises ValueError for another
+        size.
+        """
         if images.shape[-2:] != (self.image_size, self.image_size):
-            raise ValueError(f"images are {tuple(images.shape[-2:])} pixels but this model takes {self.image_size} x {self.image_size}")
+            raise ValueError(
+                f"images are {tuple(images.shape[-2:])} pixels but this model takes {self.image_size} x {self.image_size}"
+            )
         found = self.model(images, output_attentions=True)
         first, second = found.attentions
         maps = (second @ first).unflatten(-1, self.grid)
@@ -127,7 +136,11 @@ class GroupViTImageEncoder(nn.Module):
             ValueError: no weights of GroupViT's image encoder.
         """
         state = state.get("model", state)
-        found = convert_official(state) or {key: value for key, value in state.items() if key.startswith("vision_model.")}
+        found = convert_official(state) or {
+            key: value for key, value in state.items() if key.startswith("vision_model.")
+        }
         if not found:
-            raise ValueError("no weights of GroupViT's image encoder: no key begins with img_encoder. or vision_model.")
+            raise ValueError(
+                "no weights of GroupViT's image encoder: no key begins with img_encoder. or vision_model."
+            )
         return {f"model.{key}": value for key, value in found.items()}

@@ -1,4 +1,5 @@
-"""The network of "Weakly Supervised Attention Learning for Textual Phrases Grounding": a ResNet at full resolution, and MCB attention for a class.
+"""The network of "Weakly Supervised Attention Learning for Textual Phrases Grounding": a ResNet at full
+resolution, and MCB attention for a class.
 
 Legend: N images, Q queries, K classes, C image features, h x w grid of the features.
 """
@@ -15,21 +16,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock  # type: ignore[import-untyped]
 
-from networks.compact_bilinear import CompactBilinear, PostNorm, signed_sqrt_l2
+from networks.layers.compact_bilinear import CompactBilinear, PostNorm, signed_sqrt_l2
 
 Pooling = Literal["mean", "normalised"]
 
 
 @dataclass(frozen=True)
 class ResNetSize:
-    """A ResNet of basic blocks on grey images, by default the paper's ResNet-18 whose features have the resolution of the image.
+    """A ResNet of basic blocks on grey images, by default the paper's ResNet-18 whose features have the
+    resolution of the image.
 
     Args:
         width: channels of the first stage; each further stage has twice as many.
-        blocks: of each stage. With (2, 2, 2, 2) at stride 1 a feature sees 39 pixels, a little more than one digit.
+        blocks: of each stage. With (2, 2, 2, 2) at stride 1 a feature sees 39 pixels, a little more than one
+            digit.
         strides: of each stage.
         stem_stride: of the 7 x 7 convolution before them.
-        dilations: of the 3 x 3 convolutions of each stage; None is 1 throughout, as in the paper. A small network sees a whole digit by them at no cost.
+        dilations: of the 3 x 3 convolutions of each stage; None is 1 throughout, as in the paper. A small
+            network sees a whole digit by them at no cost.
     """
 
     width: int = 64
@@ -49,19 +53,25 @@ class ResNetSize:
 
 
 class DenseResNet(nn.Module):
-    """ResNet without pooling; torchvision's names of parameters. (N,3,H,W) -> (N,C,h,w): colour is averaged away."""
+    """ResNet without pooling; torchvision's names of parameters. (N,3,H,W) -> (N,C,h,w): colour is averaged
+    away.
+    """
 
     def __init__(self, size: ResNetSize) -> None:
         super().__init__()
         dilations = size.dilations or (1,) * len(size.blocks)
         for name, given in (("strides", size.strides), ("dilations", dilations)):
             if len(given) != len(size.blocks):
-                raise ValueError(f"backbone.{name} has {len(given)} numbers for {len(size.blocks)} stages of backbone.blocks; make them as many.")
+                raise ValueError(
+                    f"backbone.{name} has {len(given)} numbers for {len(size.blocks)} stages of backbone.blocks; make them as many."
+                )
         self.conv1 = nn.Conv2d(1, size.width, 7, size.stem_stride, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(size.width)
         self.stages = len(size.blocks)
         channels = size.width
-        for number, (blocks, stride, dilation) in enumerate(zip(size.blocks, size.strides, dilations, strict=True)):
+        for number, (blocks, stride, dilation) in enumerate(
+            zip(size.blocks, size.strides, dilations, strict=True)
+        ):
             planes = size.width * 2**number
             self.add_module(f"layer{number + 1}", _stage(channels, planes, blocks, stride, dilation))
             channels = planes
@@ -80,7 +90,10 @@ def _stage(channels: int, planes: int, blocks: int, stride: int, dilation: int) 
     downsample = None
     if stride != 1 or channels != planes:
         downsample = nn.Sequential(nn.Conv2d(channels, planes, 1, stride, bias=False), nn.BatchNorm2d(planes))
-    stage = nn.Sequential(BasicBlock(channels, planes, stride, downsample), *(BasicBlock(planes, planes) for _ in range(blocks - 1)))
+    stage = nn.Sequential(
+        BasicBlock(channels, planes, stride, downsample),
+        *(BasicBlock(planes, planes) for _ in range(blocks - 1)),
+    )
     for module in stage.modules():  # torchvision's block takes no dilation
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             module.dilation = module.padding = (dilation, dilation)
@@ -88,7 +101,9 @@ def _stage(channels: int, planes: int, blocks: int, stride: int, dilation: int) 
 
 
 class DigitClassifier(nn.Module):
-    """Backbone, global average pooling, linear classifier: (N,3,H,W) -> (N,K) logits. The stage from which the attention starts."""
+    """Backbone, global average pooling, linear classifier: (N,3,H,W) -> (N,K) logits. The stage from which
+    the attention starts.
+    """
 
     def __init__(self, backbone: ResNetSize, classes: int = 10) -> None:
         super().__init__()
@@ -99,7 +114,9 @@ class DigitClassifier(nn.Module):
         return self.classifier(self.backbone(images).mean((2, 3)))
 
     def activation_maps(self, images: Tensor) -> Tensor:
-        """What each position adds to each class: (N,K,h,w), whose mean over positions is the logit without its bias."""
+        """What each position adds to each class: (N,K,h,w), whose mean over positions is the logit without
+        its bias.
+        """
         return torch.einsum("nchw,kc->nkhw", self.backbone(images), self.classifier.weight)
 
     @staticmethod
@@ -108,7 +125,8 @@ class DigitClassifier(nn.Module):
 
 
 class MCBNetwork(nn.Module):
-    """Attention for a class: MCB of every position's features with the class's text, two 1 x 1 convolutions, sigmoid; then a classifier of what is attended.
+    """Attention for a class: MCB of every position's features with the class's text, two 1 x 1 convolutions,
+    sigmoid; then a classifier of what is attended.
 
     Args:
         backbone: of the image features.
@@ -116,8 +134,9 @@ class MCBNetwork(nn.Module):
         text_width: 128 in the paper.
         sketch: d of the compact bilinear pooling.
         hidden: channels between the two convolutions; the paper does not say how many.
-        post_norm: ``signed_sqrt_l2`` as in the original MCB, or ``none``. The paper names neither. Without it the pooling and the first convolution fold
-            into one matrix a text, so that d costs next to nothing.
+        post_norm: ``signed_sqrt_l2`` as in the original MCB, or ``none``. The paper names neither. Without it
+            the pooling and the first convolution fold into one matrix a text, so that d costs next to
+            nothing.
         seed: of the sketches.
     """
 
@@ -146,7 +165,9 @@ class MCBNetwork(nn.Module):
         return dict(state)
 
     def attention(self, features: Tensor, classes: Tensor, image_of_query: Tensor) -> Tensor:
-        """Logits of the maps: (N,C,h,w) features, (Q,) classes, (Q,) indices into the images -> (Q,h,w) float32."""
+        """Logits of the maps: (N,C,h,w) features, (Q,) classes, (Q,) indices into the images -> (Q,h,w)
+        float32.
+        """
         texts = self.text(torch.eye(self.classes, device=features.device))
         positions = features.flatten(2).transpose(1, 2)[image_of_query]
         # One matrix a class, not a query: there are never more than K texts.
@@ -163,8 +184,8 @@ class MCBNetwork(nn.Module):
 def pool(features: Tensor, attention: Tensor, image_of_query: Tensor, pooling: Pooling) -> Tensor:
     """Attended features: (N,C,h,w), (Q,h,w) in [0,1], (Q,) -> (Q,C).
 
-    ``mean`` is the sum over positions as a share of their number (the paper's product, then average pooling): a small map gives small features.
-    ``normalised`` is the weighted mean, whatever the size of the map.
+    ``mean`` is the sum over positions as a share of their number (the paper's product, then average pooling):
+    a small map gives small features. ``normalised`` is the weighted mean, whatever the size of the map.
     """
     weights = attention.flatten(1)
     pooled = torch.einsum("qp,qcp->qc", weights.to(features.dtype), features.flatten(2)[image_of_query])

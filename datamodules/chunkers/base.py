@@ -17,13 +17,16 @@ class Chunker(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Name, version and options: two chunkers with the same fingerprint give the same phrases. Part of the key of ``PhraseCache``."""
+        """Name, version and options: two chunkers with the same fingerprint give the same phrases. Part of
+        the key of ``PhraseCache``.
+        """
 
     @abstractmethod
     def __call__(self, captions: Sequence[str]) -> list[list[Phrase]]:
         """Phrases of each caption, in reading order, none overlapping another.
 
-        Spans are over ``caption.split()``. ``Phrase.caption`` is left at 0: a chunker does not know which captions share an image.
+        Spans are over ``caption.split()``. ``Phrase.caption`` is left at 0: a chunker does not know which
+        captions share an image.
         """
 
 

@@ -33,7 +33,9 @@ DETERMINERS = _words(
     " multiple most whose enough certain"
 )
 ARTICLES = _words("a an the its their my your our")
-QUANTITIES = _words("several many few various numerous multiple these those all both some two three four five six seven eight nine ten")
+QUANTITIES = _words(
+    "several many few various numerous multiple these those all both some two three four five six seven eight nine ten"
+)
 NUMERALS = _words(
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen twenty thirty forty fifty hundred thousand"
     " dozen half first second third fourth fifth"
@@ -113,7 +115,8 @@ _GRADED = (
     " fast slow close fancy busy"
 )
 
-# ------------------------------------------------------------------------------------------------------------------------------- verbs
+# -------------------------------------------------------------------------------------------------------------------------------
+# verbs
 STRONG_VERBS = _words(
     "wear sit hold carry eat sing speak read write listen bring take give make put keep find lose buy enjoy enter appear become begin bend break"
     " build celebrate choose collect compete concentrate connect consist contain continue converse create demonstrate describe destroy discuss"
@@ -136,7 +139,8 @@ STRONG_VERBS = _words(
     " taste tease tiptoe trim trudge unfold use vacuum view wag whittle wiggle windsurf yank sip stoop slouch sunbathe slice saunter love close"
     " bound adopt chuckle glare scowl frown disappear skim dismount videotape tussle advertise"
 )
-# Strong verbs that are plain nouns often enough for their neighbours to have a say, in the base form and the -s form.
+# Strong verbs that are plain nouns often enough for their neighbours to have a say, in the base form and the
+# -s form.
 VERBY = _words(
     "walk run play jump ride swim climb kick throw catch dance race slide skate surf ski dive splash drink cook cut draw work look watch stare"
     " smile laugh pose show talk chat call hug kiss touch pull push drive stop rest sleep nap stand lean fall fly leap hop flip turn roll spin"
@@ -194,7 +198,8 @@ COMPOUND_ED = _words(
     " sided bodied tiled pulled"
 )
 
-# ------------------------------------------------------------------------------------------------------------------------------- nouns
+# -------------------------------------------------------------------------------------------------------------------------------
+# nouns
 NOUNS_IN_ING = _words(
     "building clothing wedding ceiling railing ring string king wing thing something spring earring awning evening morning sling sibling duckling"
     " icing lighting siding bling viking underling gosling blessing outing ping wring plumbing scaffolding netting bedding carving crossing"
@@ -202,7 +207,9 @@ NOUNS_IN_ING = _words(
     " tubing styling flooring rigging covering frosting stuffing stocking wiring beijing boeing mooring setting gathering fencing sting zing"
     " housing feeling ending darling starling sterling flooding decking padding greeting packaging outbuilding topping feeding"
 )
-AMBIGUOUS_ING_NOUNS = _words("painting drawing crossing meeting landing gathering fencing opening carving dressing feeding setting lighting covering")
+AMBIGUOUS_ING_NOUNS = _words(
+    "painting drawing crossing meeting landing gathering fencing opening carving dressing feeding setting lighting covering"
+)
 NOUNS_IN_ED = _words(
     "bed sled shed seed weed breed speed red need reed steed bobsled dogsled kindred watershed moped biped infrared tumbleweed seaweed feed"
 )
@@ -218,7 +225,8 @@ SINGULAR_IN_S = _words(
     " address darkness wilderness business process ross jesus christmas his its this is has was as us texas stewardess goddess thus less across"
     " toss"
 )
-# A trouser-like noun takes no singular: "a shorts" is an error that captions make, so the plural ending does not make it a verb.
+# A trouser-like noun takes no singular: "a shorts" is an error that captions make, so the plural ending does
+# not make it a verb.
 PLURAL_ONLY = _words(
     "pants shorts jeans trunks glasses sunglasses goggles scissors pajamas tights clothes binoculars overalls khakis sports stairs headphones"
 )
@@ -260,7 +268,9 @@ COMPOUNDS = frozenset(
 )  # fmt: skip
 # Singular subjects that take a verb without -s as readily.
 COLLECTIVES = _words("couple family group crowd team band pair class audience police")
-BASE_FORM_FOLLOWS = _words("to can could will would may might must shall should do does did let lets cannot don't doesn't can't please not")
+BASE_FORM_FOLLOWS = _words(
+    "to can could will would may might must shall should do does did let lets cannot don't doesn't can't please not"
+)
 
 _FIXED: dict[str, str] = {}
 
@@ -274,24 +284,50 @@ def _inflect(verb: str) -> tuple[str, str, str]:
         return s_form, verb[:-2] + "ying", verb + "d"
     if verb.endswith("e") and not verb.endswith(("ee", "oe", "ye")):
         return s_form, verb[:-1] + "ing", verb + "d"
-    doubled = len(verb) > 2 and verb[-1] not in "wxyaeiou" and verb[-2] in "aeiou" and verb[-3] not in "aeiou" and len(verb) < 6
+    doubled = (
+        len(verb) > 2
+        and verb[-1] not in "wxyaeiou"
+        and verb[-2] in "aeiou"
+        and verb[-3] not in "aeiou"
+        and len(verb) < 6
+    )
     stem = verb + verb[-1] if doubled else verb
-    return s_form, stem + "ing", verb[:-1] + "ied" if consonant_y else verb + "d" if verb.endswith("e") else stem + "ed"
+    return (
+        s_form,
+        stem + "ing",
+        verb[:-1] + "ied" if consonant_y else verb + "d" if verb.endswith("e") else stem + "ed",
+    )
 
 
 def _fill() -> None:
-    """Later lines overrule earlier ones: the closed classes come last. "Wearing" is a preposition in all but name."""
+    """Later lines overrule earlier ones: the closed classes come last. "Wearing" is a preposition in all but
+    name.
+    """
     for verbs, base, s_form in ((STRONG_VERBS, "V", "V"), (VERBY, "U", "u"), (NOUNY - VERBY, "W", "w")):
         for verb in verbs:
             s, ing, ed = _inflect(verb)
             _FIXED.update({verb: base, s: s_form, ing: "G", ed: "E"})
     _FIXED.update(dict.fromkeys(_IRREGULAR_PAST, "V"))
     _FIXED.update(dict.fromkeys(_IRREGULAR_PARTICIPLES, "E"))
-    _FIXED.update(dict.fromkeys(NOUNS_IN_ING | NOUNS_IN_ED | NOUNS_IN_LY | SINGULAR_IN_S - VERBY | PLURAL_ONLY | IRREGULAR_PLURALS, "N"))
+    _FIXED.update(
+        dict.fromkeys(
+            NOUNS_IN_ING
+            | NOUNS_IN_ED
+            | NOUNS_IN_LY
+            | SINGULAR_IN_S - VERBY
+            | PLURAL_ONLY
+            | IRREGULAR_PLURALS,
+            "N",
+        )
+    )
     _FIXED.update(dict.fromkeys(AMBIGUOUS_ING_NOUNS, "G"))
     for adjective in _GRADED.split():
         stem = adjective[:-1] + "i" if adjective.endswith("y") else adjective.removesuffix("e")
-        doubled = stem + stem[-1] if adjective in {"big", "fat", "wet", "hot", "thin", "slim", "sad", "flat"} else stem
+        doubled = (
+            stem + stem[-1]
+            if adjective in {"big", "fat", "wet", "hot", "thin", "slim", "sad", "flat"}
+            else stem
+        )
         _FIXED.update({doubled + "er": "J", doubled + "est": "J"})
     _FIXED.update(dict.fromkeys(ADVERBS, "B"))
     _FIXED.update(dict.fromkeys(ADJECTIVES, "J"))
@@ -301,7 +337,9 @@ def _fill() -> None:
     _FIXED.update(dict.fromkeys(AUXILIARIES, "V"))
     _FIXED.update(dict.fromkeys(NUMERALS, "M"))
     _FIXED.update(dict.fromkeys(DETERMINERS, "D"))
-    _FIXED.update({"and": "C", "or": "C", "&": "C", "of": "O", "wearing": "P", "'s": "S", "\u2019s": "S", "'": "S"})
+    _FIXED.update(
+        {"and": "C", "or": "C", "&": "C", "of": "O", "wearing": "P", "'s": "S", "\u2019s": "S", "'": "S"}
+    )
 
 
 _fill()
@@ -309,12 +347,16 @@ _fill()
 
 @lru_cache(maxsize=1 << 16)
 def tag(word: str) -> str:
-    """Tag of one lower-case word without punctuation, before its neighbours are looked at; a word not known goes by its ending."""
+    """Tag of one lower-case word without punctuation, before its neighbours are looked at; a word not known
+    goes by its ending.
+    """
     if fixed := _FIXED.get(word):
         return fixed
     if word[0].isdigit():
         return "J" if word.endswith("old") else "M"
-    if "-" in word and word.endswith(("ed", "ing", "-old", "-sleeve", "-hair", "-style", "-like", "-size", "clad")):
+    if "-" in word and word.endswith(
+        ("ed", "ing", "-old", "-sleeve", "-hair", "-style", "-like", "-size", "clad")
+    ):
         return "J"
     if word.endswith(("'s", "s'", "\u2019s", "s\u2019")):
         return "J"
@@ -325,11 +367,20 @@ def tag(word: str) -> str:
             return "G"
         if word.endswith("ed"):
             return "E"
-        if word.endswith(("ful", "less", "ous", "able", "ible", "ish")) and word not in {"vegetable", "table", "cable", "dish", "fish", "jellyfish"}:
+        if word.endswith(("ful", "less", "ous", "able", "ible", "ish")) and word not in {
+            "vegetable",
+            "table",
+            "cable",
+            "dish",
+            "fish",
+            "jellyfish",
+        }:
             return "J"
     return "N"
 
 
 def plural(noun: str) -> bool:
     """Does the noun look like a plural?"""
-    return noun in IRREGULAR_PLURALS or (noun.endswith("s") and noun not in SINGULAR_IN_S and not noun.endswith(("ss", "us")))
+    return noun in IRREGULAR_PLURALS or (
+        noun.endswith("s") and noun not in SINGULAR_IN_S and not noun.endswith(("ss", "us"))
+    )

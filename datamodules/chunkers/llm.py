@@ -1,6 +1,8 @@
-"""Noun phrases by a language model that is shown examples, in the two steps of HIST (section 3.1): caption -> phrases, phrase -> subject.
+"""Noun phrases by a language model that is shown examples, in the two steps of HIST (section 3.1): caption ->
+phrases, phrase -> subject.
 
-The paper uses Vicuna; its prompts and the number of its examples are not published. The examples here are this project's own.
+The paper uses Vicuna; its prompts and the number of its examples are not published. The examples here are
+this project's own.
 """
 
 from __future__ import annotations
@@ -30,12 +32,18 @@ EXAMPLES = (
         "A little boy in a striped shirt is throwing a red ball to his brown dog .",
         {"A little boy": "boy", "a striped shirt": "shirt", "a red ball": "ball", "his brown dog": "dog"},
     ),
-    Example("A group of tourists waits for the bus in the rain .", {"A group of tourists": "tourists", "the bus": "bus"}),
+    Example(
+        "A group of tourists waits for the bus in the rain .",
+        {"A group of tourists": "tourists", "the bus": "bus"},
+    ),
     Example(
         "Two women and a man sit at a wooden table with glasses of beer .",
         {"Two women": "women", "a man": "man", "a wooden table": "table", "glasses of beer": "beer"},
     ),
-    Example("The man 's hat matches the umbrella behind him .", {"The man 's hat": "hat", "the umbrella": "umbrella"}),
+    Example(
+        "The man 's hat matches the umbrella behind him .",
+        {"The man 's hat": "hat", "the umbrella": "umbrella"},
+    ),
     Example("It is getting dark outside .", {}),
 )
 _TASK_PHRASES = "List the phrases of each caption that name people, animals or things which can be seen, word for word, separated by semicolons."
@@ -44,9 +52,11 @@ _NONE = "none"
 
 
 class LLMChunker(Chunker):
-    """A causal language model of transformers with in-context examples; greedy, so that the same caption always gives the same phrases.
+    """A causal language model of transformers with in-context examples; greedy, so that the same caption
+    always gives the same phrases.
 
-    What the model says is checked: a phrase that does not stand in the caption word for word is dropped, as is one that overlaps an earlier one; a
+    What the model says is checked: a phrase that does not stand in the caption word for word is dropped, as
+        is one that overlaps an earlier one; a
     subject that is not in its phrase is replaced by the rules' head noun.
 
     Args:
@@ -61,7 +71,12 @@ class LLMChunker(Chunker):
     """
 
     def __init__(
-        self, model: str, batch_size: int = 16, max_new_tokens: int = 96, device: str = "auto", examples: list[Example] | None = None
+        self,
+        model: str,
+        batch_size: int = 16,
+        max_new_tokens: int = 96,
+        device: str = "auto",
+        examples: list[Example] | None = None,
     ) -> None:
         self.model = model
         self.batch_size = batch_size
@@ -81,9 +96,18 @@ class LLMChunker(Chunker):
 
     def __call__(self, captions: Sequence[str]) -> list[list[Phrase]]:
         worded = [i for i, caption in enumerate(captions) if caption.strip()]
-        answers = dict(zip(worded, self.generate([self.phrase_prompt(captions[i]) for i in worded]), strict=True)) if worded else {}
-        spans = [locate(parse_phrases(answers.get(i, "")), caption.split()) for i, caption in enumerate(captions)]
-        texts = [[phrase_text(caption.split(), *span) for span in found] for caption, found in zip(captions, spans, strict=True)]
+        answers = (
+            dict(zip(worded, self.generate([self.phrase_prompt(captions[i]) for i in worded]), strict=True))
+            if worded
+            else {}
+        )
+        spans = [
+            locate(parse_phrases(answers.get(i, "")), caption.split()) for i, caption in enumerate(captions)
+        ]
+        texts = [
+            [phrase_text(caption.split(), *span) for span in found]
+            for caption, found in zip(captions, spans, strict=True)
+        ]
         unique = list(dict.fromkeys(text for row in texts for text in row))
         replies = self.generate([self.subject_prompt(text) for text in unique]) if unique else []
         subjects = {text: parse_subject(reply, text) for text, reply in zip(unique, replies, strict=True)}
@@ -93,11 +117,17 @@ class LLMChunker(Chunker):
         ]
 
     def phrase_prompt(self, caption: str) -> str:
-        shown = "".join(f"Caption: {e.caption}\nPhrases: {'; '.join(e.phrases) or _NONE}\n\n" for e in self.examples)
+        shown = "".join(
+            f"Caption: {e.caption}\nPhrases: {'; '.join(e.phrases) or _NONE}\n\n" for e in self.examples
+        )
         return f"{_TASK_PHRASES}\n\n{shown}Caption: {' '.join(caption.split())}\nPhrases:"
 
     def subject_prompt(self, phrase: str) -> str:
-        shown = "".join(f"Phrase: {text}\nSubject: {subject}\n\n" for e in self.examples for text, subject in e.phrases.items())
+        shown = "".join(
+            f"Phrase: {text}\nSubject: {subject}\n\n"
+            for e in self.examples
+            for text, subject in e.phrases.items()
+        )
         return f"{_TASK_SUBJECT}\n\n{shown}Phrase: {phrase}\nSubject:"
 
     def generate(self, prompts: Sequence[str]) -> list[str]:
@@ -107,7 +137,9 @@ class LLMChunker(Chunker):
         tokenizer, model = self._load()
 
         def line_ended(ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-            return torch.tensor(["\n" in text for text in tokenizer.batch_decode(ids[:, -1:])], device=ids.device)
+            return torch.tensor(
+                ["\n" in text for text in tokenizer.batch_decode(ids[:, -1:])], device=ids.device
+            )
 
         answers: list[str] = []
         # Prompts of like length together: less padding.
@@ -124,7 +156,9 @@ class LLMChunker(Chunker):
                     pad_token_id=tokenizer.pad_token_id,
                     stopping_criteria=[line_ended],
                 )
-            answers += tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            answers += tokenizer.batch_decode(
+                output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+            )
         answer_of = dict(zip(order, answers, strict=True))
         return [answer_of[i].lstrip("\n").partition("\n")[0] for i in range(len(prompts))]
 
@@ -135,7 +169,8 @@ class LLMChunker(Chunker):
 
             device = self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
             try:
-                # Decoder-only models continue from the last position, which must therefore be a word of every prompt.
+                # Decoder-only models continue from the last position, which must therefore be a word of every
+                # prompt.
                 tokenizer = AutoTokenizer.from_pretrained(self.model, padding_side="left")
                 model = AutoModelForCausalLM.from_pretrained(self.model, dtype="auto")
             except (OSError, ValueError) as error:
@@ -151,13 +186,20 @@ class LLMChunker(Chunker):
 
 
 def parse_phrases(answer: str) -> list[str]:
-    """Phrases of an answer such as "a dog; the red ball": semicolons or lines apart, numbering and quotes taken off."""
-    pieces = (re.sub(r"^\s*(?:\d+[.)]|[-*•])\s+", "", piece).strip(PUNCTUATION + " \t") for piece in re.split(r"[;\n]", answer))
+    """Phrases of an answer such as "a dog; the red ball": semicolons or lines apart, numbering and quotes
+    taken off.
+    """
+    pieces = (
+        re.sub(r"^\s*(?:\d+[.)]|[-*•])\s+", "", piece).strip(PUNCTUATION + " \t")
+        for piece in re.split(r"[;\n]", answer)
+    )
     return [piece for piece in pieces if piece and piece.lower() != _NONE]
 
 
 def locate(phrases: Sequence[str], tokens: Sequence[str]) -> list[tuple[int, int]]:
-    """Spans over ``tokens`` of the phrases that stand there word for word (case, outer punctuation aside), in reading order, none overlapping."""
+    """Spans over ``tokens`` of the phrases that stand there word for word (case, outer punctuation aside), in
+    reading order, none overlapping.
+    """
     words = [_normal(token) for token in tokens]
     taken: list[tuple[int, int]] = []
     for phrase in phrases:
@@ -171,8 +213,14 @@ def locate(phrases: Sequence[str], tokens: Sequence[str]) -> list[tuple[int, int
 
 
 def parse_subject(answer: str, phrase: str) -> str:
-    """The subject in an answer such as "the dog."; the rules' head noun where the answer is not one or two neighbouring words of the phrase."""
-    wanted = [word for word in map(_normal, answer.strip().partition("\n")[0].split()) if word not in {"a", "an", "the"}]
+    """The subject in an answer such as "the dog."; the rules' head noun where the answer is not one or two
+    neighbouring words of the phrase.
+    """
+    wanted = [
+        word
+        for word in map(_normal, answer.strip().partition("\n")[0].split())
+        if word not in {"a", "an", "the"}
+    ]
     words = [_normal(word) for word in phrase.split()]
     found = any(words[i : i + len(wanted)] == wanted for i in range(len(words) - len(wanted) + 1))
     return " ".join(wanted) if found and 1 <= len(wanted) <= 2 else head_noun(phrase)

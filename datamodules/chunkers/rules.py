@@ -1,15 +1,18 @@
-"""Noun phrases of English image captions by hand-made rules: no model, no download, tens of thousands of captions a second and core.
+"""Noun phrases of English image captions by hand-made rules: no model, no download, tens of thousands of
+captions a second and core.
 
-Three steps. Every word gets a tag from the lexicon; the tags that are open (-ing and -ed forms, words that are both noun and verb) are decided by
-their neighbours, left to right; a regular expression over the string of tags finds the noun phrases.
+Three steps. Every word gets a tag from the lexicon; the tags that are open (-ing and -ed forms, words that
+are both noun and verb) are decided by their neighbours, left to right; a regular expression over the string
+of tags finds the noun phrases.
 
-The phrases follow the convention of Flickr30k Entities: a base noun phrase with its determiner and modifiers ("a small girl"), coordinated nouns
-apart ("a man", "a woman"), coordinated adjectives together ("a black and white dog"), possessives inside ("a man 's hat"), and "X of Y" as one
-phrase ("a group of people", "the side of a wall").
+The phrases follow the convention of Flickr30k Entities: a base noun phrase with its determiner and modifiers
+    ("a small girl"), coordinated nouns
+apart ("a man", "a woman"), coordinated adjectives together ("a black and white dog"), possessives inside ("a
+man 's hat"), and "X of Y" as one phrase ("a group of people", "the side of a wall").
 
-The subject is the last noun of the base noun phrase. In "X of Y" it is that of Y where X only counts, packs, pictures or places Y ("a group of
-people" -> people, "a glass of beer" -> beer, "the edge of a pool" -> pool), since X alone is not an object to be found in an image; else that of X
-("the door of a car" -> door).
+The subject is the last noun of the base noun phrase. In "X of Y" it is that of Y where X only counts, packs,
+pictures or places Y ("a group of people" -> people, "a glass of beer" -> beer, "the edge of a pool" -> pool),
+since X alone is not an object to be found in an image; else that of X ("the door of a car" -> door).
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from datamodules.batches import Phrase
 from datamodules.chunkers import lexicon
 from datamodules.chunkers.base import PUNCTUATION, Chunker, phrase_text
 
-# No phrase is longer than a few times this many words, and no decision looks further back: the time stays linear in the caption's length.
+# No phrase is longer than a few times this many words, and no decision looks further back: the time stays
+# linear in the caption's length.
 _REACH = 12
 _MODIFIERS = f"(?:B(?=[JK])|[JKN]|(?<!N)M|(?<=[JK])(?:,?C|,)(?=[JK])){{0,{_REACH}}}"
 _BASE = f"D{{0,3}}{_MODIFIERS}N(?:S{_MODIFIERS}N)*"
@@ -40,14 +44,17 @@ _COMPLEMENT = frozenset("DPBM,.XC")  # what follows a verb rather than a modifyi
 def _source_digest() -> str:
     """Changes with every change of the rules or the words, so that no version number can be forgotten."""
     sources = (Path(__file__), Path(lexicon.__file__))
-    return hashlib.sha1(b"".join(source.read_bytes() for source in sources), usedforsecurity=False).hexdigest()[:10]
+    return hashlib.sha1(
+        b"".join(source.read_bytes() for source in sources), usedforsecurity=False
+    ).hexdigest()[:10]
 
 
 class RuleChunker(Chunker):
     """The default chunker. Captions are English; other languages give whole runs of words as phrases.
 
     Args:
-        drop_settings: leave out phrases that name no object ("the background", "the air", "a time"), as an object-centric parser does.
+        drop_settings: leave out phrases that name no object ("the background", "the air", "a time"), as an
+            object-centric parser does.
     """
 
     def __init__(self, drop_settings: bool = True) -> None:
@@ -75,7 +82,9 @@ class RuleChunker(Chunker):
 
 
 def head_noun(phrase: str) -> str:
-    """The subject of a text that is known to be one noun phrase: by the rules, or its last word where they find none. "" for no words."""
+    """The subject of a text that is known to be one noun phrase: by the rules, or its last word where they
+    find none. "" for no words.
+    """
     found = RuleChunker(drop_settings=False)([phrase])[0]
     if found:
         return found[0].subject
@@ -84,7 +93,8 @@ def head_noun(phrase: str) -> str:
 
 
 def slots(tokens: Sequence[str]) -> tuple[list[str], list[int], list[str]]:
-    """Splits punctuation off the tokens: lower-case words, the token that each comes from, and the lexicon's tag of each.
+    """Splits punctuation off the tokens: lower-case words, the token that each comes from, and the lexicon's
+    tag of each.
 
     "dog," becomes two slots of one token, so that a phrase cannot run over the comma unnoticed.
     """
@@ -131,7 +141,11 @@ def resolve(words: Sequence[str], tags: Sequence[str]) -> list[str]:
             if before == "K" and not _determined(closed):
                 before = "N"  # "in red walking", unlike "a red flowing dress"
             next_word = words[i + 1] if i < last else ""
-            tag = _ing(words[i], before, after, next_word) if tag == "G" else _participle(words[i], before, after)
+            tag = (
+                _ing(words[i], before, after, next_word)
+                if tag == "G"
+                else _participle(words[i], before, after)
+            )
         elif tag in "UuWw":
             tag = _noun_or_verb(tag, words, closed, after, verb_seen, plural_subject)
         elif tag == "D" and after in "PV.,XC" and words[i] not in lexicon.ARTICLES:
@@ -150,7 +164,9 @@ def resolve(words: Sequence[str], tags: Sequence[str]) -> list[str]:
             verb_seen = verb_seen or tags[i] not in "GE"
         elif tag in ".X":
             verb_seen = plural_subject = False
-        elif (tag == "N" and (lexicon.plural(words[i]) or words[i] in lexicon.COLLECTIVES)) or (tag == "C" and after in "DMN"):
+        elif (tag == "N" and (lexicon.plural(words[i]) or words[i] in lexicon.COLLECTIVES)) or (
+            tag == "C" and after in "DMN"
+        ):
             plural_subject = not verb_seen
         closed.append(tag)
     return closed
@@ -183,7 +199,9 @@ def _participle(word: str, before: str, after: str) -> str:
     return "V" if before == "X" else "J"
 
 
-def _noun_or_verb(tag: str, words: Sequence[str], closed: Sequence[str], after: str, verb_seen: bool, plural_subject: bool) -> str:
+def _noun_or_verb(
+    tag: str, words: Sequence[str], closed: Sequence[str], after: str, verb_seen: bool, plural_subject: bool
+) -> str:
     """U and u are verbs rather than nouns, W and w the other way about; the small letters end in -s."""
     before, previous = (closed[-1], words[len(closed) - 1]) if closed else (".", "")
     verby, s_form = tag in "Uu", tag in "uw"
@@ -198,7 +216,9 @@ def _noun_or_verb(tag: str, words: Sequence[str], closed: Sequence[str], after: 
     elif before == "B":
         verb = verby and after in _COMPLEMENT
     elif before == "C":
-        verb = (verb_seen and after in ("DPBX" if verby else "D")) or (verby and closed[-2:-1] in (["V"], ["B"], ["P"]))
+        verb = (verb_seen and after in ("DPBX" if verby else "D")) or (
+            verby and closed[-2:-1] in (["V"], ["B"], ["P"])
+        )
     elif before in ".,":
         verb = verby and (after in "DPB" or (s_form and len(closed) > 0 and after in ".,"))
     else:  # a preposition or a verb, whose object this is
@@ -206,8 +226,12 @@ def _noun_or_verb(tag: str, words: Sequence[str], closed: Sequence[str], after: 
     return "V" if verb else "N"
 
 
-def _verb_after_noun(tag: str, words: Sequence[str], closed: Sequence[str], after: str, verb_seen: bool, plural_subject: bool) -> bool:
-    """Is this the verb of the noun before it ("a man jumps"), or does it continue a compound ("two ski jumps", "a dance floor")?"""
+def _verb_after_noun(
+    tag: str, words: Sequence[str], closed: Sequence[str], after: str, verb_seen: bool, plural_subject: bool
+) -> bool:
+    """Is this the verb of the noun before it ("a man jumps"), or does it continue a compound ("two ski
+    jumps", "a dance floor")?
+    """
     i = len(closed)
     previous = words[i - 1]
     if closed[-1] == "K":
@@ -223,7 +247,9 @@ def _verb_after_noun(tag: str, words: Sequence[str], closed: Sequence[str], afte
     if tag == "w":
         if many:
             return after in "DP"
-        return not quantified and (previous in lexicon.ANIMATE or (words[first] in {"a", "an"} and after in "DPB"))
+        return not quantified and (
+            previous in lexicon.ANIMATE or (words[first] in {"a", "an"} and after in "DPB")
+        )
     if tag == "U":
         in_place = first > 0 and closed[first - 1] == "P" and after in ".,"  # "on a tire swing ."
         return many or after == "D" or (plural_subject and not in_place)
@@ -231,7 +257,9 @@ def _verb_after_noun(tag: str, words: Sequence[str], closed: Sequence[str], afte
 
 
 def head_slot(words: Sequence[str], tags: str, first: int, last: int) -> int:
-    """Index of the head noun of the phrase in slots ``first:last``: of "X of Y" that of Y where X only counts, packs, pictures or places Y."""
+    """Index of the head noun of the phrase in slots ``first:last``: of "X of Y" that of Y where X only
+    counts, packs, pictures or places Y.
+    """
     start = first
     while True:
         of = tags.find("O", start, last)

@@ -59,9 +59,11 @@ def _installed(package: str) -> str:
 
 
 def phrases_of(caption: str, document: Any) -> list[Phrase]:
-    """Aligns a parsed caption's noun chunks to its whitespace tokens: each chunk covers every token that it touches.
+    """Aligns a parsed caption's noun chunks to its whitespace tokens: each chunk covers every token that it
+    touches.
 
-    spaCy splits finer than whitespace ("dog," is two of its tokens), never coarser, so a chunk's characters always fall into some token.
+    spaCy splits finer than whitespace ("dog," is two of its tokens), never coarser, so a chunk's characters
+    always fall into some token.
     """
     tokens = caption.split()
     starts, position = [], 0
@@ -73,9 +75,17 @@ def phrases_of(caption: str, document: Any) -> list[Phrase]:
     for chunk in document.noun_chunks:
         if chunk.root.pos_ == "PRON":
             continue
-        touched = [i for i, start in enumerate(starts) if start < chunk.end_char and start + len(tokens[i]) > chunk.start_char]
+        touched = [
+            i
+            for i, start in enumerate(starts)
+            if start < chunk.end_char and start + len(tokens[i]) > chunk.start_char
+        ]
         overlaps = bool(phrases) and bool(touched) and touched[0] < phrases[-1].end
         if touched and not overlaps:
             start, end = touched[0], touched[-1] + 1
-            phrases.append(Phrase(phrase_text(tokens, start, end), chunk.root.text.lower().strip(PUNCTUATION), start, end))
+            phrases.append(
+                Phrase(
+                    phrase_text(tokens, start, end), chunk.root.text.lower().strip(PUNCTUATION), start, end
+                )
+            )
     return phrases

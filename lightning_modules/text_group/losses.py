@@ -18,7 +18,9 @@ Reduction = Literal["token_mean", "sample_mean", "sum"]
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, temperature: float) -> Tensor:
-    """InfoNCE in both directions, averaged (the paper's equations 6 to 8): unit vectors (B,E), a pair a row, over all B of the global batch."""
+    """InfoNCE in both directions, averaged (the paper's equations 6 to 8): unit vectors (B,E), a pair a row,
+    over all B of the global batch.
+    """
     logits = full_precision(images) @ full_precision(texts).t() / temperature
     labels = torch.arange(len(logits), device=logits.device)
     return 0.5 * (F.cross_entropy(logits, labels) + F.cross_entropy(logits.t(), labels))
@@ -29,8 +31,9 @@ def target_weights(targets: Tensor, reduction: Reduction, captions: int, tokens:
 
     Args:
         targets: true at the tokens to be predicted.
-        reduction: ``token_mean``, over all tokens of the batch; ``sample_mean``, each caption counts alike; ``sum``, the paper's equation 10 as printed,
-            which at batch 4,096 outweighs the contrastive mean thousands of times.
+        reduction: ``token_mean``, over all tokens of the batch; ``sample_mean``, each caption counts alike;
+            ``sum``, the paper's equation 10 as printed, which at batch 4,096 outweighs the contrastive mean
+            thousands of times.
         captions, tokens: of the whole batch, of which these may be a part.
     """
     weights = targets.float()
@@ -42,20 +45,27 @@ def target_weights(targets: Tensor, reduction: Reduction, captions: int, tokens:
 
 
 def balance_loss(raw: Tensor, words: Tensor) -> Tensor:
-    """How far each caption is from using all of its groups alike: log K less the entropy of the mean soft assignment, averaged over captions. Not in the paper.
+    """How far each caption is from using all of its groups alike: log K less the entropy of the mean soft
+    assignment, averaged over captions. Not in the paper.
 
     Args:
         raw: scores (B,K,T). words: (B,T), true at the tokens that count.
     """
-    share = (full_precision(raw).softmax(dim=1) * words[:, None]).sum(dim=-1) / words.sum(dim=1, keepdim=True).clamp_min(1)
+    share = (full_precision(raw).softmax(dim=1) * words[:, None]).sum(dim=-1) / words.sum(
+        dim=1, keepdim=True
+    ).clamp_min(1)
     return math.log(raw.shape[1]) + (share * share.clamp_min(1e-8).log()).sum(dim=1).mean()
 
 
 class _VocabularyCrossEntropy(torch.autograd.Function):
-    """Loss and gradients chunk by chunk in the forward pass, so that the logits of one chunk are all that ever exist."""
+    """Loss and gradients chunk by chunk in the forward pass, so that the logits of one chunk are all that
+    ever exist.
+    """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, embedding: Tensor, targets: Tensor, weights: Tensor, chunk: int) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, embedding: Tensor, targets: Tensor, weights: Tensor, chunk: int
+    ) -> Tensor:
         wanted = ctx.needs_input_grad
         loss = hidden.new_zeros(())
         hidden_gradient = torch.empty_like(hidden) if wanted[0] else None
@@ -83,8 +93,11 @@ class _VocabularyCrossEntropy(torch.autograd.Function):
         return (*gradients, None, None, None)
 
 
-def vocabulary_cross_entropy(hidden: Tensor, embedding: Tensor, targets: Tensor, weights: Tensor, chunk: int = 1024) -> Tensor:
-    """The weighted sum of the cross-entropies of ``softmax(hidden @ embedding.T)``, in float32, with never more than ``chunk`` rows of logits in memory.
+def vocabulary_cross_entropy(
+    hidden: Tensor, embedding: Tensor, targets: Tensor, weights: Tensor, chunk: int = 1024
+) -> Tensor:
+    """The weighted sum of the cross-entropies of ``softmax(hidden @ embedding.T)``, in float32, with never
+    more than ``chunk`` rows of logits in memory.
 
     Args:
         hidden: (M,W). embedding: (V,W). targets: (M,) long. weights: (M,), constants.

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_modules.base import ModelError
+from lightning_modules.errors import ModelError
 from lightning_modules.vocabulary import read_vocabulary, vocabulary_digest
-from networks.tokenizer import WordPieceTokenizer
+from networks.layers.tokenizer import WordPieceTokenizer
 
 
 class Pieces(NamedTuple):
@@ -60,23 +60,33 @@ class Tokenizer:
         """The ids of one word; none for a word of nothing but what the vocabulary ignores."""
         raise NotImplementedError
 
-    def __call__(self, captions: Sequence[str], max_tokens: int = 77, device: torch.device | str | None = None) -> Pieces:
-        """Captions to tokens; of one that is longer than ``max_tokens`` (start and end included) the rest is cut off."""
+    def __call__(
+        self, captions: Sequence[str], max_tokens: int = 77, device: torch.device | str | None = None
+    ) -> Pieces:
+        """Captions to tokens; of one that is longer than ``max_tokens`` (start and end included) the rest is
+        cut off.
+        """
         rows: list[list[int]] = []
         words: list[list[int]] = []
         for caption in captions:
-            pairs = [(piece, number) for number, word in enumerate(caption.split()) for piece in self.pieces(word)][: max_tokens - 2]
+            pairs = [
+                (piece, number) for number, word in enumerate(caption.split()) for piece in self.pieces(word)
+            ][: max_tokens - 2]
             rows.append([self.start_id, *(piece for piece, _ in pairs), self.end_id])
             words.append([word for _, word in pairs])
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
         longest = max(map(len, rows), default=2)
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], dtype=torch.long).view(-1, longest)
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], dtype=torch.long).view(
+            -1, longest
+        )
         mask = torch.arange(longest) < lengths[:, None]
         return Pieces(ids.to(device), mask.to(device), words)
 
 
 class CLIPTokenizer(Tokenizer):
-    """CLIP's 49,408 byte pairs, lower-cased; open_clip ships them. They never cross a blank, so a caption's pieces are those of its words in a row."""
+    """CLIP's 49,408 byte pairs, lower-cased; open_clip ships them. They never cross a blank, so a caption's
+    pieces are those of its words in a row.
+    """
 
     def __init__(self) -> None:
         super().__init__(49406, 49407, 49408, "clip")
@@ -90,7 +100,9 @@ def _open_clip() -> Any:
     try:
         from open_clip.tokenizer import SimpleTokenizer  # here, since importing open_clip takes seconds
     except ImportError as error:
-        raise ModelError("CLIP's byte pairs come with open_clip: `pip install open_clip_torch`, or set --model.vocabulary to a file.") from error
+        raise ModelError(
+            "CLIP's byte pairs come with open_clip: `pip install open_clip_torch`, or set --model.vocabulary to a file."
+        ) from error
     return SimpleTokenizer()
 
 
@@ -100,7 +112,8 @@ def _clip_pieces(word: str) -> tuple[int, ...]:
 
 
 class ChosenPieces(Tokenizer):
-    """Those of CLIP's byte pairs that a file lists, in its order after the four special tokens; all others are one unknown token.
+    """Those of CLIP's byte pairs that a file lists, in its order after the four special tokens; all others
+    are one unknown token.
 
     Small data use a fifth of CLIP's vocabulary, and the vocabulary is most of the work.
     """
@@ -136,8 +149,8 @@ class WordPieces(Tokenizer):
 
 
 def tokenizer_of(vocabulary: Path | None) -> Tokenizer:
-    """None: CLIP's byte pairs. A file of numbers, one a line: those of CLIP's byte pairs (`python cli.py spans --write_vocabulary` makes one from captions).
-    Another file: a vocabulary in BERT's form.
+    """None: CLIP's byte pairs. A file of numbers, one a line: those of CLIP's byte pairs (`python cli.py
+    spans --write_vocabulary` makes one from captions). Another file: a vocabulary in BERT's form.
 
     Raises:
         ModelError: no such file, or one of another kind.
@@ -146,17 +159,24 @@ def tokenizer_of(vocabulary: Path | None) -> Tokenizer:
         return CLIPTokenizer()
     path = Path(vocabulary)
     lines = path.read_text(encoding="utf-8").split() if path.is_file() else []
-    return ChosenPieces([int(line) for line in lines]) if lines and all(line.isdigit() for line in lines) else WordPieces(path)
+    return (
+        ChosenPieces([int(line) for line in lines])
+        if lines and all(line.isdigit() for line in lines)
+        else WordPieces(path)
+    )
 
 
 def read_openers(path: Path) -> list[str]:
-    """A file of words at which captions are cut, one a line, in lower case (`python cli.py spans --write_openers` makes one from captions).
+    """A file of words at which captions are cut, one a line, in lower case (`python cli.py spans
+    --write_openers` makes one from captions).
 
     Raises:
         ModelError: no such file.
     """
     if not path.is_file():
-        raise ModelError(f"no file of openers at {path}; make it with `python cli.py spans --write_openers {path} --captions FILE`.")
+        raise ModelError(
+            f"no file of openers at {path}; make it with `python cli.py spans --write_openers {path} --captions FILE`."
+        )
     return path.read_text(encoding="utf-8").lower().split()
 
 
@@ -169,5 +189,7 @@ def opener_ids(openers: Sequence[str], tokenizer: Tokenizer) -> list[int]:
     found = [list(tokenizer.pieces(word)) for word in openers]
     ids = [pieces[0] for pieces in found if len(pieces) == 1 and pieces[0] != tokenizer.unknown_id]
     if not ids:
-        raise ModelError(f"none of the {len(found)} openers is a token of the vocabulary; make their file from captions of the same kind.")
+        raise ModelError(
+            f"none of the {len(found)} openers is a token of the vocabulary; make their file from captions of the same kind."
+        )
     return ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning_modules.errors import ModelError
-from lightning_modules.weights import read_weights
+from lightning_modules.loading import read_weights
 from networks.groupvit import GroupViTImageEncoder
 
 
@@ -22,5 +22,7 @@ def read_image_weights(encoder: GroupViTImageEncoder, path: Path) -> str:
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: {' '.join(str(error).split())[:200]}") from error
     if missing:
-        raise ModelError(f"{path}: {len(missing)} tensors of the image encoder are missing, the first is {missing[0]}.")
+        raise ModelError(
+            f"{path}: {len(missing)} tensors of the image encoder are missing, the first is {missing[0]}."
+        )
     return f"{path}: {len(state) - len(unexpected)} tensors of the image encoder read, {len(unexpected)} unexpected"

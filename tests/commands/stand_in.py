@@ -11,7 +11,8 @@ class StandIn:
     """Notes the commands that it is given, and leaves what their runs would leave.
 
     Args:
-        result: dataset, protocol and metric of the one number of a test, which is 0.5 for the model and 0.1 for the baselines.
+        result: dataset, protocol and metric of the one number of a test, which is 0.5 for the model and 0.1
+            for the baselines.
         end_at: number of the command, from 1, that ends with ``code`` before its time.
     """
 
@@ -21,6 +22,7 @@ class StandIn:
         self.end_at, self.code = end_at, code
 
     def __call__(self, command: list[str]) -> int:
+        """In the place of `commands.trainer.main`."""
         self.commands.append(command)
         folder = Path(option(command, "--runs")) / option(command, "--name")
         if command[0] == "fit":
@@ -32,7 +34,8 @@ class StandIn:
             (folder / "test").mkdir(parents=True, exist_ok=True)
             methods = {"random": 0.1, "centre": 0.1, "model": 0.5}
             rows: list[dict[str, Any]] = [
-                {**self.result, "low": 0.4, "high": 0.6, "n": 9, "method": method, "value": value} for method, value in methods.items()
+                {**self.result, "low": 0.4, "high": 0.6, "n": 9, "method": method, "value": value}
+                for method, value in methods.items()
             ]
             (folder / "test" / "metrics.json").write_text(json.dumps({"step": 7, "results": rows}))
         return 0
@@ -44,4 +47,5 @@ class StandIn:
 
 
 def option(command: list[str], name: str) -> str:
+    """The value of an option."""
     return command[command.index(name) + 1]

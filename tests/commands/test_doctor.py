@@ -1,4 +1,6 @@
-"""`doctor` finds what a configuration needs, says what is lacking and how it is had, and exits with 1 only then."""
+"""`doctor` finds what a configuration needs, says what is lacking and how it is had, and exits with 1 only
+then.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from datamodules.sets.layouts import LAYOUTS
 
 from commands import doctor
-from datamodules.layouts import LAYOUTS
 from tests.fakes import coco_captions
 
 ROOT = Path(__file__).parents[2]
@@ -44,11 +46,22 @@ def findings(*configs: Any) -> dict[str, doctor.Finding]:
 def test_without_a_configuration_nothing_is_needed(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert doctor.main(["doctor"]) == 0
     said = capsys.readouterr().out
-    for word in ("Python", "GPU", "free disk", "torch", "lightning", "Flickr30kEntities", "data/ALBEF.pth", "python cli.py prepare"):
+    for word in (
+        "Python",
+        "GPU",
+        "free disk",
+        "torch",
+        "lightning",
+        "Flickr30kEntities",
+        "data/ALBEF.pth",
+        "python cli.py prepare",
+    ):
         assert word in said
 
 
-def test_the_papers_recipe_names_everything_and_how_it_is_had(folder: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_papers_recipe_names_everything_and_how_it_is_had(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert doctor.main(["doctor", "--config", str(ROOT / "configs" / "hist_albef.yaml")]) == 1
     said = capsys.readouterr().out
     for line in (
@@ -61,13 +74,17 @@ def test_the_papers_recipe_names_everything_and_how_it_is_had(folder: Path, caps
     assert said.count("  Flickr30kEntities: ") == 1  # though it stands under val and test
 
 
-def test_the_demo_needs_nothing_that_is_not_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_the_demo_needs_nothing_that_is_not_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     monkeypatch.chdir(ROOT)
     assert doctor.main(["doctor", "--config", "configs/demo/hist.yaml"]) == 0
     assert "scenes_vocab.txt" in capsys.readouterr().out
 
 
-def test_a_complete_set_is_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_a_complete_set_is_in_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     coco_captions.write(folder / "coco")
     layout = LAYOUTS["COCOCaptions"]
     parts = tuple(replace(part, count=min(part.count or 1, 6)) for part in layout.parts)
@@ -102,12 +119,17 @@ def test_files_of_the_users_own(folder: Path) -> None:
     assert found["ImageCaptionFolder.images"].state == "found"
     assert found["ImageCaptionFolder.captions"].state == "missing"
     assert "option captions" in found["ImageCaptionFolder.captions"].advice
-    assert set(found) == {"ImageCaptionFolder.images", "ImageCaptionFolder.captions"}  # neither cache_dir nor what is not set
+    assert set(found) == {
+        "ImageCaptionFolder.images",
+        "ImageCaptionFolder.captions",
+    }  # neither cache_dir nor what is not set
 
 
 def test_members_are_found_at_any_depth(folder: Path) -> None:
     sets = {"a": node("Flickr30kEntities", root="x"), "b": node("Flickr30kEntities", root="y")}
-    found = list(doctor.config_findings({"data": node("CrossDataset", train=node("COCOCaptions"), test=sets)}))
+    found = list(
+        doctor.config_findings({"data": node("CrossDataset", train=node("COCOCaptions"), test=sets)})
+    )
     assert [(finding.needed, finding.place) for finding in found] == [
         ("COCOCaptions", "data/coco"),
         ("Flickr30kEntities", "x"),
@@ -116,7 +138,10 @@ def test_members_are_found_at_any_depth(folder: Path) -> None:
 
 
 def test_weights_are_known_by_their_name_wherever_they_are_wanted(folder: Path) -> None:
-    assert doctor.path_finding("M.pretrained", Path("weights/ALBEF.pth")).advice == "python cli.py prepare ALBEF --root weights --download"
+    assert (
+        doctor.path_finding("M.pretrained", Path("weights/ALBEF.pth")).advice
+        == "python cli.py prepare ALBEF --root weights --download"
+    )
     assert "vocab.txt" not in doctor.path_finding("M.vocabulary", Path("other/words.txt")).advice
     (folder / "ALBEF.pth").write_bytes(bytes(3_000_000))
     found = doctor.path_finding("M.pretrained", folder / "ALBEF.pth")
@@ -125,7 +150,11 @@ def test_weights_are_known_by_their_name_wherever_they_are_wanted(folder: Path) 
 
 
 def test_later_configurations_go_over_earlier_ones(folder: Path) -> None:
-    below = config(folder / "a.yaml", data=node("COCOCaptions", root="a", year=2017), model=node("HISTFinetune", vocabulary="v"))
+    below = config(
+        folder / "a.yaml",
+        data=node("COCOCaptions", root="a", year=2017),
+        model=node("HISTFinetune", vocabulary="v"),
+    )
     above = config(folder / "b.yaml", data=node("COCOCaptions", root="b"))
     other = config(folder / "c.yaml", data=node("Flickr30kEntities"))
     merged = doctor.merged([Path(below[1]), Path(above[1])])
@@ -135,9 +164,16 @@ def test_later_configurations_go_over_earlier_ones(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [("data: [", "no valid YAML"), ("dta: 1", "did you mean 'data'"), ("data: {class_path: COCOCaption}", "did you mean")]
+    ("content", "words"),
+    [
+        ("data: [", "no valid YAML"),
+        ("dta: 1", "did you mean 'data'"),
+        ("data: {class_path: COCOCaption}", "did you mean"),
+    ],
 )
-def test_configurations_that_cannot_be_read_are_one_line(content: str, words: str, folder: Path, capsys: pytest.CaptureFixture) -> None:
+def test_configurations_that_cannot_be_read_are_one_line(
+    content: str, words: str, folder: Path, capsys: pytest.CaptureFixture
+) -> None:
     (folder / "c.yaml").write_text(content)
     assert doctor.main(["doctor", "--config", "c.yaml"]) == 1
     said = capsys.readouterr().err
@@ -155,7 +191,9 @@ def test_packages_that_are_missing_or_old(monkeypatch: pytest.MonkeyPatch) -> No
         return versions[name]
 
     monkeypatch.setattr(doctor.metadata, "version", version)
-    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["torch>=2.14", "numpy>=2", 'spacy>=3; extra == "spacy"'])
+    monkeypatch.setattr(
+        doctor.metadata, "requires", lambda name: ["torch>=2.14", "numpy>=2", 'spacy>=3; extra == "spacy"']
+    )
     found = {finding.needed: finding for finding in doctor.package_findings()}
     assert not found["torch"].sound
     assert found["numpy"].sound
@@ -165,4 +203,7 @@ def test_packages_that_are_missing_or_old(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_prepare_and_doctor_start_without_torch() -> None:
     code = "import sys, commands.prepare, commands.doctor; commands.prepare.main(['prepare']); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode
+        == 0
+    )

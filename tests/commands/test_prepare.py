@@ -1,4 +1,6 @@
-"""`prepare` says what is needed, fetches only when asked, goes on where it broke off, and puts nothing in place that was not checked."""
+"""`prepare` says what is needed, fetches only when asked, goes on where it broke off, and puts nothing in
+place that was not checked.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from datamodules.sets.layouts import LAYOUTS
 
 from commands import prepare as command
-from commands.download import DownloadError, download
 from datamodules.errors import DataError
-from datamodules.layout import Layout, Part, Total
-from datamodules.layouts import LAYOUTS
+from datamodules.storage.download import DownloadError, download
+from datamodules.storage.layout import Layout, Part, Total
 from tests.fakes import coco_captions
 
 CONTENT = bytes(range(256)) * 5000
@@ -95,7 +97,10 @@ def files(folder: Path) -> list[str]:
 def test_a_file_is_fetched_checked_and_then_left_alone(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "new" / "x.bin"
     told: list[tuple[int, int]] = []
-    assert download(server.url(), path, SUM, len(CONTENT), lambda *sizes: told.append(sizes)) == "sha256 is right"
+    assert (
+        download(server.url(), path, SUM, len(CONTENT), lambda *sizes: told.append(sizes))
+        == "sha256 is right"
+    )
     assert path.read_bytes() == CONTENT
     assert files(tmp_path) == ["new/x.bin"]
     assert told[-1] == (len(CONTENT), len(CONTENT))
@@ -131,7 +136,9 @@ def test_a_whole_part_needs_no_more_bytes(server: Server, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("change", ["content", "ranges", "tagged"])
-def test_a_start_that_cannot_be_gone_on_with_is_thrown_away(change: str, server: Server, tmp_path: Path) -> None:
+def test_a_start_that_cannot_be_gone_on_with_is_thrown_away(
+    change: str, server: Server, tmp_path: Path
+) -> None:
     """The file changed meanwhile, the server gives no parts, or it does not name its versions."""
     server.cut, server.tagged = 1000, change != "tagged"
     with pytest.raises(DownloadError):
@@ -186,7 +193,14 @@ def layout(server: Server, monkeypatch: pytest.MonkeyPatch) -> Layout:
         "3 bytes",
         "Ask for the labels.",
         (
-            Part("photos/*.jpg", "photographs", 3, server.url("/photos.zip"), f"sha256:{hashlib.sha256(archive.getvalue()).hexdigest()}", unpack="."),
+            Part(
+                "photos/*.jpg",
+                "photographs",
+                3,
+                server.url("/photos.zip"),
+                f"sha256:{hashlib.sha256(archive.getvalue()).hexdigest()}",
+                unpack=".",
+            ),
             Part("photos/a.jpg", "the first", 1, server.url("/photos.zip"), unpack="."),
             Part("lists/list.txt", "the list", 1, server.url("/list.txt")),
             Part("labels.json", "labels", 1, where={"labels": "yes"}),
@@ -198,7 +212,9 @@ def layout(server: Server, monkeypatch: pytest.MonkeyPatch) -> Layout:
     return layout
 
 
-def test_nothing_is_fetched_unless_asked_for(layout: Layout, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_nothing_is_fetched_unless_asked_for(
+    layout: Layout, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert command.main(["prepare", "tiny", "--root", str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert server.asked == []
@@ -207,7 +223,9 @@ def test_nothing_is_fetched_unless_asked_for(layout: Layout, server: Server, tmp
     assert f"next: python cli.py prepare Tiny --root {tmp_path} --download" in said
 
 
-def test_download_brings_what_is_free(layout: Layout, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_download_brings_what_is_free(
+    layout: Layout, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert command.main(["prepare", "tiny", "--root", str(tmp_path), "--download"]) == 0
     assert files(tmp_path) == ["lists/list.txt", "photos/a.jpg", "photos/b.jpg", "photos/c.jpg"]
     assert len(server.asked) == 2  # the archive once, though two parts come from it
@@ -231,13 +249,19 @@ def test_archives_are_kept_if_asked(layout: Layout, tmp_path: Path) -> None:
 
 
 def test_a_hostile_archive_is_one_line(
-    layout: Layout, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    layout: Layout,
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("../evil", "x")
     server.files["/photos.zip"] = archive.getvalue()
-    monkeypatch.setitem(command.CHECKPOINTS, "Tiny", replace(layout, parts=(replace(layout.parts[0], checksum=""),)))
+    monkeypatch.setitem(
+        command.CHECKPOINTS, "Tiny", replace(layout, parts=(replace(layout.parts[0], checksum=""),))
+    )
     assert command.main(["prepare", "tiny", "--root", str(tmp_path / "set"), "--download"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: ")
@@ -246,10 +270,19 @@ def test_a_hostile_archive_is_one_line(
     assert not (tmp_path / "evil").exists()
 
 
-def test_photographs_go_to_the_folder_that_an_option_names(layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photographs_go_to_the_folder_that_an_option_names(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part = replace(layout.parts[0], given=("images", "*.jpg"))
     monkeypatch.setitem(command.CHECKPOINTS, "Tiny", replace(layout, parts=(part,)))
-    arguments = ["prepare", "tiny", f"images={tmp_path}/else/photos", "--root", str(tmp_path / "set"), "--download"]
+    arguments = [
+        "prepare",
+        "tiny",
+        f"images={tmp_path}/else/photos",
+        "--root",
+        str(tmp_path / "set"),
+        "--download",
+    ]
     assert command.main(arguments) == 0
     assert files(tmp_path / "else") == ["photos/a.jpg", "photos/b.jpg", "photos/c.jpg"]
 
@@ -280,8 +313,15 @@ def coco(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """COCO on a small scale, whose layout knows how much of it there is."""
     coco_captions.write(tmp_path)
     photographs = len(list((tmp_path / "train2014").glob("*.jpg")))
-    parts = (Part("train2014/*.jpg", "photographs", photographs), Part("annotations/captions_train2014.json", "captions", 1))
-    monkeypatch.setitem(LAYOUTS, "COCOCaptions", replace(LAYOUTS["COCOCaptions"], parts=parts, totals=(Total("train", 5, note="of the fake"),)))
+    parts = (
+        Part("train2014/*.jpg", "photographs", photographs),
+        Part("annotations/captions_train2014.json", "captions", 1),
+    )
+    monkeypatch.setitem(
+        LAYOUTS,
+        "COCOCaptions",
+        replace(LAYOUTS["COCOCaptions"], parts=parts, totals=(Total("train", 5, note="of the fake"),)),
+    )
     return tmp_path
 
 
@@ -292,7 +332,9 @@ def test_the_index_is_built_and_its_counts_compared(coco: Path, capsys: pytest.C
     assert "(5)" in rows[0]
 
 
-def test_an_incomplete_set_is_opened_but_not_approved(coco: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_an_incomplete_set_is_opened_but_not_approved(
+    coco: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     parts = (replace(LAYOUTS["COCOCaptions"].parts[0], count=1000), LAYOUTS["COCOCaptions"].parts[1])
     monkeypatch.setitem(LAYOUTS, "COCOCaptions", replace(LAYOUTS["COCOCaptions"], parts=parts))
     assert command.main(["prepare", "coco_captions", f"cache_dir={coco / 'cache'}", "--root", str(coco)]) == 1
@@ -304,7 +346,10 @@ def test_an_incomplete_set_is_opened_but_not_approved(coco: Path, monkeypatch: p
 def test_options_are_checked_as_the_class_takes_them(coco: Path, capsys: pytest.CaptureFixture) -> None:
     from commands.data_classes import class_named, construct
 
-    for options, words in (({"year": "2015"}, "one of 2014, 2017"), ({"yeer": "2014"}, "did you mean 'year'")):
+    for options, words in (
+        ({"year": "2015"}, "one of 2014, 2017"),
+        ({"yeer": "2014"}, "did you mean 'year'"),
+    ):
         with pytest.raises(DataError, match=words):
             construct(class_named("COCOCaptions"), coco, options)
     assert construct(class_named("COCOCaptions"), coco, {"year": "2017", "batch_size": "3"}).batch_size == 3

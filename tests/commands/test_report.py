@@ -12,12 +12,23 @@ import cli
 
 def measured(folder: Path, protocol: str, values: dict[str, float]) -> None:
     results = [
-        {"dataset": "set", "protocol": protocol, "method": method, "metric": metric, "value": value, "low": value, "high": value, "n": 1234}
+        {
+            "dataset": "set",
+            "protocol": protocol,
+            "method": method,
+            "metric": metric,
+            "value": value,
+            "low": value,
+            "high": value,
+            "n": 1234,
+        }
         for method in ("model", "random")
         for metric, value in values.items()
     ]
     (folder / "test").mkdir(parents=True)
-    (folder / "test" / "metrics.json").write_text(json.dumps({"results": results, "seed": 7, "commit": "abc"}))
+    (folder / "test" / "metrics.json").write_text(
+        json.dumps({"results": results, "seed": 7, "commit": "abc"})
+    )
 
 
 def test_each_kind_of_evaluation_has_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,4 +50,4 @@ def test_each_kind_of_evaluation_has_its_table(tmp_path: Path, capsys: pytest.Ca
 
 def test_without_results_it_says_how_to_get_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", "--runs", str(tmp_path)]) == 1
-    assert "`python cli.py test` writes one" in capsys.readouterr().out
+    assert "`python cli.py test` writes one" in capsys.readouterr().err

@@ -17,8 +17,12 @@ def test_the_id_is_made_once(tmp_path: Path) -> None:
     assert run_id(tmp_path / "c") != first
 
 
-@pytest.mark.parametrize(("mode", "account"), [("offline", None), ("online", None), ("offline", False), ("online", True)])
-def test_the_logger_of_a_run(mode: str, account: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("mode", "account"), [("offline", None), ("online", None), ("offline", False), ("online", True)]
+)
+def test_the_logger_of_a_run(
+    mode: str, account: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Made twice, as by a start and a resume; nothing is sent before something is logged."""
     if account is None:
         monkeypatch.setenv("WANDB_MODE", mode)

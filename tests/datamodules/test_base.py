@@ -1,4 +1,6 @@
-"""Every listed data set, read from a fake on disk: batches hold what was written, and processes share the work without overlap."""
+"""Every listed data set, read from a fake on disk: batches hold what was written, and processes share the
+work without overlap.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from datamodules.base import GroundingDataModule
 from datamodules.batches import GroundingBatch, ImageTextBatch, PhraseBatch
 from datamodules.catalogue import CAPTIONS_AND_PHRASES
 from datamodules.errors import DataError
-from datamodules.made_scenes import Scenes
+from datamodules.sets.scenes import Scenes
 from tests.datamodules.feeding import PLAIN, attach, batches
 from tests.fakes import write_fake
 from tests.fakes.base import Asked, Fake
@@ -26,20 +28,32 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[type, Fake]
     return request.param, write_fake(request.param, tmp_path / "data")
 
 
-@pytest.fixture(params=[found for found in CAPTIONS_AND_PHRASES if found.__name__ not in TRAINING_ONLY], ids=lambda found: found.__name__)
+@pytest.fixture(
+    params=[found for found in CAPTIONS_AND_PHRASES if found.__name__ not in TRAINING_ONLY],
+    ids=lambda found: found.__name__,
+)
 def judged_set(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[type, Fake]:
     return request.param, write_fake(request.param, tmp_path / "data")
 
 
 def make(kind: Any, fake: Fake, tmp_path: Path, **options: Any) -> GroundingDataModule:
-    given = options if "train" in fake.arguments else {"batch_size": 2, "cache_dir": tmp_path / "cache", **options}
+    given = (
+        options
+        if "train" in fake.arguments
+        else {"batch_size": 2, "cache_dir": tmp_path / "cache", **options}
+    )
     return kind(**fake.arguments, **LOADING, **given)
 
 
 def named_in_files(folder: Path) -> dict[str, list[str]]:
     """Set -> names in its skip file, in order."""
     files = folder.glob("skipped-*-rank0.tsv")
-    return {path.name.split("-")[1]: [line.split("\t")[0] for line in path.read_text(encoding="utf-8").splitlines()] for path in files}
+    return {
+        path.name.split("-")[1]: [
+            line.split("\t")[0] for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+        for path in files
+    }
 
 
 def judged(found: list[GroundingBatch]) -> dict[str, Asked]:
@@ -52,7 +66,12 @@ def judged(found: list[GroundingBatch]) -> dict[str, Asked]:
             assert key not in asked
             image = int(batch.image_of_query[query])
             colour = (255 * batch.images[image].mean((1, 2))).round().int().tolist()
-            asked[key] = Asked(tuple(colour), tuple(batch.sizes[image].tolist()), batch.phrases[query], batch.boxes[query].tolist())
+            asked[key] = Asked(
+                tuple(colour),
+                tuple(batch.sizes[image].tolist()),
+                batch.phrases[query],
+                batch.boxes[query].tolist(),
+            )
     return asked
 
 
@@ -66,7 +85,9 @@ def assert_same(found: dict[str, Asked], written: dict[str, Asked]) -> None:
 
 @pytest.mark.parametrize("split", ["val", "test"])
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_evaluation_sees_every_sample_once(written: tuple[type, Fake], split: Any, world_size: int, tmp_path: Path) -> None:
+def test_evaluation_sees_every_sample_once(
+    written: tuple[type, Fake], split: Any, world_size: int, tmp_path: Path
+) -> None:
     kind, fake = written
     if not fake.queries:
         with pytest.raises(DataError, match=f"has no {split} split to judge on"):
@@ -75,10 +96,17 @@ def test_evaluation_sees_every_sample_once(written: tuple[type, Fake], split: An
     asked: dict[str, dict[str, Asked]] = {name: {} for name in fake.queries[split]}
     per_rank: list[int] = []
     for rank in range(world_size):
-        data = attach(make(kind, fake, tmp_path), tmp_path, rank=rank, world_size=world_size, stage="test" if split == "test" else "validate")
+        data = attach(
+            make(kind, fake, tmp_path),
+            tmp_path,
+            rank=rank,
+            world_size=world_size,
+            stage="test" if split == "test" else "validate",
+        )
         data.setup("test" if split == "test" else "validate")
-        assert list(data.judged_sources()) == list(fake.queries[split])
-        if world_size > min(map(len, data.judged_sources().values())):
+        sets = data.judged_sets()
+        assert [judged_set.name for judged_set in sets] == list(fake.queries[split])
+        if world_size > min(len(judged_set.source) for judged_set in sets):
             with pytest.raises(DataError, match="judge it with fewer"):
                 data.val_dataloader()
             return
@@ -119,7 +147,9 @@ def test_phrases_come_from_the_captions(written: tuple[type, Fake], tmp_path: Pa
     data.prepare_data()
     data.setup("fit")
     rows = [
-        row for batch in batches(data, data.train_dataloader()) for row in zip(batch.keys, batch.phrases, batch.subjects, batch.partners, strict=True)
+        row
+        for batch in batches(data, data.train_dataloader())
+        for row in zip(batch.keys, batch.phrases, batch.subjects, batch.partners, strict=True)
     ]
     assert rows
     assert fake.captions is not None
@@ -139,16 +169,23 @@ def test_unreadable_records_are_named_once(judged_set: tuple[type, Fake], tmp_pa
             batches(data, loader, number)
     expected = {name: names for name, names in fake.skipped.items() if name in fake.queries["test"]}
     files = named_in_files(tmp_path)
-    assert {name: sorted(names) for name, names in files.items()} == {name: sorted(names) for name, names in expected.items()}
-    assert {name: count for name, count, _ in data.skipped()} == {name: len(names) for name, names in expected.items()}
+    assert {name: sorted(names) for name, names in files.items()} == {
+        name: sorted(names) for name, names in expected.items()
+    }
+    assert data.number_of_skipped_records() == sum(len(names) for names in expected.values())
 
 
 def test_chains_are_numbered_within_the_batch(judged_set: tuple[type, Fake], tmp_path: Path) -> None:
     kind, fake = judged_set
     data = attach(make(kind, fake, tmp_path), tmp_path)
     data.setup("test")
-    for number, (loader, source) in enumerate(zip(data.test_dataloader(), data.judged_sources().values(), strict=True)):
-        names = {query.key: (image, query.chain) for image in range(len(source)) for query in source.queries(image)}
+    for number, (loader, judged_set) in enumerate(
+        zip(data.test_dataloader(), data.judged_sets(), strict=True)
+    ):
+        source = judged_set.source
+        names = {
+            query.key: (image, query.chain) for image in range(len(source)) for query in source.queries(image)
+        }
         for batch in batches(data, loader, number):
             chains = [names[key] for key in batch.keys]
             numbers = batch.chain_of_query.tolist()
@@ -159,12 +196,22 @@ def test_chains_are_numbered_within_the_batch(judged_set: tuple[type, Fake], tmp
 
 
 def scenes(tmp_path: Path, train_batch: type = ImageTextBatch, **options: Any) -> Scenes:
-    sizes = {"image_size": 32, "train_size": 8, "val_size": 0, "test_size": 3, "batch_size": 2, "num_workers": 0}
+    sizes = {
+        "image_size": 32,
+        "train_size": 8,
+        "val_size": 0,
+        "test_size": 3,
+        "batch_size": 2,
+        "num_workers": 0,
+    }
     return attach(Scenes(**{**sizes, **options}), tmp_path, train_batch, stage="fit")
 
 
 def test_fewer_images_than_a_batch(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"8 training images, fewer than one batch \(9 on each of 1 processes\): lower --data.batch_size"):
+    with pytest.raises(
+        DataError,
+        match=r"8 training images, fewer than one batch \(9 on each of 1 processes\): lower --data.batch_size",
+    ):
         scenes(tmp_path, batch_size=9).train_dataloader()
 
 
@@ -192,16 +239,21 @@ def test_more_processes_than_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ready", "seen", "is_last", "epoch"), [(0, 0, False, 0), (1, 1, False, 0), (3, 3, False, 2), (3, 4, True, 3), (3, 2, True, 3)]
+    ("ready", "seen", "is_last", "epoch"),
+    [(0, 0, False, 0), (1, 1, False, 0), (3, 3, False, 2), (3, 4, True, 3), (3, 2, True, 3)],
 )
-def test_a_resumed_epoch_leaves_out_what_was_seen(ready: int, seen: int, is_last: bool, epoch: int, tmp_path: Path) -> None:
+def test_a_resumed_epoch_leaves_out_what_was_seen(
+    ready: int, seen: int, is_last: bool, epoch: int, tmp_path: Path
+) -> None:
     data = scenes(tmp_path)
     fresh = data.train_dataloader()
     fresh.sampler.set_epoch(epoch)
     everything = [batch.keys for batch in fresh]
     data.trainer.fit_loop.epoch_progress.current.ready = ready
     data.trainer.fit_loop.epoch_loop.batch_progress.current.processed = seen
-    data.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = is_last  # also where trainer.limit_train_batches ended the epoch
+    data.trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = (
+        is_last  # also where trainer.limit_train_batches ended the epoch
+    )
     loader = data.train_dataloader()
     assert [batch.keys for batch in loader] == everything[0 if is_last else seen :]
     assert [batch.keys for batch in loader] == everything  # the next time it is whole again

@@ -5,8 +5,7 @@ import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 
 from datamodules.batches import GroundingBatch, Preprocessing, normalise
-from datamodules.evaluation_views import collate_queries
-from datamodules.sources import Query
+from datamodules.kinds.grounding import Query, collate_queries
 
 HALF = Preprocessing(2, (0.5, 0.25, 0.0), (0.5, 0.25, 1.0))
 
@@ -18,7 +17,9 @@ def test_normalise_by_hand() -> None:
 
 
 def query(phrase: str, chain: str, mask: bool = True) -> Query:
-    return Query(phrase, np.array([[0, 0, 1, 1]]), f"{phrase}-{chain}", chain, np.ones((2, 2), bool) if mask else None)
+    return Query(
+        phrase, np.array([[0, 0, 1, 1]]), f"{phrase}-{chain}", chain, np.ones((2, 2), bool) if mask else None
+    )
 
 
 def picture(value: int) -> torch.Tensor:
@@ -44,7 +45,10 @@ def test_queries_of_images_without_any_are_not_mixed_up() -> None:
 
 
 def test_masks_only_if_every_query_has_one() -> None:
-    assert collate_queries([((picture(0), [query("x", "1"), query("y", "2", mask=False)], (2, 2)), [])]).masks is None
+    assert (
+        collate_queries([((picture(0), [query("x", "1"), query("y", "2", mask=False)], (2, 2)), [])]).masks
+        is None
+    )
 
 
 def test_a_batch_of_unreadable_images_is_empty() -> None:
@@ -59,5 +63,10 @@ def test_lightning_moves_a_batch_by_itself() -> None:
     batch = collate_queries([((picture(0), [query("x", "1")], (2, 2)), [])])
     moved = move_data_to_device(batch, torch.device("meta"))
     assert isinstance(moved, GroundingBatch)
-    assert {moved.images.device.type, moved.boxes[0].device.type, moved.sizes.device.type, moved.masks[0].device.type} == {"meta"}  # type: ignore[index]
+    assert {
+        moved.images.device.type,
+        moved.boxes[0].device.type,
+        moved.sizes.device.type,
+        moved.masks[0].device.type,
+    } == {"meta"}  # type: ignore[index]
     assert moved.phrases == ["x"]

@@ -9,12 +9,18 @@ def drawn(sampler: EpochSampler) -> list[int]:
     return [index for _, index in sampler]
 
 
-@pytest.mark.parametrize(("size", "batch_size", "world_size"), [(24, 4, 1), (25, 4, 1), (24, 4, 2), (29, 4, 3), (31, 5, 2)])
+@pytest.mark.parametrize(
+    ("size", "batch_size", "world_size"), [(24, 4, 1), (25, 4, 1), (24, 4, 2), (29, 4, 3), (31, 5, 2)]
+)
 def test_ranks_are_disjoint_and_equally_long(size: int, batch_size: int, world_size: int) -> None:
     ranks = [drawn(EpochSampler(size, batch_size, 7, rank, world_size)) for rank in range(world_size)]
     everything = [index for rank in ranks for index in rank]
     assert len(set(everything)) == len(everything)
-    assert {len(rank) for rank in ranks} == {len(EpochSampler(size, batch_size, 7, 0, world_size))} == {size // world_size // batch_size * batch_size}
+    assert (
+        {len(rank) for rank in ranks}
+        == {len(EpochSampler(size, batch_size, 7, 0, world_size))}
+        == {size // world_size // batch_size * batch_size}
+    )
     assert set(everything) <= set(range(size))
 
 

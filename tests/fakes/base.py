@@ -14,7 +14,9 @@ Boxes = list[list[float]]
 
 @dataclass(frozen=True)
 class Asked:
-    """A query as it was written: the image's colour and size (height, width), the phrase and its boxes (0-based, maximum exclusive)."""
+    """A query as it was written: the image's colour and size (height, width), the phrase and its boxes
+    (0-based, maximum exclusive).
+    """
 
     colour: tuple[int, int, int]
     size: tuple[int, int]

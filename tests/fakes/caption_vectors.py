@@ -1,4 +1,6 @@
-"""Captions as JSON lines and CSV, with vectors in several files: names with folders, suffixes, and what Flickr adds to an id."""
+"""Captions as JSON lines and CSV, with vectors in several files: names with folders, suffixes, and what
+Flickr adds to an id.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,17 @@ CAPTIONS = {
 
 def vector(name: str) -> np.ndarray:
     """What an encoder found in an image: numbers that tell images apart, exact in float16."""
-    return np.full(WIDTH, int("".join(filter(str.isdigit, name))) - 90, np.float16) / 4 + np.arange(WIDTH, dtype=np.float16)
+    return np.full(WIDTH, int("".join(filter(str.isdigit, name))) - 90, np.float16) / 4 + np.arange(
+        WIDTH, dtype=np.float16
+    )
 
 
 def write(root: Path) -> Fake:
     """Five images with a vector, one without, and rows that are broken."""
     root.mkdir(parents=True, exist_ok=True)
-    rows: list[object] = [{"image": name, "captions": captions} for name, captions in list(CAPTIONS.items())[1:]]
+    rows: list[object] = [
+        {"image": name, "captions": captions} for name, captions in list(CAPTIONS.items())[1:]
+    ]
     lines = [json.dumps(row) for row in rows] + [
         '{"image": "100", "captions": "A dog on a sofa ."}',
         '{"image": "100", "caption": ["a  brown dog", " "]}',
@@ -46,10 +52,18 @@ def write(root: Path) -> Fake:
     vectors.mkdir()
     first = ["100_ab12", "101_cd34.jpg", "102"]
     np.savez(vectors / "part-0.npz", names=first, feats=np.stack([vector(name[:3]) for name in first]))
-    np.savez(vectors / "part-1.npz", names=["103", "folder/104.jpg"], feats=np.stack([vector("103"), vector("104")]))
+    np.savez(
+        vectors / "part-1.npz",
+        names=["103", "folder/104.jpg"],
+        feats=np.stack([vector("103"), vector("104")]),
+    )
     return Fake(
         arguments={"captions": root / "captions.jsonl.gz", "vectors": vectors},
-        captions={name: [" ".join(text.split()) for text in texts] for name, texts in CAPTIONS.items() if name != "105"},
+        captions={
+            name: [" ".join(text.split()) for text in texts]
+            for name, texts in CAPTIONS.items()
+            if name != "105"
+        },
         queries={},
         skipped={"train": {f"captions.jsonl.gz:{number}" for number in (9, 10, 11, 12)}},
     )

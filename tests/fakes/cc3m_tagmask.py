@@ -19,15 +19,22 @@ SHAPES: list[Any] = [
     {"caption": " ".join(WORDS), "words": ["red dog"]},
     {"the": 0, "dog": 1, "red": True},
 ]
-BROKEN: list[Any] = [{"caption": "a cat", "tags": ["dog"]}, {"tags": ["dog"]}, [1, 2], {"caption": "a cat", "tags": [1]}]
+BROKEN: list[Any] = [
+    {"caption": "a cat", "tags": ["dog"]},
+    {"tags": ["dog"]},
+    [1, 2],
+    {"caption": "a cat", "tags": [1]},
+]
 
 
 def write(root: Path) -> Judged:
-    """Every shape of annotation with a mask: the union (twice), a number for each word, a file for each tag; one without mask, one of another size; and
-    annotations without image, without sense, and cut off."""
+    """Every shape of annotation with a mask: the union (twice), a number for each word, a file for each tag;
+    one without mask, one of another size; and annotations without image, without sense, and cut off."""
     (root / "json_refined").mkdir(parents=True)
     masks = root / "mask_using_HQ-SAM"
-    regions = np.random.default_rng(0).integers(0, 4, SIZE).astype(np.uint8)  # k is the region of the k-th tagged word
+    regions = (
+        np.random.default_rng(0).integers(0, 4, SIZE).astype(np.uint8)
+    )  # k is the region of the k-th tagged word
     separate = regions == np.arange(1, 4)[:, None, None]
     union = np.repeat((regions > 0)[None], 3, axis=0)
     records: dict[str, Any] = {}
@@ -55,4 +62,10 @@ def write(root: Path) -> Judged:
     (root / "json_refined" / "20.json").write_text(json.dumps(SHAPES[0]))
     (root / "json_refined" / "21.json").write_text('{"caption": "a d')
     save_photo(root / "image" / "21.jpg", 1)
-    return Judged({"root": root}, records, [root / "image", root / "json_refined"], broken={"07", "08", "09", "10", "20", "21"}, skipped={"05", "06"})
+    return Judged(
+        {"root": root},
+        records,
+        [root / "image", root / "json_refined"],
+        broken={"07", "08", "09", "10", "20", "21"},
+        skipped={"05", "06"},
+    )

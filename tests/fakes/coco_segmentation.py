@@ -17,7 +17,9 @@ STUFF = {0: 0, 10: 10, 12: 11, 89: 79, 11: 255, 90: 255, 91: 80, 181: 170, 255: 
 
 
 def _write_maps(root: Path, meaning: dict[int, int], converted: str, highest: int) -> Judged:
-    """An image with published numbers, one with converted labels beside others, one with a label that is too high, one without photograph."""
+    """An image with published numbers, one with converted labels beside others, one with a label that is too
+    high, one without photograph.
+    """
     maps = root / "stuffthingmaps_trainval2017" / "val2017"
     records = {}
     for number, name in enumerate(NAMES[:4]):
@@ -48,8 +50,9 @@ def write_cocostuff(root: Path) -> Judged:
 
 
 def write_instances(root: Path) -> Judged:
-    """COCO-Object from outlines: a small object on a large one, an object of two parts, a crowd, an image without objects, one with a broken outline;
-    an object of a category and one of an image that are not listed."""
+    """COCO-Object from outlines: a small object on a large one, an object of two parts, a crowd, an image
+    without objects, one with a broken outline; an object of a category and one of an image that are not
+    listed."""
     height, width = SIZE
     for number, name in enumerate(NAMES):
         save_photo(root / "val2017" / f"{name}.jpg", number)
@@ -73,17 +76,37 @@ def write_instances(root: Path) -> Judged:
         (77, 5, [outline(0, 0, 2, 2)], 4),
     ]
     annotations = [
-        {"id": 100 + n, "image_id": image, "category_id": category, "segmentation": mask, "area": area, "iscrowd": int(isinstance(mask, dict))}
+        {
+            "id": 100 + n,
+            "image_id": image,
+            "category_id": category,
+            "segmentation": mask,
+            "area": area,
+            "iscrowd": int(isinstance(mask, dict)),
+        }
         for n, (image, category, mask, area) in enumerate(objects)
     ]
-    images = [{"id": int(name), "file_name": f"{name}.jpg", "height": height, "width": width} for name in NAMES]
+    images = [
+        {"id": int(name), "file_name": f"{name}.jpg", "height": height, "width": width} for name in NAMES
+    ]
     path = root / "annotations" / "instances_val2017.json"
     path.parent.mkdir()
-    path.write_text(json.dumps({"annotations": annotations, "images": [*images, {"id": 9}], "categories": []}))
+    path.write_text(
+        json.dumps({"annotations": annotations, "images": [*images, {"id": 9}], "categories": []})
+    )
 
     labels = np.zeros((3, *SIZE), np.uint8)
     labels[0, 2:10, 2:12], labels[0, :2, :2], labels[0, 9:, 13:], labels[0, 4:7, 4:7] = 1, 80, 80, 17
     labels[1][crowd] = 3
-    records = {name: (save_photo(root / "val2017" / f"{name}.jpg", n), labels[n].tolist()) for n, name in enumerate(NAMES[:3])}
+    records = {
+        name: (save_photo(root / "val2017" / f"{name}.jpg", n), labels[n].tolist())
+        for n, name in enumerate(NAMES[:3])
+    }
     broken = {"annotation 106", "image 77", "image 5"}
-    return Judged({"root": root, "labels": "instances"}, records, [root / "val2017", path], broken, skipped=set(NAMES[3:]))
+    return Judged(
+        {"root": root, "labels": "instances"},
+        records,
+        [root / "val2017", path],
+        broken,
+        skipped=set(NAMES[3:]),
+    )

@@ -1,4 +1,6 @@
-"""Conceptual Captions in its three layouts: img2dataset's shards, those of the mirrors, and the published list with a folder of images."""
+"""Conceptual Captions in its three layouts: img2dataset's shards, those of the mirrors, and the published
+list with a folder of images.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +38,28 @@ def image(colour: tuple[int, int, int], kind: str = "jpeg") -> bytes:
     return buffer.getvalue()
 
 
-def record(key: str, caption: str | None, told: dict[str, Any] | None = None, suffix: str = "jpg", shade: int = 90) -> Members:
+def record(
+    key: str, caption: str | None, told: dict[str, Any] | None = None, suffix: str = "jpg", shade: int = 90
+) -> Members:
     """The three members of a record, as img2dataset writes them."""
-    status = {"key": key, "status": "success", "error_message": None, "url": f"http://example.org/{key}", "width": SIZE[1], "height": SIZE[0]}
-    members = [(f"{key}.{suffix}", image((shade, 100, 50), {"jpg": "jpeg"}.get(suffix.lower(), suffix.lower())))]
+    status = {
+        "key": key,
+        "status": "success",
+        "error_message": None,
+        "url": f"http://example.org/{key}",
+        "width": SIZE[1],
+        "height": SIZE[0],
+    }
+    members = [
+        (f"{key}.{suffix}", image((shade, 100, 50), {"jpg": "jpeg"}.get(suffix.lower(), suffix.lower())))
+    ]
     members.append((f"{key}.json", json.dumps({**status, **(told or {})}).encode()))
     return members if caption is None else [*members, (f"{key}.txt", caption.encode())]
 
 
-def write_shard(path: Path, members: Members, special: Iterable[tarfile.TarInfo] = (), successes: int | None = None) -> None:
+def write_shard(
+    path: Path, members: Members, special: Iterable[tarfile.TarInfo] = (), successes: int | None = None
+) -> None:
     """A tar file, and what img2dataset says of it if ``successes`` is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as tar:
@@ -92,7 +107,9 @@ def write(root: Path, layout: str = "img2dataset") -> Fake:
 
 
 def _img2dataset(root: Path) -> Fake:
-    """Shard 0 holds every kind of trouble that a record may be, 1 is cut after its second record, 2 is sound and 3 is empty."""
+    """Shard 0 holds every kind of trouble that a record may be, 1 is cut after its second record, 2 is sound
+    and 3 is empty.
+    """
     torn = record("000000002", "a torn image")
     torn[0] = (torn[0][0], torn[0][1][:300])
     nasty = [
@@ -100,7 +117,11 @@ def _img2dataset(root: Path) -> Fake:
         *record("000000001", None, {"caption": "its caption is in the json"}),
         *torn,
         *record("000000003", None),  # no caption anywhere
-        *record("000000004", "not fetched", {"status": "failed_to_download", "error_message": "HTTP Error 404:\tNot\nFound \ud83d"}),
+        *record(
+            "000000004",
+            "not fetched",
+            {"status": "failed_to_download", "error_message": "HTTP Error 404:\tNot\nFound \ud83d"},
+        ),
         *record("000000005", "no image")[1:],
         *record("deep/er/000000006", "in a folder", suffix="PNG"),
         ("000000007.json", b"{half a"),
@@ -123,17 +144,32 @@ def _img2dataset(root: Path) -> Fake:
     ]
     write_shard(root / "00000.tar", nasty, links(), successes=13)
     # Cut within the last member: its record is broken, and the ten that its writer counted are not all there.
-    write_shard(root / "00001.tar", [m for n in range(10) for m in record(f"00001000{n}", f"shard one, {n}", shade=10 * n)], successes=10)
+    write_shard(
+        root / "00001.tar",
+        [m for n in range(10) for m in record(f"00001000{n}", f"shard one, {n}", shade=10 * n)],
+        successes=10,
+    )
     with tarfile.open(root / "00001.tar") as tar:
         third = tar.getmember("000010002.jpg")
     (root / "00001.tar").write_bytes((root / "00001.tar").read_bytes()[: third.offset_data + 100])
-    write_shard(root / "00002.tar", [m for n in range(4) for m in record(f"00002000{n}", f"shard two, {n}", shade=10 * n)], successes=4)
+    write_shard(
+        root / "00002.tar",
+        [m for n in range(4) for m in record(f"00002000{n}", f"shard two, {n}", shade=10 * n)],
+        successes=4,
+    )
     write_shard(root / "00003.tar", [], successes=0)
     captions = {"00000.tar/000000000": ["A red dog"], "00000.tar/000000001": ["its caption is in the json"]}
-    captions |= {"00000.tar/deep/er/000000006": ["in a folder"], "00000.tar/000000007": ["broken json, sound cäption"]}
+    captions |= {
+        "00000.tar/deep/er/000000006": ["in a folder"],
+        "00000.tar/000000007": ["broken json, sound cäption"],
+    }
     captions |= {f"00001.tar/00001000{n}": [f"shard one, {n}"] for n in range(2)}
     captions |= {f"00002.tar/00002000{n}": [f"shard two, {n}"] for n in range(4)}
-    skipped = {f"00000.tar/{n:09d}" for n in (2, 3, 4, 5, 8, 9, 10, 11)} | {"00000.tar/lost-0"} | {f"00001.tar/lost-{n}" for n in range(8)}
+    skipped = (
+        {f"00000.tar/{n:09d}" for n in (2, 3, 4, 5, 8, 9, 10, 11)}
+        | {"00000.tar/lost-0"}
+        | {f"00001.tar/lost-{n}" for n in range(8)}
+    )
     return Fake(arguments={"root": root}, captions=captions, queries={}, skipped={"train": skipped})
 
 
@@ -145,8 +181,12 @@ def _mirror(root: Path) -> Fake:
         write_shard(root / name, [m for n in range(3) for m in record(f"{n:08d}", f"{name} has {n}")])
     write_shard(root / "cc3m-validation-0000.tar", record("00000000", "never trained on"))
     train = {"num_samples": 7, "filenames": names, "shard_lengths": [4, 3]}
-    (root / "_info.json").write_text(json.dumps({"splits": {"train": train, "validation": {"num_samples": 1}}}))
-    return Fake(arguments={"root": root}, captions=captions, queries={}, skipped={"train": {f"{names[0]}/lost-0"}})
+    (root / "_info.json").write_text(
+        json.dumps({"splits": {"train": train, "validation": {"num_samples": 1}}})
+    )
+    return Fake(
+        arguments={"root": root}, captions=captions, queries={}, skipped={"train": {f"{names[0]}/lost-0"}}
+    )
 
 
 def _list(root: Path, naming: str = "row_crc") -> Fake:
@@ -154,7 +194,10 @@ def _list(root: Path, naming: str = "row_crc") -> Fake:
     said = ["a dog .", "a ghost", "a  cat", "", "one column", "Stra\udcdfe", "the same dog", "torn"]
     addresses = [f"http://example.org/{n}.jpg?x=1" for n in range(len(said))]
     addresses[6] = addresses[0]
-    lines = [caption if n == 4 else f"{caption}\t{address}" for n, (caption, address) in enumerate(zip(said, addresses, strict=True))]
+    lines = [
+        caption if n == 4 else f"{caption}\t{address}"
+        for n, (caption, address) in enumerate(zip(said, addresses, strict=True))
+    ]
     root.mkdir(parents=True, exist_ok=True)
     (root / "Train_GCC-training.tsv").write_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
     captions: dict[str, list[str]] = {}

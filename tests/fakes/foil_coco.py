@@ -10,11 +10,15 @@ from tests.fakes.judged import Judged, save_photo
 
 
 def write(root: Path) -> Judged:
-    """A caption with two foils, one with one; a foil before its caption, one without a caption, one whose image is missing, and records without fields."""
+    """A caption with two foils, one with one; a foil before its caption, one without a caption, one whose
+    image is missing, and records without fields.
+    """
     images = root / "val2014"
     seen = {n: save_photo(images / f"COCO_val2014_{n:012d}.jpg", n) for n in (1, 2)}
 
-    def caption(foil_id: int, number: int, image: int, text: str, target: str = "ORIG", foil: str = "ORIG") -> dict[str, Any]:
+    def caption(
+        foil_id: int, number: int, image: int, text: str, target: str = "ORIG", foil: str = "ORIG"
+    ) -> dict[str, Any]:
         words = {"target_word": target, "foil_word": foil, "foil": foil != "ORIG"}
         return {"id": number, "foil_id": foil_id, "image_id": image, "caption": text, **words}
 
@@ -31,7 +35,9 @@ def write(root: Path) -> Judged:
         "nonsense",
         caption(18, 6, 2, "  ", "bus", "car"),
     ]
-    listed = [{"id": n, "file_name": f"COCO_val2014_{n:012d}.jpg"} for n in (1, 3)] + [{"file_name": "x.jpg"}]  # image 2 is not listed
+    listed = [{"id": n, "file_name": f"COCO_val2014_{n:012d}.jpg"} for n in (1, 3)] + [
+        {"file_name": "x.jpg"}
+    ]  # image 2 is not listed
     path = root / "foilv1.0_test_2017.json"
     path.write_text(json.dumps({"info": {}, "licenses": [], "images": listed, "annotations": annotations}))
     records = {

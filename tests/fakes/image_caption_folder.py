@@ -40,7 +40,9 @@ def by_path(captions: dict[str, list[str]]) -> dict[str, list[str]]:
     return {FULL_NAMES.get(name, name): texts for name, texts in captions.items()}
 
 
-def write_captions(path: Path, captions: dict[str, list[str]], encoding: str = "utf-8", as_list: bool = True) -> None:
+def write_captions(
+    path: Path, captions: dict[str, list[str]], encoding: str = "utf-8", as_list: bool = True
+) -> None:
     """A file whose suffixes say its format: .csv, .tsv or .jsonl, each also with .gz.
 
     Args:
@@ -52,7 +54,9 @@ def write_captions(path: Path, captions: dict[str, list[str]], encoding: str = "
     text = io.StringIO(newline="")
     rows = [(image, caption) for image, of_image in captions.items() for caption in of_image]
     if ".jsonl" in path.suffixes:
-        lines: list[dict[str, Any]] = [{"image": image, "captions": of_image} for image, of_image in captions.items()]
+        lines: list[dict[str, Any]] = [
+            {"image": image, "captions": of_image} for image, of_image in captions.items()
+        ]
         for line in lines if as_list else [{"image": image, "caption": caption} for image, caption in rows]:
             text.write(json.dumps(line, ensure_ascii=False) + "\n")
     else:
@@ -89,21 +93,30 @@ def write_queries(path: Path) -> dict[str, Asked]:
     lines = [json.dumps(row) for row, _ in sound] + [json.dumps(row) for row in bad] + ["{half a row", ""]
     path.write_text("\n".join(lines), encoding="utf-8")
     return {
-        f"{path.name}:{n}": Asked(colour, SIZE, row["phrase"], [row["boxes"]] if row["phrase"] == "a ball" else row.get("boxes", []))
+        f"{path.name}:{n}": Asked(
+            colour, SIZE, row["phrase"], [row["boxes"]] if row["phrase"] == "a ball" else row.get("boxes", [])
+        )
         for n, (row, colour) in enumerate(sound, 1)
     }
 
 
 FULL_NAMES = {"sub/b": "sub/b.png", "with blanks": "with blanks.webp"}
-BROKEN_QUERIES = {*(f"test.jsonl:{n}" for n in range(7, 20)), "cut.jpg"} - {"test.jsonl:17"}  # the unreadable image goes by its own name
+BROKEN_QUERIES = {*(f"test.jsonl:{n}" for n in range(7, 20)), "cut.jpg"} - {
+    "test.jsonl:17"
+}  # the unreadable image goes by its own name
 
 
 def write(root: Path) -> Fake:
     """Images, captions and queries below ``root``; unreadable images have captions, too."""
     write_images(root / "images")
-    write_captions(root / "captions.csv", CAPTIONS | {name: ["a caption"] for name in BROKEN_IMAGES} | {"gone.jpg": ["a ghost"]})
+    write_captions(
+        root / "captions.csv",
+        CAPTIONS | {name: ["a caption"] for name in BROKEN_IMAGES} | {"gone.jpg": ["a ghost"]},
+    )
     asked = write_queries(root / "test.jsonl")
-    (root / "val.jsonl").write_text(json.dumps({"image": "a.jpg", "phrase": "a dog", "boxes": [[0, 0, 10, 12]]}))
+    (root / "val.jsonl").write_text(
+        json.dumps({"image": "a.jpg", "phrase": "a dog", "boxes": [[0, 0, 10, 12]]})
+    )
     val = {"val.jsonl:1": Asked(RED, SIZE, "a dog", [[0, 0, 10, 12]])}
     return Fake(
         arguments={

@@ -22,7 +22,8 @@ class Judged:
 
     Attributes:
         arguments: of its datamodule.
-        records: key -> what the source must give for it (`tests.datamodules.test_evaluation_sets.reading` has a form for each kind).
+        records: key -> what the source must give for it
+            (`tests.datamodules.sets.test_evaluation_sets.reading` has a form for each kind).
         needed: files and folders without which it must not open.
         broken: names of what opening must leave out.
         skipped: keys of what must turn out to be unreadable.

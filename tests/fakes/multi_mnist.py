@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.digit_glyphs import mnist_glyphs
-from datamodules.multi_mnist import WORDS, Drawing, draw_picture
+from datamodules.sets.multi_mnist import WORDS, Drawing, draw_picture
+from datamodules.synthetic.digit_glyphs import mnist_glyphs
 from tests.fakes.base import Asked, Fake
 
 SIZES = {"train_size": 8, "val_size": 3, "test_size": 7}
@@ -18,7 +18,10 @@ SIZES = {"train_size": 8, "val_size": 3, "test_size": 7}
 
 def write_idx(path: Path, array: np.ndarray, compressed: bool = True) -> None:
     """Bytes in the format of MNIST's publisher, with ``.gz`` behind the name if compressed."""
-    data = struct.pack(f">BBBB{array.ndim}i", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    data = (
+        struct.pack(f">BBBB{array.ndim}i", 0, 0, 8, array.ndim, *array.shape)
+        + array.astype(np.uint8).tobytes()
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     if compressed:
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(data))
@@ -59,10 +62,15 @@ def write(root: Path) -> Fake:
                 grey = round(float(picture.image.mean()))
                 for label in sorted(set(picture.labels.tolist())):
                     boxes = picture.boxes[picture.labels == label].astype(float).tolist()
-                    asked[f"{split}-{index}/{WORDS[label]}"] = Asked((grey, grey, grey), picture.image.shape, WORDS[label], boxes)
+                    asked[f"{split}-{index}/{WORDS[label]}"] = Asked(
+                        (grey, grey, grey), picture.image.shape, WORDS[label], boxes
+                    )
             queries[split][name] = asked
     captions = {}
     for index in range(SIZES["train_size"]):
-        named = [f"a {WORDS[label]}" for label in draw_picture(mnist_glyphs(root, "train"), drawing, (0, 0, 0, index)).labels]
+        named = [
+            f"a {WORDS[label]}"
+            for label in draw_picture(mnist_glyphs(root, "train"), drawing, (0, 0, 0, index)).labels
+        ]
         captions[f"train-{index}"] = [" and ".join(named), " and ".join(reversed(named))]
     return Fake(arguments, captions, queries)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datamodules.class_names import NUS_WIDE
+from datamodules.sets.class_names import NUS_WIDE
 from tests.fakes.judged import Judged, save_photo
 
 IMAGES = ["actor/0001_2124494179.jpg", "zebra crossing/0002_1.jpg", "food/0003_2.jpg"]
@@ -24,5 +24,8 @@ def write(root: Path) -> Judged:
         path = root / "Groundtruth" / "TrainTestLabels" / f"Labels_{concept}_Test.txt"
         path.write_text("".join(f"{int(mark)}\n" for mark in marks))
     seen = [save_photo(root / "Flickr" / name, number) for number, name in enumerate(IMAGES[:2])]
-    records = {name: (seen[n], [concept for concept, mark in zip(NUS_WIDE, shown[n], strict=True) if mark]) for n, name in enumerate(IMAGES[:2])}
+    records = {
+        name: (seen[n], [concept for concept, mark in zip(NUS_WIDE, shown[n], strict=True) if mark])
+        for n, name in enumerate(IMAGES[:2])
+    }
     return Judged({"root": root}, records, [listing, root / "Flickr", path], skipped={IMAGES[2]})

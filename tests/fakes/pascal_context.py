@@ -1,4 +1,6 @@
-"""PASCAL Context, as MMSegmentation lays it out (59 numbers) or as its publishers ship it (459 categories in Matlab files)."""
+"""PASCAL Context, as MMSegmentation lays it out (59 numbers) or as its publishers ship it (459 categories in
+Matlab files).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import savemat
 
-from datamodules.class_names import PASCAL_CONTEXT
+from datamodules.sets.class_names import PASCAL_CONTEXT
 from tests.fakes.judged import Judged, label_map, save_numbers, save_photo
 
 # The publisher's list is alphabetical and holds much that is not among the 59.
@@ -36,11 +38,21 @@ def write(root: Path, background: bool = True, published: bool = False) -> Judge
         if number == 2:
             path.write_bytes(path.read_bytes()[:100])
         else:
-            records[name] = (seen, (labels if background else np.where(labels == 0, 255, labels - 1)).tolist())
+            records[name] = (
+                seen,
+                (labels if background else np.where(labels == 0, 255, labels - 1)).tolist(),
+            )
     if published:
-        (folder / "labels.txt").write_text("\n".join(f"{number}: {name}" for number, name in enumerate(CATEGORIES, start=1)))
+        (folder / "labels.txt").write_text(
+            "\n".join(f"{number}: {name}" for number, name in enumerate(CATEGORIES, start=1))
+        )
     listing = folder / "ImageSets" / ("Main" if published else "SegmentationContext") / "val.txt"
     listing.parent.mkdir(parents=True)
     listing.write_text("\n".join(names))
     needed = [folder / "labels.txt"] if published else [folder / "SegmentationClassContext"]
-    return Judged({"root": root, "background": background}, records, [folder / "JPEGImages", listing, *needed], skipped=set(names[2:]))
+    return Judged(
+        {"root": root, "background": background},
+        records,
+        [folder / "JPEGImages", listing, *needed],
+        skipped=set(names[2:]),
+    )

@@ -1,4 +1,6 @@
-"""The layout of REFER: ``instances.json`` and ``refs(<split_by>).p``, a real pickle of protocol 2; every way to write a mask, and every fault."""
+"""The layout of REFER: ``instances.json`` and ``refs(<split_by>).p``, a real pickle of protocol 2; every way
+to write a mask, and every fault.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ import numpy as np
 from tests.fakes.base import Asked, Fake, save_image
 
 SIZE = (40, 60)  # height, width
-# Sentences, box as x, y, width, height, and how the mask is written. An object's mask fills the part of its box that is in the image.
+# Sentences, box as x, y, width, height, and how the mask is written. An object's mask fills the part of its
+# box that is in the image.
 SOUND: list[tuple[list[str], list[float], str]] = [
     (["the man on left", "guy", "the man on left"], [10.5, 4.25, 20.25, 30.5], "polygons"),
     (["red  box sticking out"], [40, 20, 30, 30], "runs"),
@@ -58,7 +61,9 @@ def pack(runs: list[int]) -> str:
 
 
 def segmentation(box: list[float], form: str) -> Any:
-    """The mask of a box: ``polygons`` (two, which share a side), ``runs``, ``packed``, or RefCLEF's list of ``packed_list`` (two, which overlap)."""
+    """The mask of a box: ``polygons`` (two, which share a side), ``runs``, ``packed``, or RefCLEF's list of
+    ``packed_list`` (two, which overlap).
+    """
     if form == "none":
         return []
     mask = mask_of(box)
@@ -66,7 +71,10 @@ def segmentation(box: list[float], form: str) -> Any:
     if form == "polygons":
         x, y, width, height = (round(value) for value in box)
         middle = x + width // 2
-        return [[left, y, right, y, right, y + height, left, y + height] for left, right in ((x, middle), (middle, x + width))]
+        return [
+            [left, y, right, y, right, y + height, left, y + height]
+            for left, right in ((x, middle), (middle, x + width))
+        ]
     if form == "runs":
         return {"counts": run_lengths(mask), **size}
     if form == "packed":
@@ -121,7 +129,15 @@ class Writer:
             save_image(self.images / name, colour, SIZE, quality=95)
         return number
 
-    def object(self, image: int, split: str, sentences: list[str], box: list[float], form: str = "polygons", **changes: Any) -> int:
+    def object(
+        self,
+        image: int,
+        split: str,
+        sentences: list[str],
+        box: list[float],
+        form: str = "polygons",
+        **changes: Any,
+    ) -> int:
         """The number of a reference to a new object."""
         annotation, ref = 5000 + len(self.objects), changes.get("ref_id", 100 + len(self.references))
         written = {
@@ -132,8 +148,19 @@ class Writer:
             "segmentation": segmentation(box, form if form == "none" else self.form or form),
         }
         self.objects.append(written | {"area": 1.0, "iscrowd": int(form != "polygons")})
-        said = [{"raw": text.upper(), "sent": text, "sent_id": n, "tokens": text.split()} for n, text in enumerate(sentences)]
-        reference = {"ref_id": ref, "ann_id": annotation, "image_id": image, "split": split, "category_id": 1, "sentences": said, "file_name": "x"}
+        said = [
+            {"raw": text.upper(), "sent": text, "sent_id": n, "tokens": text.split()}
+            for n, text in enumerate(sentences)
+        ]
+        reference = {
+            "ref_id": ref,
+            "ann_id": annotation,
+            "image_id": image,
+            "split": split,
+            "category_id": 1,
+            "sentences": said,
+            "file_name": "x",
+        }
         self.references.append(reference | changes)
         return ref
 
@@ -171,10 +198,19 @@ class Writer:
         }
         self.references[-1]["sentences"] = None
         sound = {f"{half}/1": Asked((9, 9, 9), SIZE, "said well", [[5, 5, 15, 15]])}
-        return Faults([outside, gone], {str(ref) for ref in left_out}, {str(gone), *(f"{ref}/0" for ref in unasked)}, sound)
+        return Faults(
+            [outside, gone],
+            {str(ref) for ref in left_out},
+            {str(gone), *(f"{ref}/0" for ref in unasked)},
+            sound,
+        )
 
     def write(self, folder: Path, split_by: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"images": self.listed, "annotations": self.objects, "categories": [{"id": 1, "name": "thing"}]}
+        content = {
+            "images": self.listed,
+            "annotations": self.objects,
+            "categories": [{"id": 1, "name": "thing"}],
+        }
         (folder / "instances.json").write_text(json.dumps(content))
         (folder / f"refs({split_by}).p").write_bytes(pickle.dumps(self.references, protocol=2))

@@ -10,7 +10,8 @@ from tests.fakes.refer import ReferFake, Writer
 
 
 def write(root: Path, multigrounding: bool = False) -> ReferFake:
-    """The lists, and not what the references say, make the splits; an image that is listed need not have a reference.
+    """The lists, and not what the references say, make the splits; an image that is listed need not have a
+    reference.
 
     Args:
         root: folder to write into.

@@ -7,16 +7,40 @@ from pathlib import Path
 
 from tests.fakes.judged import Judged, save_photo
 
-HEADER = ["", "sentence", "pos_triplet", "neg_triplet", "pos_url", "neg_url", "pos_image_id", "neg_image_id", "subj_neg", "verb_neg", "obj_neg"]
+HEADER = [
+    "",
+    "sentence",
+    "pos_triplet",
+    "neg_triplet",
+    "pos_url",
+    "neg_url",
+    "pos_image_id",
+    "neg_image_id",
+    "subj_neg",
+    "verb_neg",
+    "obj_neg",
+]
 
 
 def write(root: Path) -> Judged:
-    """A row of each kind; one in which two things differ, one with a dead image, one whose image is broken, one cut off, one with an unknown flag."""
+    """A row of each kind; one in which two things differ, one with a dead image, one whose image is broken,
+    one cut off, one with an unknown flag.
+    """
     seen = {n: save_photo(root / "images" / f"{n}.{'png' if n == 3 else 'jpg'}", n) for n in range(1, 5)}
     (root / "images" / "6.jpg").write_bytes(b"<html>404</html>")
 
     def row(key: int, sentence: str, positive: int, negative: int, *flags: object) -> list[object]:
-        return [key, sentence, "dog,run,park", "['dog,sit,park']", "http://a/x.jpg", "http://b/y.jpg", positive, negative, *flags]
+        return [
+            key,
+            sentence,
+            "dog,run,park",
+            "['dog,sit,park']",
+            "http://a/x.jpg",
+            "http://b/y.jpg",
+            positive,
+            negative,
+            *flags,
+        ]
 
     rows = [
         row(0, "A dog runs, in a park.", 1, 2, False, True, False),
@@ -35,4 +59,10 @@ def write(root: Path) -> Judged:
         "1": ((seen[1], 'A "dog" runs.'), (seen[3], 'A "dog" runs.'), "subject"),
         "2": ((seen[4], "A dog runs."), (seen[2], "A dog runs."), "object"),
     }
-    return Judged({"root": root}, records, [root / "images", root / "svo_probes.csv"], broken={"row 6", "row 7"}, skipped={"5"})
+    return Judged(
+        {"root": root},
+        records,
+        [root / "images", root / "svo_probes.csv"],
+        broken={"row 6", "row 7"},
+        skipped={"5"},
+    )

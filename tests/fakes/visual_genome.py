@@ -1,4 +1,6 @@
-"""Visual Genome in its publisher's layout: boxes as x, y, width, height, some of which stick out of the image, lie outside it or are empty."""
+"""Visual Genome in its publisher's layout: boxes as x, y, width, height, some of which stick out of the
+image, lie outside it or are empty.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from tests.fakes.base import Asked, Fake, save_image
 SIZE = (40, 60)  # height, width
 Region = tuple[int, str, float, float, float, float]
 
-# The same phrase twice; a box that sticks out on three sides; one beyond the right and lower border; fractions of pixels; letters beyond ASCII.
+# The same phrase twice; a box that sticks out on three sides; one beyond the right and lower border;
+# fractions of pixels; letters beyond ASCII.
 REGIONS: list[Region] = [
     (1, "The Red  bus", 10, 5, 20, 30),
     (2, "a sign\n", 0, 0, 4, 4),
@@ -22,12 +25,25 @@ REGIONS: list[Region] = [
     (6, "a café door ½", 1.5, 2, 3.25, 4),
 ]
 PHRASES = ["The Red bus", "a sign", "The Red bus", "off image", "beyond", "a café door ½"]
-FAULTY: list[Region] = [(7, "zero wide", 3, 3, 0, 5), (8, "outside", 3, -904, 55, 25), (9, "inverted", 30, 3, -5, 5), (10, " \n", 1, 1, 5, 5)]
+FAULTY: list[Region] = [
+    (7, "zero wide", 3, 3, 0, 5),
+    (8, "outside", 3, -904, 55, 25),
+    (9, "inverted", 30, 3, -5, 5),
+    (10, " \n", 1, 1, 5, 5),
+]
 
 
 def region(image: int, values: Region) -> dict[str, Any]:
     number, phrase, x, y, width, height = values
-    return {"region_id": 100 * image + number, "width": width, "height": height, "image_id": image, "phrase": phrase, "y": y, "x": x}
+    return {
+        "region_id": 100 * image + number,
+        "width": width,
+        "height": height,
+        "image_id": image,
+        "phrase": phrase,
+        "y": y,
+        "x": x,
+    }
 
 
 def asked(image: int, colour: tuple[int, int, int]) -> dict[str, Asked]:
@@ -38,14 +54,20 @@ def asked(image: int, colour: tuple[int, int, int]) -> dict[str, Asked]:
 
 
 def write(root: Path, flat: bool = False) -> Fake:
-    """Sound images in all splits, in both folders. ``test`` also has: faulty regions, no image file, an image of another size than published, an image
-    that is not listed, one that is listed twice, one without regions, and a region that is listed twice or lacks its box.
+    """Sound images in all splits, in both folders. ``test`` also has: faulty regions, no image file, an image
+    of another size than published, an image that is not listed, one that is listed twice, one without
+    regions, and a region that is listed twice or lacks its box.
 
     Args:
         root: folder to write into.
-        flat: the layout of the reference code: one folder of images, annotations and split lists in folders of their own.
+        flat: the layout of the reference code: one folder of images, annotations and split lists in folders
+            of their own.
     """
-    splits = {"train": [*range(1, 7), 40, 41], "val": [11, 12, 13], "test": [21, 22, 23, 24, 30, 31, 32, 33, 34, 35]}
+    splits = {
+        "train": [*range(1, 7), 40, 41],
+        "val": [11, 12, 13],
+        "test": [21, 22, 23, 24, 30, 31, 32, 33, 34, 35],
+    }
     queries: dict[str, dict[str, Asked]] = {split: {} for split in splits}
     descriptions: list[dict[str, Any]] = []
     listed = [number for numbers in splits.values() for number in numbers if number != 32]
@@ -54,14 +76,22 @@ def write(root: Path, flat: bool = False) -> Fake:
             colour = (7 * number % 256, 100, 200 - 5 * number)
             folder = "VG_Images" if flat else "VG_100K_2" if number % 2 else "VG_100K"
             if number not in (30, 41):
-                save_image(root / folder / f"{number}.jpg", colour, SIZE if number not in (31, 40) else (20, 30), quality=95)
+                save_image(
+                    root / folder / f"{number}.jpg",
+                    colour,
+                    SIZE if number not in (31, 40) else (20, 30),
+                    quality=95,
+                )
             regions = [region(number, values) for values in ([] if number == 33 else REGIONS)]
             if number in (24, 35):
                 regions += [region(number, values) for values in FAULTY]
             descriptions.append({"regions": regions, "id": number})
             if number not in (30, 31, 32, 33):
                 queries[split] |= asked(number, colour)
-    descriptions[-2]["regions"] += [region(34, REGIONS[0]), {"region_id": 3411, "phrase": "no box", "image_id": 34}]
+    descriptions[-2]["regions"] += [
+        region(34, REGIONS[0]),
+        {"region_id": 3411, "phrase": "no box", "image_id": 34},
+    ]
     descriptions.append({"regions": [region(21, (99, "again", 1, 1, 5, 5))], "id": 21})
     del queries["train"]
 
@@ -69,12 +99,24 @@ def write(root: Path, flat: bool = False) -> Fake:
     for folder in (annotations, lists, root):
         folder.mkdir(parents=True, exist_ok=True)
     sizes = [
-        {"width": SIZE[1], "height": SIZE[0], "url": f"https://x/VG_100K/{n}.jpg", "image_id": n, "coco_id": None, "flickr_id": None} for n in listed
+        {
+            "width": SIZE[1],
+            "height": SIZE[0],
+            "url": f"https://x/VG_100K/{n}.jpg",
+            "image_id": n,
+            "coco_id": None,
+            "flickr_id": None,
+        }
+        for n in listed
     ]
-    (annotations / "region_descriptions.json").write_text(json.dumps(descriptions, ensure_ascii=False), encoding="utf-8")
+    (annotations / "region_descriptions.json").write_text(
+        json.dumps(descriptions, ensure_ascii=False), encoding="utf-8"
+    )
     (annotations / "image_data.json").write_text(json.dumps(sizes))
     (lists / "densecap_splits.json").write_text(json.dumps(splits))
-    (lists / "data_splits.pickle").write_bytes(pickle.dumps({"train": set(splits["train"] + splits["val"]), "test": set(splits["test"])}, protocol=2))
+    (lists / "data_splits.pickle").write_bytes(
+        pickle.dumps({"train": set(splits["train"] + splits["val"]), "test": set(splits["test"])}, protocol=2)
+    )
     faults = {f"{number}/{100 * number + values[0]}" for number in (24, 35) for values in FAULTY}
     return Fake(
         arguments={"root": root, "split": "densecap"},

@@ -11,8 +11,8 @@ from tests.fakes.judged import SIZE, Judged, label_map, save_numbers, save_photo
 
 
 def write(root: Path, background: bool = True) -> Judged:
-    """Three sound images; one whose label map is missing, one whose map is of another size, truncated, in colours, or holds an unknown number; one
-    without a photograph."""
+    """Three sound images; one whose label map is missing, one whose map is of another size, truncated, in
+    colours, or holds an unknown number; one without a photograph."""
     folder = root / "VOCdevkit" / "VOC2012"
     records = {}
     names = [f"2007_{number:06d}" for number in range(10)]

@@ -12,13 +12,16 @@ YES = ["yes"] * 7 + ["no"] * 2 + ["maybe"]
 
 
 def write(root: Path) -> Judged:
-    """An image with two questions that do not follow one another, one with one; one whose file is missing; a question without annotation, one without
-    text, an annotation without answers."""
+    """An image with two questions that do not follow one another, one with one; one whose file is missing; a
+    question without annotation, one without text, an annotation without answers."""
     images = root / "val2014"
     seen = {n: save_photo(images / f"COCO_val2014_{n:012d}.jpg", n) for n in (42, 73)}
 
     def answers(*given: str) -> list[dict[str, Any]]:
-        return [{"answer": answer, "answer_confidence": "yes", "answer_id": n} for n, answer in enumerate(given, start=1)]
+        return [
+            {"answer": answer, "answer_confidence": "yes", "answer_id": n}
+            for n, answer in enumerate(given, start=1)
+        ]
 
     questions: list[Any] = [
         {"image_id": 42, "question": "Is it  red?", "question_id": 42000},
@@ -28,8 +31,17 @@ def write(root: Path) -> Judged:
         {"image_id": 42, "question": "Nobody answered?", "question_id": 42002},
         {"image_id": 42, "question": "", "question_id": 42003},
     ]
-    annotated = {42000: YES, 73000: ["traffic light"] * 10, 42001: ["2"] * 5 + ["3"] * 5, 99000: ["here"] * 10, 42003: ["x"] * 10}
-    annotations: list[Any] = [{"question_id": key, "image_id": key // 1000, "answers": answers(*given)} for key, given in annotated.items()]
+    annotated = {
+        42000: YES,
+        73000: ["traffic light"] * 10,
+        42001: ["2"] * 5 + ["3"] * 5,
+        99000: ["here"] * 10,
+        42003: ["x"] * 10,
+    }
+    annotations: list[Any] = [
+        {"question_id": key, "image_id": key // 1000, "answers": answers(*given)}
+        for key, given in annotated.items()
+    ]
     annotations.append({"question_id": 42004, "image_id": 42, "answers": []})
     paths = [root / "v2_OpenEnded_mscoco_val2014_questions.json", root / "v2_mscoco_val2014_annotations.json"]
     paths[0].write_text(json.dumps({"info": {}, "questions": questions, "data_subtype": "val2014"}))
@@ -37,9 +49,18 @@ def write(root: Path) -> Judged:
     records = {
         "COCO_val2014_000000000042": (
             seen[42],
-            [("Is it red?", {"yes": 0.7, "no": 0.2, "maybe": 0.1}, "42000"), ("How many?", {"2": 0.5, "3": 0.5}, "42001")],
+            [
+                ("Is it red?", {"yes": 0.7, "no": 0.2, "maybe": 0.1}, "42000"),
+                ("How many?", {"2": 0.5, "3": 0.5}, "42001"),
+            ],
         ),
         "COCO_val2014_000000000073": (seen[73], [("What is it?", {"traffic light": 1.0}, "73000")]),
     }
     broken = {"question 42002", "question 42003", "annotation 5"}
-    return Judged({"root": root, "images": images}, records, [*paths, images], broken, skipped={"COCO_val2014_000000000099"})
+    return Judged(
+        {"root": root, "images": images},
+        records,
+        [*paths, images],
+        broken,
+        skipped={"COCO_val2014_000000000099"},
+    )

@@ -16,18 +16,29 @@ class StopAt(pl.Callback):
     def __init__(self, step: int, accumulated: int = 0) -> None:
         self.step, self.accumulated = step, accumulated
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        if trainer.global_step == self.step - 1 and batch_idx % trainer.accumulate_grad_batches == self.accumulated:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if (
+            trainer.global_step == self.step - 1
+            and batch_idx % trainer.accumulate_grad_batches == self.accumulated
+        ):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Order(pl.Callback):
     """Appends what each step was fed to ``<run>/order.txt``."""
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        texts = getattr(batch, "captions", None) or [f"{phrase}|{partner}" for phrase, partner in zip(batch.phrases, batch.partners, strict=True)]
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        texts = getattr(batch, "captions", None) or [
+            f"{phrase}|{partner}" for phrase, partner in zip(batch.phrases, batch.partners, strict=True)
+        ]
         with (Path(trainer.default_root_dir) / "order.txt").open("a") as file:
-            file.write(f"{trainer.current_epoch} {batch_idx} {' '.join(batch.keys)} {texts} {batch.images.double().sum().item()}\n")
+            file.write(
+                f"{trainer.current_epoch} {batch_idx} {' '.join(batch.keys)} {texts} {batch.images.double().sum().item()}\n"
+            )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         with (Path(trainer.default_root_dir) / "order.txt").open("a") as file:

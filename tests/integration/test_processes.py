@@ -21,7 +21,9 @@ TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 def begin(base: Path, change: Any, *options: str, command: str = "fit") -> subprocess.Popen[str]:
     config = tiny_config()
     change(config)
-    return start(command, "--config", write_config(base / "tiny.yaml", config), "--runs", str(base / "runs"), *options)
+    return start(
+        command, "--config", write_config(base / "tiny.yaml", config), "--runs", str(base / "runs"), *options
+    )
 
 
 def endless(config: dict[str, Any]) -> None:
@@ -31,7 +33,9 @@ def endless(config: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, Path]]:
-    """Two runs that were told to stop in their midst: by SIGTERM to the process, and by Ctrl-C, which reaches the workers, too."""
+    """Two runs that were told to stop in their midst: by SIGTERM to the process, and by Ctrl-C, which reaches
+    the workers, too.
+    """
     bases = {name: tmp_path_factory.mktemp(name) for name in ("SIGTERM", "SIGINT")}
     running = {name: begin(base, endless, "--save_every", "3") for name, base in bases.items()}
     for name, process in running.items():
@@ -46,7 +50,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_a_signal_leaves_a_checkpoint_that_goes_on(name: str, stopped: dict[str, tuple[int, str, Path]]) -> None:
+def test_a_signal_leaves_a_checkpoint_that_goes_on(
+    name: str, stopped: dict[str, tuple[int, str, Path]]
+) -> None:
     code, output, base = stopped[name]
     assert code == STOPPED, output
     assert "Traceback" not in output
@@ -55,7 +61,14 @@ def test_a_signal_leaves_a_checkpoint_that_goes_on(name: str, stopped: dict[str,
     folder = base / "runs" / "tiny"
     assert last_checkpoint(folder)["global_step"] == step > 0
     assert not list(folder.rglob("*.partial"))
-    options = ["--trainer.max_steps", str(step + 2), "--data.init_args.num_workers", "0", "--ckpt_path", "last"]
+    options = [
+        "--trainer.max_steps",
+        str(step + 2),
+        "--data.init_args.num_workers",
+        "0",
+        "--ckpt_path",
+        "last",
+    ]
     assert cli.main(["fit", "--config", str(base / "tiny.yaml"), "--runs", str(base / "runs"), *options]) == 0
     assert last_checkpoint(folder)["global_step"] == step + 2
 
@@ -65,13 +78,23 @@ def small(config: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[int, str, Path], tuple[int, str, Path], Path]:
+def shared(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[tuple[int, str, Path], tuple[int, str, Path], Path]:
     """Two processes train; two processes judge an untrained model; one process judges the same model."""
     fit, test, alone = (tmp_path_factory.mktemp(name) for name in ("fit", "test", "alone"))
-    running = [begin(fit, small, *TWO, "--trainer.max_steps", "3", "--data.init_args.train_size", "24"), begin(test, small, *TWO, command="test")]
+    running = [
+        begin(fit, small, *TWO, "--trainer.max_steps", "3", "--data.init_args.train_size", "24"),
+        begin(test, small, *TWO, command="test"),
+    ]
     config = tiny_config()
     small(config)
-    assert cli.main(["test", "--config", write_config(alone / "tiny.yaml", config), "--runs", str(alone / "runs")]) == 0
+    assert (
+        cli.main(
+            ["test", "--config", write_config(alone / "tiny.yaml", config), "--runs", str(alone / "runs")]
+        )
+        == 0
+    )
     first, second = (finish(process) for process in running)
     return (*first, fit), (*second, test), alone
 
@@ -82,7 +105,9 @@ def test_two_processes_train(shared: Any) -> None:
     folder = base / "runs" / "tiny"
     state = last_checkpoint(folder)
     assert state["global_step"] == 3
-    assert int(state["state_dict"]["network.queue_ptr"]) == 3 * 2 * 4  # the features of both processes went into the queue
+    assert (
+        int(state["state_dict"]["network.queue_ptr"]) == 3 * 2 * 4
+    )  # the features of both processes went into the queue
     assert "error" not in output.lower()
 
 

@@ -18,7 +18,14 @@ VALIDATED = (3, 6)
 HELPERS = "tests.integration.helpers"
 
 
-def train(base: Path, method: str, accumulate: int = 1, stop: dict[str, int] | None = None, workers: int = 0, **trainer: Any) -> tuple[int, Path]:
+def train(
+    base: Path,
+    method: str,
+    accumulate: int = 1,
+    stop: dict[str, int] | None = None,
+    workers: int = 0,
+    **trainer: Any,
+) -> tuple[int, Path]:
     """Trains below ``base``; a second call with the same folder resumes."""
     config = tiny_config(method)
     config["trainer"]["callbacks"] = [{"class_path": f"{HELPERS}.Order"}]
@@ -31,7 +38,9 @@ def train(base: Path, method: str, accumulate: int = 1, stop: dict[str, int] | N
     config["data"]["init_args"]["augmentation"] = {"crop_scale": [0.5, 1.0], "flip": 0.5, "jitter": 0.2}
     folder = base / "runs" / "tiny"
     resume = ["--ckpt_path", "last"] if folder.exists() else []
-    return cli.main(["fit", "--config", write_config(base / "tiny.yaml", config), "--runs", str(base / "runs"), *resume]), folder
+    return cli.main(
+        ["fit", "--config", write_config(base / "tiny.yaml", config), "--runs", str(base / "runs"), *resume]
+    ), folder
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +68,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_resumed_equals_uninterrupted(case: str, uninterrupted: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_resumed_equals_uninterrupted(
+    case: str, uninterrupted: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     method, accumulate, stop, workers = CASES[case]
     whole = uninterrupted(method, accumulate)
     code, folder = train(tmp_path, method, accumulate, stop, workers)
@@ -79,11 +90,15 @@ def test_resumed_equals_uninterrupted(case: str, uninterrupted: Any, tmp_path: P
 
 
 def test_what_the_runs_above_do(uninterrupted: Any) -> None:
-    """Other data and another view of it each step, and a validation an epoch; otherwise there would be little to repeat."""
+    """Other data and another view of it each step, and a validation an epoch; otherwise there would be little
+    to repeat.
+    """
     lines = (uninterrupted("ALBEFPretrain", 1) / "order.txt").read_text().splitlines()
     steps = [line for line in lines if not line.startswith("validated")]
     assert len({line.split(" ", 2)[2] for line in steps}) == len(steps) == STEPS
-    assert [line for line in lines if line.startswith("validated")] == [f"validated epoch {n} at step {step}" for n, step in enumerate(VALIDATED)]
+    assert [line for line in lines if line.startswith("validated")] == [
+        f"validated epoch {n} at step {step}" for n, step in enumerate(VALIDATED)
+    ]
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
@@ -97,7 +112,9 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parts", [{"max_steps": [4]}, {"max_steps": [3, 6]}, {"max_epochs": [1, 2]}])
 @pytest.mark.parametrize("limit", [None, 2])
-def test_a_finished_run_can_be_made_longer(parts: dict[str, list[int]], limit: int | None, tmp_path: Path) -> None:
+def test_a_finished_run_can_be_made_longer(
+    parts: dict[str, list[int]], limit: int | None, tmp_path: Path
+) -> None:
     common = {"limit_train_batches": limit} if limit else {"max_time": None}
     _, whole = train(tmp_path / "whole", "ALBEFPretrain", **common)
     for name, numbers in parts.items():
@@ -110,19 +127,36 @@ def test_a_finished_run_can_be_made_longer(parts: dict[str, list[int]], limit: i
 
 
 def steps(folder: Path) -> list[str]:
-    return [line for line in (folder / "order.txt").read_text().splitlines() if not line.startswith("validated")]
+    return [
+        line for line in (folder / "order.txt").read_text().splitlines() if not line.startswith("validated")
+    ]
 
 
-def test_a_resume_with_another_batch_says_that_its_epoch_differs(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_a_resume_with_another_batch_says_that_its_epoch_differs(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
     for size, steps, warned in ((4, 2, False), (4, 3, False), (2, 5, True)):
         config = tiny_config("ALBEFPretrain")
         config["trainer"]["max_steps"] = steps
         config["data"]["init_args"] |= {"train_size": 24, "batch_size": size}
         resume = ["--ckpt_path", "last"] if (tmp_path / "runs").exists() else []
-        assert cli.main(["fit", "--config", write_config(tmp_path / "tiny.yaml", config), "--runs", str(tmp_path / "runs"), *resume]) == 0
+        assert (
+            cli.main(
+                [
+                    "fit",
+                    "--config",
+                    write_config(tmp_path / "tiny.yaml", config),
+                    "--runs",
+                    str(tmp_path / "runs"),
+                    *resume,
+                ]
+            )
+            == 0
+        )
         assert (
             any(
-                "began with images: 24, images a step: 4, seed: 0, and goes on with images: 24, images a step: 2, seed: 0;" in str(warning.message)
+                "began with images: 24, images a step: 4, seed: 0, and goes on with images: 24, images a step: 2, seed: 0;"
+                in str(warning.message)
                 for warning in recwarn.list
             )
             == warned

@@ -12,10 +12,12 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from callbacks.last_checkpoint import LastCheckpoint
-from callbacks.step_seeds import StepSeeds
+from callbacks.run.last_checkpoint import LastCheckpoint
+from callbacks.run.step_seeds import StepSeeds
+from commands.connect import connect
 from datamodules.base import GroundingDataModule
-from lightning_modules.base import Optimisation, WeakgroundModule
+from lightning_modules.base import WeakgroundModule
+from lightning_modules.optimisation import Optimisation
 from tests.datamodules.feeding import PLAIN, ListSource
 from tests.integration.helpers import StopAt
 from tests.tiny import differences
@@ -110,9 +112,11 @@ def part(
     if stop_at is not None:
         callbacks.append(StopAt(stop_at))
     trainer = pl.Trainer(callbacks=callbacks, default_root_dir=folder, **(COMMON | options))
+    module = OneLayer()
     data = Greys(batch_size=2, num_workers=0, cache_dir=folder)
+    connect(module, data)
     try:
-        trainer.fit(OneLayer(), datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+        trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
     except OSError:
         assert crash_at is not None
     return diary.lines
@@ -271,7 +275,7 @@ def test_the_best_checkpoint_can_be_resumed_too(whole: Any, tmp_path: Path) -> N
 
 
 def test_what_the_runs_above_do(whole: Any) -> None:
-    """An epoch has its own order, and the best score is not the last; else there would be little to repeat."""
+    """An epoch has its own order, and the best score is not the last; else there were little to repeat."""
     outcome = whole(EACH_EPOCH, ("max_epochs", 4))
     fed = [line.split(": ")[1] for line in outcome.lines if line.startswith("epoch")]
     orders = {" ".join(fed[start : start + BATCHES]) for start in range(0, len(fed), BATCHES)}

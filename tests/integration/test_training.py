@@ -1,4 +1,6 @@
-"""A whole run through the command line, in this process: fit, validate, test, predict, and what each leaves behind."""
+"""A whole run through the command line, in this process: fit, validate, test, predict, and what each leaves
+behind.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,19 @@ import yaml
 import cli
 from commands.trainer import run
 from lightning_modules.catalogue import METHODS
-from tests.tiny import TINY, last_checkpoint, metrics, tiny_config, write_config
+from tests.tiny import last_checkpoint, metrics, tiny_config, tiny_of, write_config
 
 METRICS = {"pointing_game", "box_accuracy", "mean_iou"}
-GROUNDING = [name for name, tiny in TINY.items() if tiny.monitor.endswith("pointing_game")]
+MONITOR = {method.__name__: tiny_of(method).monitor for method in METHODS}
+GROUNDING = [name for name, monitor in MONITOR.items() if monitor.endswith("pointing_game")]
 
 
-@pytest.fixture(scope="module", params=[found.__name__ for found in METHODS])
+@pytest.fixture(scope="module", params=list(MONITOR))
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished and judged run named ``tiny``."""
     base = tmp_path_factory.mktemp(request.param)
     config = write_config(base / "tiny.yaml", tiny_config(request.param))
-    run(["fit", "--config", config, "--runs", str(base / "runs"), "--monitor", TINY[request.param].monitor])
+    run(["fit", "--config", config, "--runs", str(base / "runs"), "--monitor", MONITOR[request.param]])
     run(["test", "--config", config, "--runs", str(base / "runs"), "--ckpt_path", "last"])
     return base / "runs" / "tiny"
 
@@ -64,22 +67,36 @@ def test_what_a_run_leaves(folder: Path) -> None:
 
 def test_metrics_file(folder: Path) -> None:
     content = metrics(folder)
-    assert {"run", "checkpoint", "seconds", "skipped", "protocols", "results", "seed", "commit", "config_sha256", "packages", "precision"} <= set(
-        content
-    )
+    assert {
+        "run",
+        "checkpoint",
+        "seconds",
+        "skipped",
+        "protocols",
+        "results",
+        "seed",
+        "commit",
+        "config_sha256",
+        "packages",
+        "precision",
+    } <= set(content)
     assert (content["run"], content["skipped"], content["processes"]) == ("tiny", 0, 1)
     assert content["checkpoint"].endswith("last.ckpt")
     results = content["results"]
     keys = [(result["dataset"], result["protocol"], result["method"], result["metric"]) for result in results]
     assert len(set(keys)) == len(keys)
     assert {protocol for _, protocol, _, _ in keys} == set(content["protocols"])
-    assert TINY[method(folder)].monitor.removeprefix("val/").split("/") in [[dataset, protocol, metric] for dataset, protocol, _, metric in keys]
+    assert MONITOR[method(folder)].removeprefix("val/").split("/") in [
+        [dataset, protocol, metric] for dataset, protocol, _, metric in keys
+    ]
     for result in results:
         if result["n"]:
             assert 0 <= result["value"] <= 1
             assert result["low"] is None or 0 <= result["low"] <= result["value"] <= result["high"] <= 1
     for place in {(dataset, protocol, metric) for dataset, protocol, _, metric in keys}:
-        of_methods = {r["method"]: r["n"] for r in results if (r["dataset"], r["protocol"], r["metric"]) == place}
+        of_methods = {
+            r["method"]: r["n"] for r in results if (r["dataset"], r["protocol"], r["metric"]) == place
+        }
         assert "model" in of_methods
         assert len(of_methods) > 1  # what knows nothing is judged, too
         assert len(set(of_methods.values())) == 1  # by the same questions
@@ -88,7 +105,12 @@ def test_metrics_file(folder: Path) -> None:
 def test_metrics_of_grounding(grounded: Path) -> None:
     results = metrics(grounded)["results"]
     keys = {(result["dataset"], result["protocol"], result["method"], result["metric"]) for result in results}
-    assert keys == {("scenes", rules, by, metric) for rules in ("clean", "selfeq") for by in ("model", "random", "centre") for metric in METRICS}
+    assert keys == {
+        ("scenes", rules, by, metric)
+        for rules in ("clean", "selfeq")
+        for by in ("model", "random", "centre")
+        for metric in METRICS
+    }
     for result in results:
         if result["metric"] != "mean_iou":
             hits = result["value"] * result["n"]
@@ -106,29 +128,38 @@ def test_pictures_can_be_looked_at(grounded: Path) -> None:
     assert (grounded / "val" / "pictures" / "scenes.png").is_file()
 
 
-def test_alone_test_judges_the_newest_run_and_keeps_the_old_result(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_alone_test_judges_the_newest_run_and_keeps_the_old_result(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     before = metrics(folder)
     assert cli.main(["test", "--runs", str(folder.parent), "--ckpt_path", "last"]) == 0
     assert metrics(folder)["results"] == before["results"]
     assert json.loads((folder / "test-1" / "metrics.json").read_text()) == before
     assert f"judging the run {folder} (last checkpoint)" in caplog.text
-    assert f"{TINY[method(folder)].monitor.rsplit('/', 1)[-1]} %" in caplog.text
+    assert f"{MONITOR[method(folder)].rsplit('/', 1)[-1]} %" in caplog.text
 
 
 def test_validate(folder: Path) -> None:
-    monitor = TINY[method(folder)].monitor
+    monitor = MONITOR[method(folder)]
     command = run(["validate", *arguments(folder), "--ckpt_path", "best"])
     logged = {name: float(value) for name, value in command.trainer.callback_metrics.items()}
     assert all(name.startswith("val/") for name in logged)
     best = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
-    monitored = next(state["best_model_score"] for name, state in best["callbacks"].items() if "ModelCheckpoint" in name)
+    monitored = next(
+        state["best_model_score"] for name, state in best["callbacks"].items() if "ModelCheckpoint" in name
+    )
     assert logged[monitor] == pytest.approx(float(monitored), abs=1e-6)
 
 
 def test_predict(grounded: Path) -> None:
     assert cli.main(["predict", *arguments(grounded), "--ckpt_path", "last"]) == 0
-    lines = [json.loads(line) for line in (grounded / "predict" / "predictions-rank0.jsonl").read_text().splitlines()]
-    assert len(lines) == next(result["n"] for result in metrics(grounded)["results"] if result["protocol"] == "clean")
+    lines = [
+        json.loads(line)
+        for line in (grounded / "predict" / "predictions-rank0.jsonl").read_text().splitlines()
+    ]
+    assert len(lines) == next(
+        result["n"] for result in metrics(grounded)["results"] if result["protocol"] == "clean"
+    )
     for line in lines[:20]:
         x, y = line["point"]
         heatmap = cv2.imread(str(grounded / "predict" / line["heatmap"]), cv2.IMREAD_UNCHANGED)

@@ -38,6 +38,13 @@ def test_random_pointing_is_the_area_of_the_box():
     for rows in torch.arange(n).split(1000):
         keys = [f"query {i}" for i in rows.tolist()]
         boxes = [torch.tensor([[20.0, 10, 60, 50]])] * len(rows)
-        score.update(random_heatmaps(keys, 33), boxes, torch.zeros(len(rows)).long(), rows, torch.tensor([[80, 100]]), keys)
+        score.update(
+            random_heatmaps(keys, 33),
+            boxes,
+            torch.zeros(len(rows)).long(),
+            rows,
+            torch.tensor([[80, 100]]),
+            keys,
+        )
     estimate = score.compute()["pointing_game"]
     assert abs(estimate.value - 0.2) < 3.5 * (0.2 * 0.8 / n) ** 0.5

@@ -1,4 +1,4 @@
-"""The whole score against the reference code's own decisions, and against plain loops over SciPy and OpenCV."""
+"""The whole score against the reference code's own decisions, and against loops over SciPy and OpenCV."""
 
 import json
 import math
@@ -44,7 +44,9 @@ def test_decisions_of_the_reference_code(index):
             height, width = size[0].tolist()
             side = heat.shape[-1]
             fraction = got.boxes[0] / torch.tensor([width, height, width, height])
-            assert (fraction * side).tolist() == pytest.approx(PARITY["pred_union_box"][index].tolist(), abs=1e-9)
+            assert (fraction * side).tolist() == pytest.approx(
+                PARITY["pred_union_box"][index].tolist(), abs=1e-9
+            )
 
 
 def test_parity_counts():
@@ -58,7 +60,9 @@ def test_parity_counts():
 
 
 def fake_batch(seed, images=5, queries=24, grid=16):
-    """Integer boxes inside and across the border, chains of several mentions with the same boxes, some images of equal size."""
+    """Integer boxes inside and across the border, chains of several mentions with the same boxes, some images
+    of equal size.
+    """
     rng = np.random.default_rng(seed)
     sizes = np.array([[60, 80], [80, 60], [75, 75]])[rng.integers(0, 3, images)]
     chain_image = np.sort(rng.integers(0, images, queries // 2))
@@ -68,7 +72,9 @@ def fake_batch(seed, images=5, queries=24, grid=16):
         low = rng.integers(-5, 45, (rng.integers(1, 4), 2))
         chain_boxes.append(np.concatenate((low, low + rng.integers(3, 50, low.shape)), 1))
     coarse = torch.from_numpy(rng.random((queries, 5, 5)))[:, None]
-    maps = torch.nn.functional.interpolate(coarse, size=(grid, grid), mode="bicubic", align_corners=False)[:, 0].float()
+    maps = torch.nn.functional.interpolate(coarse, size=(grid, grid), mode="bicubic", align_corners=False)[
+        :, 0
+    ].float()
     return {
         "heatmaps": maps,
         "boxes": [torch.from_numpy(chain_boxes[c]).float() for c in chain],
@@ -80,9 +86,15 @@ def fake_batch(seed, images=5, queries=24, grid=16):
 
 
 def slow_decisions(batch, name):
-    """(point, hit, IoU) of every decision under a preset, one query and one box after the other, with Flickr30k Entities' boxes."""
+    """(point, hit, IoU) of every decision under a preset, one query and one box after the other, with
+    Flickr30k Entities' boxes.
+    """
     maps, chains, decisions = batch["heatmaps"].numpy(), batch["chain_of_query"].tolist(), []
-    units = [[i for i, c in enumerate(chains) if c == chain] for chain in sorted(set(chains))] if name == "wwbl" else [[i] for i in range(len(maps))]
+    units = (
+        [[i for i, c in enumerate(chains) if c == chain] for chain in sorted(set(chains))]
+        if name == "wwbl"
+        else [[i] for i in range(len(maps))]
+    )
     for mentions in units:
         height, width = batch["sizes"][batch["image_of_query"][mentions[0]]].tolist()
         boxes = [list(map(float, box)) for box in batch["boxes"][mentions[0]].tolist()]
@@ -90,8 +102,16 @@ def slow_decisions(batch, name):
             boxes = [[max(a, 0), max(b, 0), min(c, width), min(d, height)] for a, b, c, d in boxes]
         else:
             boxes = [[a, b, c - 1, d - 1] for a, b, c, d in boxes]
-        union = [min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)]
-        if name == "wwbl" and not (boxes[0][2] - boxes[0][0]) * (boxes[0][3] - boxes[0][1]) > 0.05 * width * height:
+        union = [
+            min(b[0] for b in boxes),
+            min(b[1] for b in boxes),
+            max(b[2] for b in boxes),
+            max(b[3] for b in boxes),
+        ]
+        if (
+            name == "wwbl"
+            and not (boxes[0][2] - boxes[0][0]) * (boxes[0][3] - boxes[0][1]) > 0.05 * width * height
+        ):
             continue
         heat = sum(maps[i] for i in mentions) / np.float32(len(mentions))
         square = cv2.resize(heat.astype(np.float64), (224, 224))
@@ -109,9 +129,18 @@ def slow_decisions(batch, name):
             else:
                 hit = hit or (x0 <= x < x1 and y0 <= y < y1)
         found = boxes_from_heatmap(square, "clean" if name == "clean" else "reference") / 224
-        p = [found[:, 0].min() * width, found[:, 1].min() * height, found[:, 2].max() * width, found[:, 3].max() * height]
-        shared = max(0, min(p[2], union[2]) - max(p[0], union[0])) * max(0, min(p[3], union[3]) - max(p[1], union[1]))
-        overlap = shared / ((p[2] - p[0]) * (p[3] - p[1]) + (union[2] - union[0]) * (union[3] - union[1]) - shared)
+        p = [
+            found[:, 0].min() * width,
+            found[:, 1].min() * height,
+            found[:, 2].max() * width,
+            found[:, 3].max() * height,
+        ]
+        shared = max(0, min(p[2], union[2]) - max(p[0], union[0])) * max(
+            0, min(p[3], union[3]) - max(p[1], union[1])
+        )
+        overlap = shared / (
+            (p[2] - p[0]) * (p[3] - p[1]) + (union[2] - union[0]) * (union[3] - union[1]) - shared
+        )
         decisions.append(([int(y), int(x)], hit, overlap))
     return decisions
 
@@ -138,20 +167,33 @@ def test_against_plain_loops(name):
 def test_chain_is_one_decision_from_the_average():
     maps = torch.zeros(3, 8, 8)
     maps[0, 1, 1], maps[1, 6, 6], maps[2, 6, 6] = 1.0, 0.6, 0.6
-    batch = {"boxes": [torch.tensor([[40.0, 40, 80, 80]])] * 3, "image_of_query": torch.zeros(3).long(), "sizes": torch.tensor([[80, 80]])}
+    batch = {
+        "boxes": [torch.tensor([[40.0, 40, 80, 80]])] * 3,
+        "image_of_query": torch.zeros(3).long(),
+        "sizes": torch.tensor([[80, 80]]),
+    }
     chained = GroundingScore("wwbl").update(maps, chain_of_query=torch.tensor([7, 7, 7]), **batch)
     assert chained.queries.tolist() == [0]
     assert chained.hits.tolist() == [True]
-    assert GroundingScore("wwbl").update(maps, chain_of_query=torch.tensor([7, 8, 7]), **batch).hits.tolist() == [False, True]
-    assert GroundingScore("selfeq").update(maps, chain_of_query=torch.tensor([7, 7, 7]), **batch).hits.tolist() == [False, True, True]
+    assert GroundingScore("wwbl").update(
+        maps, chain_of_query=torch.tensor([7, 8, 7]), **batch
+    ).hits.tolist() == [False, True]
+    assert GroundingScore("selfeq").update(
+        maps, chain_of_query=torch.tensor([7, 7, 7]), **batch
+    ).hits.tolist() == [False, True, True]
 
 
 @pytest.mark.parametrize(("rule", "asked"), [("first", [1]), ("union", [0, 1]), ("each", [])])
 def test_area_rules(rule, asked):
-    boxes = [torch.tensor([[0.0, 0, 5, 5], [40, 40, 60, 60]]), torch.tensor([[40.0, 40, 60, 60], [0, 0, 5, 5]])]
+    boxes = [
+        torch.tensor([[0.0, 0, 5, 5], [40, 40, 60, 60]]),
+        torch.tensor([[40.0, 40, 60, 60], [0, 0, 5, 5]]),
+    ]
     rules = protocol("clean", min_area=0.03, area_rule=rule)
     zero = torch.zeros(2).long()
-    got = GroundingScore(rules).update(torch.rand(2, 8, 8), boxes, zero, torch.arange(2), torch.tensor([[100, 100]]))
+    got = GroundingScore(rules).update(
+        torch.rand(2, 8, 8), boxes, zero, torch.arange(2), torch.tensor([[100, 100]])
+    )
     assert got.queries.tolist() == asked
 
 
@@ -159,7 +201,9 @@ def test_exactly_the_least_area_is_not_asked():
     rules = protocol("clean", min_area=0.05)
     one = torch.zeros(1).long()
     for side, count in ((50.0, 0), (51.0, 1)):
-        got = GroundingScore(rules).update(torch.rand(1, 8, 8), [torch.tensor([[0.0, 0, side, 10]])], one, one, torch.tensor([[100, 100]]))
+        got = GroundingScore(rules).update(
+            torch.rand(1, 8, 8), [torch.tensor([[0.0, 0, side, 10]])], one, one, torch.tensor([[100, 100]])
+        )
         assert len(got.queries) == count
 
 
@@ -168,7 +212,9 @@ def test_gt_any_takes_the_best_box():
     heat[0, :112, :112] = 1
     boxes, one = [torch.tensor([[0.0, 0, 50, 50], [80, 80, 100, 100]])], torch.zeros(1).long()
     for gt_box, overlap in (("any", 1.0), ("union", 0.25)):
-        got = GroundingScore(protocol("clean", gt_box=gt_box)).update(heat, boxes, one, one, torch.tensor([[100, 100]]))
+        got = GroundingScore(protocol("clean", gt_box=gt_box)).update(
+            heat, boxes, one, one, torch.tensor([[100, 100]])
+        )
         assert got.ious.item() == pytest.approx(overlap)
 
 
@@ -176,9 +222,18 @@ def test_queries_without_boxes_and_empty_batches():
     for name in PRESETS:
         score = GroundingScore(name)
         empty = torch.zeros(0, dtype=torch.long)
-        assert len(score.update(torch.zeros(0, 16, 16), [], empty, empty, torch.zeros(0, 2).long()).queries) == 0
+        assert (
+            len(score.update(torch.zeros(0, 16, 16), [], empty, empty, torch.zeros(0, 2).long()).queries) == 0
+        )
         one = torch.zeros(1).long()
-        assert len(score.update(torch.rand(1, 16, 16), [torch.zeros(0, 4)], one, one, torch.tensor([[50, 50]])).queries) == 0
+        assert (
+            len(
+                score.update(
+                    torch.rand(1, 16, 16), [torch.zeros(0, 4)], one, one, torch.tensor([[50, 50]])
+                ).queries
+            )
+            == 0
+        )
         for estimate in score.compute().values():
             assert estimate.n == 0
             assert math.isnan(estimate.value)
@@ -186,7 +241,9 @@ def test_queries_without_boxes_and_empty_batches():
 
 def test_constant_map_has_no_box_under_clean():
     one = torch.zeros(1).long()
-    got = GroundingScore("clean").update(torch.full((1, 16, 16), 0.5), [torch.tensor([[0.0, 0, 50, 50]])], one, one, torch.tensor([[50, 50]]))
+    got = GroundingScore("clean").update(
+        torch.full((1, 16, 16), 0.5), [torch.tensor([[0.0, 0, 50, 50]])], one, one, torch.tensor([[50, 50]])
+    )
     assert got.boxes.isnan().all()
     assert got.ious.item() == 0
 
@@ -211,8 +268,12 @@ def test_pickles_resets_and_holds_long_sums():
     before = score.compute()
     again = pickle.loads(pickle.dumps(score))
     assert again.compute() == before
-    states = [getattr(metric, name) for metric in (score.pointing_game, score.box_accuracy) for name in metric._defaults]
-    assert len(states) == 6
+    states = [
+        getattr(metric, name)
+        for metric in (score.pointing_game, score.box_accuracy, score.mean_iou)
+        for name in metric._defaults
+    ]
+    assert len(states) == 7
     assert all(state.dtype == torch.long for state in states)
     assert score.state_dict() == {}
     again.reset()
@@ -229,7 +290,9 @@ def _results(seeds):
     for seed in seeds:
         for score in scores.values():
             score.update(**fake_batch(seed))
-    return {name: {key: asdict(value) for key, value in score.compute().items()} for name, score in scores.items()}
+    return {
+        name: {key: asdict(value) for key, value in score.compute().items()} for name, score in scores.items()
+    }
 
 
 def _rank(rank, folder):

@@ -7,7 +7,9 @@ import scipy.stats
 from metrics.intervals import mean_estimate, mean_interval, rate_estimate, wilson
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 10), (1, 1000), (11473, 14481)])
+@pytest.mark.parametrize(
+    ("hits", "n"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 10), (1, 1000), (11473, 14481)]
+)
 def test_wilson_is_scipys(hits, n):
     want = scipy.stats.binomtest(hits, n).proportion_ci(method="wilson")
     assert wilson(hits, n) == pytest.approx((want.low, want.high), abs=1e-12)

@@ -12,7 +12,9 @@ def test_presets_and_changes():
     assert changed.prompt == "image of "
 
 
-@pytest.mark.parametrize(("typo", "near"), [("sefleq", "selfeq"), ("WWBL", "wwbl"), ("claen", "clean"), ("zzz", "")])
+@pytest.mark.parametrize(
+    ("typo", "near"), [("sefleq", "selfeq"), ("WWBL", "wwbl"), ("claen", "clean"), ("zzz", "")]
+)
 def test_typo_names_the_nearest(typo, near):
     with pytest.raises(ValueError, match=f"did you mean '{near}"):
         protocol(typo)
@@ -26,10 +28,15 @@ def test_values_are_checked():
 
 
 def test_conventions_meet():
-    # Flickr30k Entities' XML says 11, 21, 30, 40; the batch holds (10, 20, 30, 40), the reference code compares with (10, 20, 29, 39).
+    # Flickr30k Entities' XML says 11, 21, 30, 40; the batch holds (10, 20, 30, 40), the reference code
+    # compares with (10, 20, 29, 39).
     boxes, sizes = torch.tensor([[[10.0, 20, 30, 40], [-4, -4, 90, 70]]]).double(), torch.tensor([[60, 80]])
     for rules in (SELFEQ, WWBL):
-        assert evaluated_boxes(boxes, sizes, rules, "corners").tolist() == [[[10, 20, 29, 39], [-4, -4, 89, 69]]]
+        assert evaluated_boxes(boxes, sizes, rules, "corners").tolist() == [
+            [[10, 20, 29, 39], [-4, -4, 89, 69]]
+        ]
         assert evaluated_boxes(boxes, sizes, rules, "xywh").equal(boxes)
     for published in ("corners", "xywh"):
-        assert evaluated_boxes(boxes, sizes, CLEAN, published).tolist() == [[[10, 20, 30, 40], [0, 0, 80, 60]]]
+        assert evaluated_boxes(boxes, sizes, CLEAN, published).tolist() == [
+            [[10, 20, 30, 40], [0, 0, 80, 60]]
+        ]

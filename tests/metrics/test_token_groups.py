@@ -69,7 +69,10 @@ def test_openers_are_frequent_words_after_words_of_many_kinds() -> None:
 
     words = sorted({second for _, second in pairs}, key=lambda word: (-score(word), word))
     assert find_openers(captions, 3) == words[:3]
-    assert words[:2] == ["coats", "in"]  # both five times, after five kinds; "man" twice, after two; "a" only begins
+    assert words[:2] == [
+        "coats",
+        "in",
+    ]  # both five times, after five kinds; "man" twice, after two; "a" only begins
     assert find_openers([["A", "dog", "IN", "a"], ["a", "cat", "in", "a"]], 9).count("in") == 1
     assert find_openers([], 5) == []
 
@@ -100,7 +103,9 @@ def test_clusters_of_clouds() -> None:
     assert same_partition(k_means(CLOUDS, 3), PARTITION)
     assert same_partition(spectral(CLOUDS, 3), PARTITION)
     shifted = mean_shift(np.concatenate([CLOUDS, CLOUDS + 0.1]))
-    assert len(set(zip(shifted, PARTITION * 2, strict=True))) == len(set(shifted)) < 18  # none spans two clouds, some hold several tokens
+    assert (
+        len(set(zip(shifted, PARTITION * 2, strict=True))) == len(set(shifted)) < 18
+    )  # none spans two clouds, some hold several tokens
 
 
 @pytest.mark.parametrize("cluster", [k_means, spectral])

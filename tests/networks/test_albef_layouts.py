@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from networks.albef import ALBEF
-from networks.vit import resize_position_embedding
-from tests.networks.albef_parity import TINY, state_dict
+from networks.layers.vit import resize_position_embedding
+from tests.networks.albef_parity import TINY, state_dict, tiny_sizes
 
 State = dict[str, Tensor]
 
@@ -39,7 +39,9 @@ COMPLETE: dict[str, Callable[[State], dict[str, object]]] = {
     "without positions": lambda state: {"model": without(state, "position_ids")},
     "without tied names": lambda state: {"model": without(state, ".decoder.")},
     "without bert.": lambda state: {name.replace("bert.", ""): tensor for name, tensor in state.items()},
-    "retrieval": lambda state: without(state, "queue_ptr") | {"ptr_queue": torch.tensor([0]), "idx_queue": torch.zeros(1, 32)},
+    "retrieval": lambda state: (
+        without(state, "queue_ptr") | {"ptr_queue": torch.tensor([0]), "idx_queue": torch.zeros(1, 32)}
+    ),
 }
 
 
@@ -65,8 +67,12 @@ def test_finetuned_layout_lacks_only_the_language_head() -> None:
     assert len(result.missing_keys) == 14
     assert all(".cls.predictions." in name for name in result.missing_keys)
     weights = "bert.encoder.layer.8.crossattention.self.query.weight"
-    assert torch.equal(model.get_parameter(f"text_encoder.{weights}"), state_dict()[f"text_encoder.{weights}"])
-    assert torch.equal(model.get_parameter(f"text_encoder_m.{weights}"), state_dict()[f"text_encoder.{weights}"])
+    assert torch.equal(
+        model.get_parameter(f"text_encoder.{weights}"), state_dict()[f"text_encoder.{weights}"]
+    )
+    assert torch.equal(
+        model.get_parameter(f"text_encoder_m.{weights}"), state_dict()[f"text_encoder.{weights}"]
+    )
     assert torch.equal(model.image_queue, own_queue)
 
 
@@ -74,11 +80,15 @@ def test_missing_momentum_is_the_online_model() -> None:
     model = ALBEF(**TINY)
     model.load_state_dict(model.adapt_state_dict(without(state_dict(), "_m.")), strict=True)
     state = model.state_dict()
-    assert all(torch.equal(tensor, state[name.replace("_m.", ".", 1)]) for name, tensor in state.items() if "_m." in name)
+    assert all(
+        torch.equal(tensor, state[name.replace("_m.", ".", 1)])
+        for name, tensor in state.items()
+        if "_m." in name
+    )
 
 
 def test_queue_of_another_length_is_replaced() -> None:
-    model = ALBEF(**TINY | {"queue_size": 8})
+    model = ALBEF(**tiny_sizes("contrast", queue_size=8))
     own_queue = model.text_queue.clone()
     state = dict(state_dict()) | {"queue_ptr": torch.tensor([20])}
     model.load_state_dict(model.adapt_state_dict(state), strict=True)
@@ -87,14 +97,17 @@ def test_queue_of_another_length_is_replaced() -> None:
 
 
 def test_other_image_size_resizes_both_position_embeddings() -> None:
-    model = ALBEF(**TINY | {"image_size": 384})
+    model = ALBEF(**tiny_sizes("vision", image_size=384))
     model.load_state_dict(model.adapt_state_dict(state_dict()), strict=True)
     for encoder in ("visual_encoder", "visual_encoder_m"):
         there, here = state_dict()[f"{encoder}.pos_embed"], model.get_parameter(f"{encoder}.pos_embed")
         image = there[0, 1:].T.reshape(1, 36, 16, 16)
         assert here.shape == (1, 577, 36)
         assert torch.equal(here[:, 0], there[:, 0])
-        assert_close(here[0, 1:].T.reshape(1, 36, 24, 24), F.interpolate(image, size=24, mode="bicubic", align_corners=False))
+        assert_close(
+            here[0, 1:].T.reshape(1, 36, 24, 24),
+            F.interpolate(image, size=24, mode="bicubic", align_corners=False),
+        )
 
 
 def test_position_embedding_keeps_rows_and_columns_apart() -> None:
@@ -109,12 +122,18 @@ def test_position_embedding_keeps_rows_and_columns_apart() -> None:
 
 
 def test_checkpoint_of_another_width_is_refused() -> None:
-    model = ALBEF(**TINY | {"vision_width": 72})
-    with pytest.raises(ValueError, match=r"of another size: visual_encoder.cls_token is \(1, 1, 36\) there and \(1, 1, 72\) here"):
+    model = ALBEF(**tiny_sizes("vision", width=72))
+    with pytest.raises(
+        ValueError,
+        match=r"of another size: visual_encoder.cls_token is \(1, 1, 36\) there and \(1, 1, 72\) here",
+    ):
         model.adapt_state_dict(state_dict())
 
 
-@pytest.mark.parametrize("state", [{}, {"fc.weight": torch.zeros(2), "temp": torch.tensor(1.0)}, {"model": {"fc.weight": torch.zeros(2)}}])
+@pytest.mark.parametrize(
+    "state",
+    [{}, {"fc.weight": torch.zeros(2), "temp": torch.tensor(1.0)}, {"model": {"fc.weight": torch.zeros(2)}}],
+)
 def test_checkpoint_of_something_else_is_refused(state: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="holds nothing of ALBEF"):
         ALBEF(**TINY).adapt_state_dict(state)

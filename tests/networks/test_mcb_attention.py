@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from networks.compact_bilinear import signed_sqrt_l2
+from networks.layers.compact_bilinear import signed_sqrt_l2
 from networks.mcb_attention import DenseResNet, DigitClassifier, MCBNetwork, ResNetSize, pool
 
 TINY = ResNetSize(width=4, blocks=(1, 1), strides=(1, 1))
@@ -20,7 +20,11 @@ def network(post_norm: str = "none") -> MCBNetwork:
     [
         (ResNetSize(width=2), 64, 39),  # the paper's
         (ResNetSize(width=2, blocks=(1, 1, 1), strides=(1, 1, 1), stem_stride=2), 32, 31),
-        (ResNetSize(width=2, blocks=(1, 1, 1), strides=(1, 1, 1), stem_stride=2, dilations=(1, 1, 2)), 32, 39),
+        (
+            ResNetSize(width=2, blocks=(1, 1, 1), strides=(1, 1, 1), stem_stride=2, dilations=(1, 1, 2)),
+            32,
+            39,
+        ),
     ],
 )
 def test_how_many_features_there_are_and_how_far_they_see(size: ResNetSize, grid: int, seen: int) -> None:
@@ -39,7 +43,9 @@ def test_how_many_features_there_are_and_how_far_they_see(size: ResNetSize, grid
 def test_the_papers_backbone_has_torchvisions_names_and_shapes() -> None:
     from torchvision.models import resnet18
 
-    theirs = {name: value.shape for name, value in resnet18().state_dict().items() if not name.startswith("fc.")}
+    theirs = {
+        name: value.shape for name, value in resnet18().state_dict().items() if not name.startswith("fc.")
+    }
     ours = {name: value.shape for name, value in DenseResNet(ResNetSize()).state_dict().items()}
     assert set(ours) == set(theirs)
     assert {name for name in ours if ours[name] != theirs[name]} == {"conv1.weight"}
@@ -98,11 +104,18 @@ def test_activation_maps_add_up_to_the_logits() -> None:
     torch.manual_seed(0)
     classifier = DigitClassifier(TINY, 5).eval()
     images = torch.randn(2, 3, 10, 10)
-    assert_close(classifier.activation_maps(images).mean((2, 3)) + classifier.classifier.bias, classifier(images), rtol=1e-4, atol=1e-5)
+    assert_close(
+        classifier.activation_maps(images).mean((2, 3)) + classifier.classifier.bias,
+        classifier(images),
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_the_attention_starts_from_a_classifier() -> None:
     net = network()
-    missing, unexpected = net.load_state_dict(net.adapt_state_dict(DigitClassifier(TINY, 5).state_dict()), strict=False)
+    missing, unexpected = net.load_state_dict(
+        net.adapt_state_dict(DigitClassifier(TINY, 5).state_dict()), strict=False
+    )
     assert not unexpected
     assert {name.split(".")[0] for name in missing} == {"text", "bilinear", "attend1", "attend2"}

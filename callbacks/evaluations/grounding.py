@@ -1,0 +1,86 @@
+"""Judges any module that can `ground`, on every set of phrases with boxes, under every protocol that the
+config names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+from callbacks.evaluations.base import Evaluation, Scores
+from callbacks.heatmaps import baseline_heatmaps, model_heatmaps
+from datamodules.batches import GroundingBatch
+from datamodules.handover import JudgedSet
+from lightning_modules.capabilities import CanGround
+from metrics.grounding import GroundingScore
+from metrics.protocols import changed_protocol
+
+
+class GroundingEvaluation(Evaluation):
+    """Pointing game, box accuracy and mean IoU, beside two baselines that look at nothing: random places, and
+    the centre.
+
+    Args:
+        protocols: names of presets of `metrics.protocols`; validation uses the first.
+        protocols_of: protocols of single data sets, by the set's name, instead of ``protocols``.
+        changes: fields of the protocols to set otherwise, e.g. ``{min_area: 0.05}``; the changed protocols
+            are then called ``<name>*``.
+    """
+
+    capability: ClassVar[type] = CanGround
+    batch_type: ClassVar[type] = GroundingBatch
+
+    def __init__(
+        self,
+        protocols: list[str] = ["clean"],  # noqa: B006 (read only)
+        protocols_of: dict[str, list[str]] | None = None,
+        changes: dict[str, Any] | None = None,
+    ) -> None:
+        self.protocols = [changed_protocol(name, changes) for name in protocols]
+        self.protocols_of = {
+            dataset: [changed_protocol(name, changes) for name in names]
+            for dataset, names in (protocols_of or {}).items()
+        }
+
+    def new_scores(self, judged: JudgedSet, stage: str) -> dict[tuple[str, str], GroundingScore]:
+        """All protocols and the baselines in ``test``; the module under the first one in ``val``."""
+        protocols = self.protocols_of.get(judged.name, self.protocols)
+        published = judged.source.published_boxes
+        if stage == "val":
+            return {(protocols[0].name, "model"): GroundingScore(protocols[0], published)}
+        return {
+            (rules.name, method): GroundingScore(rules, published)
+            for rules in protocols
+            for method in ("model", "centre", "random")
+        }
+
+    def rules(self) -> dict[str, Any]:
+        """The fields of each protocol."""
+        return {
+            rules.name: asdict(rules)
+            for protocols in (self.protocols, *self.protocols_of.values())
+            for rules in protocols
+        }
+
+    def update(self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, scores: Scores) -> None:
+        """Adds a batch. Protocols with the same prompt share their maps, and an image is encoded once for all
+        of its phrases.
+        """
+        maps: dict[tuple[str, str], Tensor] = {}
+        for (_, method), score in scores.items():
+            prompt = score.rules.prompt if method == "model" else ""
+            if (method, prompt) not in maps and method == "model":
+                maps[method, prompt] = model_heatmaps(trainer, pl_module, batch, prompt)
+            elif (method, prompt) not in maps:
+                maps[method, prompt] = baseline_heatmaps(method, batch)
+            score.update(
+                maps[method, prompt],
+                batch.boxes,
+                batch.image_of_query,
+                batch.chain_of_query,
+                batch.sizes,
+                batch.keys,
+            )

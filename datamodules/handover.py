@@ -1,0 +1,58 @@
+"""What a model and its data tell each other, once, before anything runs.
+
+A module says what it `Needs`; a datamodule is a `Supply`. The command line brings the two together
+(`commands.connect`), so that neither has to ask the trainer for the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from datamodules.batches import Batch, Preprocessing
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a module wants to be fed.
+
+    Args:
+        batch: the kind of batch that its training step takes.
+        preprocessing: how its images must look.
+        module: its name, for messages.
+    """
+
+    batch: type[Batch]
+    preprocessing: Preprocessing
+    module: str
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    """A data set that the running evaluation judges on.
+
+    Args:
+        name: as results are called.
+        batch: the kind of batch that it gives.
+        source: the data set itself.
+    """
+
+    name: str
+    batch: type[Batch]
+    source: Any
+
+
+class Supply(Protocol):
+    """What a datamodule tells modules and evaluations."""
+
+    def training_batches(self) -> int:
+        """Batches of one epoch on each process."""
+        ...
+
+    def judged_sets(self) -> list[JudgedSet]:
+        """The sets of the running stage, in the order of its dataloaders."""
+        ...
+
+    def number_of_skipped_records(self) -> int:
+        """How many records this process had to leave out so far."""
+        ...

@@ -1,0 +1,1 @@
+"""How data lies on disk: images, masks, archives, shards, indexes and caches."""

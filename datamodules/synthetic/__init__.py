@@ -1,0 +1,1 @@
+"""Pictures that are drawn instead of read: scenes of coloured shapes, and digits."""

@@ -1,0 +1,385 @@
+"""Every set that is judged by something else than boxes: its source gives back what a fake wrote, names what
+is broken, and says what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datamodules.batches import IGNORED, QuestionBatch
+from datamodules.catalogue import OTHER_JUDGED
+from datamodules.errors import DataError, DatasetNotFoundError
+from datamodules.kinds.base import Source
+from datamodules.kinds.catalogue import view_of
+from datamodules.kinds.labels import LabelSource
+from datamodules.kinds.pairs import PairRankSource
+from datamodules.kinds.questions import QuestionSource
+from datamodules.kinds.retrieval import RetrievalSource
+from datamodules.kinds.segmentation import SegmentationSource
+from datamodules.kinds.spans import SpanSource
+from datamodules.kinds.tags import TagSource
+from datamodules.sets.ade20k import ADE20k
+from datamodules.sets.cc3m_tagmask import CC3MTagMask, convert
+from datamodules.sets.cityscapes import Cityscapes
+from datamodules.sets.class_names import COCO_STUFF_IDS, COCO_THINGS, in_plain_english
+from datamodules.sets.coco_segmentation import COCOInstances, COCOObject, COCOStuff
+from datamodules.sets.flickr30k_spans import EntitiesSpans, Flickr30kSpans, SpanFile, phrase_spans
+from datamodules.sets.foil_coco import FoilCOCO
+from datamodules.sets.nus_wide import NUSWide
+from datamodules.sets.pascal_context import PascalContext
+from datamodules.sets.retrieval import CaptionRetrieval, COCORetrieval, Flickr30kRetrieval
+from datamodules.sets.svo_probes import SVOProbes
+from datamodules.sets.tag_annotations import parse_tags
+from datamodules.sets.voc import PascalVOC, VOCSource
+from datamodules.sets.vqa import VQA, answer_weights
+from datamodules.storage.label_maps import read_label_map, table, to_labels
+from tests.datamodules.feeding import PLAIN
+from tests.fakes import (
+    ade20k,
+    cc3m_tagmask,
+    cityscapes,
+    coco_segmentation,
+    flickr30k_spans,
+    foil_coco,
+    nus_wide,
+    pascal_context,
+    retrieval,
+    svo_probes,
+    voc,
+    vqa,
+)
+from tests.fakes.judged import Judged, save_numbers
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+SETS: dict[str, tuple[Any, Callable[[Path], Judged]]] = {
+    "voc21": (PascalVOC, voc.write),
+    "voc20": (PascalVOC, lambda root: voc.write(root, background=False)),
+    "context60": (PascalContext, pascal_context.write),
+    "context59": (PascalContext, lambda root: pascal_context.write(root, background=False)),
+    "context60 as published": (PascalContext, lambda root: pascal_context.write(root, published=True)),
+    "context59 as published": (
+        PascalContext,
+        lambda root: pascal_context.write(root, background=False, published=True),
+    ),
+    "cityscapes": (Cityscapes, cityscapes.write),
+    "ade20k": (ADE20k, ade20k.write),
+    "coco_object": (COCOObject, coco_segmentation.write),
+    "coco_object of outlines": (COCOObject, coco_segmentation.write_instances),
+    "coco_stuff": (COCOStuff, coco_segmentation.write_cocostuff),
+    "flickr30k_spans": (Flickr30kSpans, flickr30k_spans.write),
+    "flickr30k_spans of what is seen": (
+        Flickr30kSpans,
+        lambda root: flickr30k_spans.write(root, not_visual=False),
+    ),
+    "flickr30k_spans of lines": (Flickr30kSpans, flickr30k_spans.write_lines),
+    "svo_probes": (SVOProbes, svo_probes.write),
+    "foil_coco": (FoilCOCO, foil_coco.write),
+    "nus_wide": (NUSWide, nus_wide.write),
+    "coco_retrieval": (COCORetrieval, retrieval.write),
+    "flickr30k_retrieval": (Flickr30kRetrieval, retrieval.write_flickr30kretrieval),
+    "vqa": (VQA, vqa.write),
+    "cc3m_tagmask": (CC3MTagMask, cc3m_tagmask.write),
+}
+
+
+class Shade(tuple):
+    """The colour of an image of one colour; a JPEG gives it back to a few steps."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, tuple) and bool(np.abs(np.subtract(self, other)).max() <= 6)
+
+    __hash__ = tuple.__hash__
+
+
+def shade(image: np.ndarray) -> Shade:
+    assert (image.dtype, image.ndim) == (np.uint8, 3)
+    return Shade(image.reshape(-1, 3).mean(0))
+
+
+def reading(source: Source, index: int) -> Any:
+    """Everything that a source says about a record, in the form in which fakes write it down."""
+    if isinstance(source, SpanSource):
+        return source.words(index), source.spans(index)
+    if isinstance(source, PairRankSource):
+        pair = source.pair(index)
+        (positive, right), (negative, wrong) = pair.positive, pair.negative
+        return (
+            (shade(source.image_named(positive)), right),
+            (shade(source.image_named(negative)), wrong),
+            pair.group,
+        )
+    image = source.image(index)
+    seen = shade(image)
+    if isinstance(source, SegmentationSource):
+        labels = source.labels(index)
+        assert labels.dtype == np.uint8
+        if labels.shape != image.shape[:2]:
+            raise DataError("of another size, as the view says")
+        return seen, labels.tolist()
+    if isinstance(source, TagSource):
+        masks = source.masks(index)
+        return seen, source.words(index), source.tags(index), None if masks is None else masks.tolist()
+    if isinstance(source, LabelSource):
+        return seen, [
+            name for name, shown in zip(source.class_names, source.labels(index), strict=True) if shown
+        ]
+    if isinstance(source, QuestionSource):
+        return seen, [tuple(question) for question in source.questions(index)]
+    assert isinstance(source, RetrievalSource)
+    return seen, source.captions(index)
+
+
+def read_all(source: Source) -> tuple[dict[str, Any], set[str]]:
+    """What can be read, by key, and the keys of what cannot."""
+    records, skipped = {}, set()
+    for index in range(len(source)):
+        assert source.key(index) not in records
+        try:
+            records[source.key(index)] = reading(source, index)
+        except DataError:
+            skipped.add(source.key(index))
+    return records, skipped
+
+
+@pytest.fixture(params=SETS, ids=str)
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Any, Judged]:
+    kind, write = SETS[request.param]
+    fake = write(tmp_path / "data")
+    return kind(**fake.arguments, cache_dir=tmp_path / "cache"), fake
+
+
+def test_the_source_gives_what_was_written(opened: tuple[Any, Judged]) -> None:
+    data, fake = opened
+    source = data.evaluation_source("test")
+    records, skipped = read_all(source)
+    assert records == fake.records
+    assert skipped == fake.skipped
+    assert {line.split("\t")[0] for line in source.broken} == fake.broken
+    assert all(line.split("\t")[1] for line in source.broken)
+
+
+def test_its_batches_hold_what_can_be_read(opened: tuple[Any, Judged]) -> None:
+    data, fake = opened
+    view, collate = view_of(data.evaluation_source("test"), PLAIN)
+    batch = collate([view[index] for index in range(len(view))])
+    asked = (
+        sum(len(questions) for _, questions in fake.records.values())
+        if isinstance(batch, QuestionBatch)
+        else len(fake.records)
+    )
+    assert len(batch) == len(set(batch.keys)) == asked
+    assert {line.split("\t")[0] for line in batch.skipped} == fake.skipped
+
+
+def test_what_is_missing_is_named(opened: tuple[Any, Judged], tmp_path: Path) -> None:
+    data, fake = opened
+    for path in fake.needed:
+        away = path.rename(tmp_path / "away")
+        with pytest.raises(DatasetNotFoundError, match=re.escape(str(path.absolute()))):
+            data.evaluation_source("test")
+        away.rename(path)
+    shutil.rmtree(tmp_path / "data")
+    with pytest.raises(DatasetNotFoundError, match=re.escape(str(tmp_path / "data"))):
+        data.evaluation_source("test")
+
+
+def test_only_captioned_sets_train(opened: tuple[Any, Judged]) -> None:
+    data, fake = opened
+    source = data.caption_source()
+    if not isinstance(data, (COCORetrieval, Flickr30kRetrieval)):
+        assert source is None
+        return
+    assert not set(fake.records) & {source.key(index) for index in range(len(source))}
+    assert len(source.captions(0)) == 5
+
+
+ANNOTATIONS = {
+    "voc21": "VOCdevkit/VOC2012/ImageSets/Segmentation/val.txt",
+    "context60": "VOC2010/ImageSets/SegmentationContext/val.txt",
+    "context60 as published": "VOC2010/labels.txt",
+    "coco_object of outlines": "annotations/instances_val2017.json",
+    "flickr30k_spans": "flickr30k_entities/test.txt",
+    "flickr30k_spans of lines": "test.jsonl.gz",
+    "svo_probes": "svo_probes.csv",
+    "foil_coco": "foilv1.0_test_2017.json",
+    "nus_wide": "Groundtruth/TrainTestLabels/Labels_zebra_Test.txt",
+    "coco_retrieval": "dataset_coco.json",
+    "flickr30k_retrieval": "dataset_flickr30k.json",
+    "vqa": "v2_mscoco_val2014_annotations.json",
+}
+DAMAGES = {
+    "empty": b"",
+    "no text": b"\x1f\x8b\x08\x00cut",
+    "no records": b'{"images": [], "annotations": [], "questions": []}',
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (name, damage)
+        for name, file in ANNOTATIONS.items()
+        for damage in DAMAGES
+        if damage != "no records" or file.endswith(".json")
+    ],
+)
+def test_a_damaged_annotation_file_is_named(name: str, damage: str, tmp_path: Path) -> None:
+    kind, write = SETS[name]
+    data = kind(**write(tmp_path / "data").arguments, cache_dir=tmp_path / "cache")
+    path = tmp_path / "data" / ANNOTATIONS[name]
+    path.write_bytes(DAMAGES[damage])
+    with pytest.raises(DataError, match=re.escape(path.name)):
+        data.evaluation_source("test")
+
+
+@pytest.mark.parametrize("kind", ["palette", np.uint8, np.uint16, np.int32, bool], ids=str)
+def test_label_maps_are_read_as_numbers(kind: Any, tmp_path: Path) -> None:
+    numbers = np.array([[0, 1, 1], [1, 0, 1]], dtype=np.uint8)
+    path = tmp_path / "map.tif"
+    if kind == "palette":
+        save_numbers(path, numbers, "P")
+    else:
+        Image.fromarray(numbers.astype(kind)).save(path)
+    found = read_label_map(path)
+    assert to_labels(found, table({0: 7, 1: 3}), path).tolist() == [[7, 3, 3], [3, 7, 3]]
+    with pytest.raises(DataError, match="1 is no class number"):
+        to_labels(found, table({0: 7}), path)
+
+
+def test_numbers_beyond_a_byte_are_no_classes() -> None:
+    with pytest.raises(DataError, match="300 is no class number"):
+        to_labels(np.array([[0, 300]]), table({0: 0}), Path("map.png"))
+
+
+def test_class_names_are_those_of_the_labels(tmp_path: Path) -> None:
+    root = voc.write(tmp_path / "voc").arguments["root"]
+    with_background, without = VOCSource(root), VOCSource(root, background=False, plain_english=True)
+    assert (
+        with_background.class_names[0],
+        with_background.class_names[1],
+        len(with_background.class_names),
+    ) == ("background", "aeroplane", 21)
+    assert (without.class_names[0], without.class_names[-1], len(without.class_names)) == (
+        "airplane",
+        "tv monitor",
+        20,
+    )
+    assert in_plain_english(["sofa", "diningtable"]) == ("sofa", "dining table")
+    assert (len(COCO_THINGS), COCO_STUFF_IDS[79:81], len(COCO_STUFF_IDS)) == (80, (90, 92), 171)
+
+
+def test_names_say_which_protocol() -> None:
+    assert [PascalVOC(background=background).name for background in (True, False)] == ["voc21", "voc20"]
+    assert [PascalContext(background=background).name for background in (True, False)] == [
+        "context60",
+        "context59",
+    ]
+    assert [COCORetrieval(fold=fold).name for fold in (None, 3)] == ["coco_retrieval", "coco_retrieval_1k_3"]
+    assert (PascalVOC.name, COCORetrieval.name) == ("voc", "coco_retrieval")
+    with pytest.raises(DataError, match="fold must be 0 to 4"):
+        COCORetrieval(fold=5)
+
+
+def test_a_part_of_1000_images(tmp_path: Path) -> None:
+    class Numbers(CaptionRetrieval):
+        def __init__(self) -> None: ...
+
+        def __len__(self) -> int:
+            return 2500
+
+        def key(self, index: int) -> str:
+            return str(index)
+
+        def captions(self, index: int) -> list[str]:
+            return ["a", "b"]
+
+    part = CaptionRetrieval(Numbers(), 1)  # type: ignore[arg-type]
+    assert (len(part), part.key(0), part.key(999), part.number_of_queries) == (1000, "1000", "1999", 2000)
+    assert len(CaptionRetrieval(Numbers(), 2)) == 500  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="none is left"):
+        CaptionRetrieval(Numbers(), 3)  # type: ignore[arg-type]
+
+
+def test_a_word_that_partly_belongs_to_a_phrase_belongs_to_it() -> None:
+    assert phrase_spans("(x[/EN#3/people old man])s [/EN#0/notvisual it]") == (
+        ["(xold", "man)s", "it"],
+        [(0, 2), (2, 3)],
+    )
+    assert phrase_spans("a [/EN#0/notvisual it]", not_visual=False) == (["a", "it"], [])
+
+
+def test_answers_weigh_as_often_as_they_were_given() -> None:
+    assert answer_weights(["yes"] * 3 + [" yes "] + ["no"] * 5 + [""]) == {"yes": 0.4, "no": 0.5}
+
+
+@pytest.mark.parametrize("record", cc3m_tagmask.BROKEN, ids=str)
+def test_annotations_without_sense(record: Any) -> None:
+    with pytest.raises(DataError):
+        parse_tags(record)
+
+
+def test_tags_converted_to_lines_read_the_same(tmp_path: Path) -> None:
+    fake = cc3m_tagmask.write(tmp_path / "data")
+    target = tmp_path / "data" / "tagmask.jsonl"
+    assert convert(tmp_path / "data", target) == 7
+    assert set(json.loads(target.read_text().splitlines()[0])) == {
+        "image",
+        "caption",
+        "words",
+        "labels",
+        "mask",
+    }
+    with target.open("a") as file:
+        file.write('\n{"caption": "a dog", "tags": ["dog"]}\n[]\n')
+    source = CC3MTagMask(tmp_path / "data").evaluation_source("test")
+    assert read_all(source) == (fake.records, fake.skipped)
+    assert [line.split("\t")[0] for line in source.broken] == ["tagmask.jsonl:9", "tagmask.jsonl:10"]
+
+
+def test_tags_without_masks(tmp_path: Path) -> None:
+    fake = cc3m_tagmask.write(tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "mask_using_HQ-SAM")
+    records, skipped = read_all(CC3MTagMask(tmp_path / "data").evaluation_source("test"))
+    assert (set(records), skipped) == (set(fake.records) | fake.skipped, set())
+    assert all(masks is None for *_, masks in records.values())
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not DATA.is_dir(), reason="no ../shared/data")
+def test_real_photographs_and_their_masks(tmp_path: Path) -> None:
+    sources = {VOCSource(DATA / "voc2012_mini"): 160}
+    sources |= {
+        COCOInstances(DATA / "coco_mini", subset, tmp_path): images
+        for subset, images in (("train2017", 80), ("val2017", 79))
+    }
+    for source, images in sources.items():
+        assert (len(source), list(source.broken)) == (images, [])
+        for index in range(0, images, 16):
+            labels = source.labels(index)
+            assert labels.shape == source.image(index).shape[:2]
+            assert 0 < len(set(np.unique(labels)) - {0, IGNORED}) <= len(source.class_names)
+            assert labels[labels != IGNORED].max() < len(source.class_names)
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not DATA.is_dir(), reason="no ../shared/data")
+def test_real_spans() -> None:
+    for name, captions, phrases in (("train", 7468, 24217), ("val", 245, 798)):
+        source = SpanFile(DATA / "flickr30k_spans" / f"{name}.jsonl.gz")
+        assert (len(source), source.number_of_queries, source.broken) == (captions, phrases, [])
+    official = EntitiesSpans(DATA / "flickr30k_entities_mini", "test")
+    assert (len(official), official.number_of_queries, official.broken) == (765, 2604, [])
+
+
+def test_every_listed_set_is_tried() -> None:
+    assert {kind for kind, _ in SETS.values()} == set(OTHER_JUDGED)

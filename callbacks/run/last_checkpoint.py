@@ -196,9 +196,8 @@ def resume_at_epoch_start(trainer: pl.Trainer) -> None:
     epoch_loop = trainer.fit_loop.epoch_loop
     trainer.fit_loop.reset_restart_stage()
     epoch_loop.restarting = False
-    epoch_loop._batches_that_stepped += (
-        1  # of the step before; Lightning does so only where the loop restarts
-    )
+    # For the step before; Lightning does so only where the loop restarts.
+    epoch_loop._batches_that_stepped += 1
 
 
 def resume_at_validation(trainer: pl.Trainer) -> None:

@@ -78,7 +78,7 @@ def sources_of(datamodule: GroundingDataModule) -> Iterator[tuple[str, Any]]:
     opened.
     """
     try:
-        captions = datamodule.caption_source()
+        captions = datamodule.training_source()
     except DataError as error:
         yield "train", error
     else:

@@ -46,6 +46,7 @@ class VectorView(TrainingView[VectorSource]):
             )
 
     def texts(self, index: int, rng: np.random.Generator) -> tuple[str]:
+        """The caption that was drawn."""
         captions = self.source.captions(index)
         return (captions[int(rng.integers(len(captions)))],)
 

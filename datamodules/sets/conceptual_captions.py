@@ -51,7 +51,6 @@ IMAGE_FOLDERS = ("training", "images", "train")
 LIST_SCHEMA = pa.schema([("image", pa.string()), ("captions", pa.list_(pa.string()))])
 
 
-
 def _shards(subset: Subset, count: int) -> Part:
     """The shards of a subset, or its published list."""
     mirror = MIRRORS[subset]
@@ -264,7 +263,7 @@ class ConceptualCaptions(GroundingDataModule):
         self.shuffle_window = shuffle_window
         self.name = subset
 
-    def caption_source(self) -> ShardSource | ListedPairs:
+    def training_source(self) -> ShardSource | ListedPairs:
         """The pairs of the first layout that is found."""
         for folder in (self.root, self.root / "train"):
             shards = find_shards(folder, self.subset)
@@ -279,7 +278,9 @@ class ConceptualCaptions(GroundingDataModule):
     def _from_list(self, listing: Path, images: Path) -> ListedPairs:
         source = ListedPairs(listing, images, self.subset, self.cache_dir)
         published = PUBLISHED[self.subset]
-        rank_zero_info(f"{self.subset}: {len(source):,} images of {published:,} published addresses are there")
+        rank_zero_info(
+            f"{self.subset}: {len(source):,} images of {published:,} published addresses are there"
+        )
         return source
 
     def _from_shards(self, folder: Path, shards: list[Path]) -> ShardSource:

@@ -245,7 +245,7 @@ class Flickr30kSpans(GroundingDataModule):
         self.not_visual = not_visual
         self.files = {"val": val_file, "test": test_file}
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no images to learn from."""
         return None
 

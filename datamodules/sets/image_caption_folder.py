@@ -325,7 +325,7 @@ class ImageCaptionFolder(GroundingDataModule):
             "test": Path(test_queries) if test_queries else None,
         }
 
-    def caption_source(self) -> CaptionedFolder | None:
+    def training_source(self) -> CaptionedFolder | None:
         """The images that have captions; None if no caption file is named."""
         if self.captions is None:
             return None

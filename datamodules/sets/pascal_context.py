@@ -194,7 +194,7 @@ class PascalContext(GroundingDataModule):
         self.plain_english = plain_english
         self.name = "context60" if background else "context59"
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 

@@ -127,7 +127,7 @@ class PascalVOC(GroundingDataModule):
         self.plain_english = plain_english
         self.name = "voc21" if background else "voc20"
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 

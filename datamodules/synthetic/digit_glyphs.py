@@ -28,9 +28,10 @@ MNIST_FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 HOLDS = (
-    "MNIST's four idx files (train-images-idx3-ubyte and so on, or with .gz), "
-    "in the folder itself or in MNIST/raw"
+    "MNIST's four idx files (train-images-idx3-ubyte and so on, or with .gz), in the folder itself or in "
+    "MNIST/raw"
 )
+REMEDY = "`python cli.py prepare MultiMNIST` brings them."
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _find(root: Path, name: str) -> Path:
     for path in _candidates(root, name):
         if path.is_file():
             return path
-    raise DatasetNotFoundError("MNIST", root / name, HOLDS, "`python cli.py prepare MultiMNIST` brings them.")
+    raise DatasetNotFoundError("MNIST", root / name, HOLDS, REMEDY)
 
 
 def _read_idx(path: Path) -> np.ndarray:

@@ -20,7 +20,7 @@ class Data(GroundingDataModule):
         super().__init__(batch_size=2, num_workers=0, max_skipped=1.0)
         self.sources = sources
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         return None
 
     def evaluation_source(self, split: Any) -> Any:

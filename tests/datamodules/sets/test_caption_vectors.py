@@ -26,9 +26,7 @@ def attached(fake: Fake, folder: Path, **changes: Any) -> Any:
     options: dict[str, Any] = (
         {"batch_size": 2, "num_workers": 0, "max_skipped": 1.0, "seed": 0} | fake.arguments | changes
     )
-    return attach(
-        CaptionVectors(**options), folder, stage="fit", preprocessing=replace(PLAIN, image_size=1)
-    )
+    return attach(CaptionVectors(**options), folder, stage="fit", preprocessing=replace(PLAIN, image_size=1))
 
 
 def test_every_caption_comes_with_its_images_vector(fake: Fake, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.fakes.conceptual_captions import _list, cut, record, write, write_sha
 
 
 def source_of(root: Path, **options: Any) -> Any:
-    return ConceptualCaptions(root, cache_dir=root / "cache", **options).caption_source()
+    return ConceptualCaptions(root, cache_dir=root / "cache", **options).training_source()
 
 
 def read(source: Any) -> dict[str, list[str]]:

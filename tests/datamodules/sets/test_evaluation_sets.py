@@ -195,7 +195,7 @@ def test_what_is_missing_is_named(opened: tuple[Any, Judged], tmp_path: Path) ->
 
 def test_only_captioned_sets_train(opened: tuple[Any, Judged]) -> None:
     data, fake = opened
-    source = data.caption_source()
+    source = data.training_source()
     if not isinstance(data, (COCORetrieval, Flickr30kRetrieval)):
         assert source is None
         return

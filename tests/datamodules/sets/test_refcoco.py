@@ -88,7 +88,11 @@ def test_annotations_in_the_root_itself(tmp_path: Path) -> None:
         ("", "", "web.archive.org"),
         ("refcoco/instances.json", "refcoco", "web.archive.org"),
         ("refcoco/refs(unc).p", "refcoco/refs(unc).p", "web.archive.org"),
-        ("images", "train2014", "--download` fetches it. If it is in another folder, set --data.root or --data.images"),
+        (
+            "images",
+            "train2014",
+            "--download` fetches it. If it is in another folder, set --data.root or --data.images",
+        ),
     ],
 )
 def test_a_missing_piece(missing: str, named: str, remedy: str, tmp_path: Path) -> None:

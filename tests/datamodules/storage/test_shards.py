@@ -160,7 +160,7 @@ def test_few_shards_are_open_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_source_can_be_sent_to_another_process(shards: Path) -> None:
-    source = feed(shards).caption_source()
+    source = feed(shards).training_source()
     source.image(0)
     sent = pickle.dumps(source)
     assert len(sent) < 5_000

@@ -39,6 +39,27 @@ RENAMED_OPTIONS: dict[str, str] = {
     "model.add_weight": "model.weights.add",
     "model.add_maps": "model.addition.maps",
     "model.add_combine": "model.addition.combine",
+    "model.mean": "model.backbone.images.mean",
+    "model.std": "model.backbone.images.std",
+    "model.queries_per_pass": "model.backbone.maps.queries_per_pass",
+    "model.backbone.network.cam_layers": "model.backbone.maps.layers",
+    "model.backbone.network.image_size": "model.backbone.network.vision.image_size",
+    "model.backbone.network.patch_size": "model.backbone.network.vision.patch_size",
+    "model.backbone.network.vision_width": "model.backbone.network.vision.width",
+    "model.backbone.network.vision_depth": "model.backbone.network.vision.depth",
+    "model.backbone.network.vision_heads": "model.backbone.network.vision.heads",
+    "model.backbone.network.text_width": "model.backbone.network.text.width",
+    "model.backbone.network.text_depth": "model.backbone.network.text.depth",
+    "model.backbone.network.text_heads": "model.backbone.network.text.heads",
+    "model.backbone.network.text_intermediate": "model.backbone.network.text.intermediate",
+    "model.backbone.network.vocab_size": "model.backbone.network.text.vocab_size",
+    "model.backbone.network.max_positions": "model.backbone.network.text.max_positions",
+    "model.backbone.network.dropout": "model.backbone.network.text.dropout",
+    "model.backbone.network.pad_id": "model.backbone.network.text.pad_id",
+    "model.backbone.network.embed_dim": "model.backbone.network.contrast.embed_dim",
+    "model.backbone.network.queue_size": "model.backbone.network.contrast.queue_size",
+    "model.backbone.network.momentum": "model.backbone.network.contrast.momentum",
+    "model.backbone.network.temperature": "model.backbone.network.contrast.temperature",
 }
 # The short name of an old class -> that of the new one.
 RENAMED_CLASSES: dict[str, str] = {
@@ -68,7 +89,8 @@ def new_option(option: str, known_parts: int = 0, renamed: Mapping[str, str] = R
     for length in range(len(parts), known_parts, -1):
         old = ".".join(parts[:length])
         if old in renamed:
-            return ".".join([renamed[old], *parts[length:]])
+            new = ".".join([renamed[old], *parts[length:]])
+            return new_option(new, 0, renamed) or new  # a part further down may have another name, too
     for position in range(known_parts, len(parts)):
         if parts[position] in renamed:
             return ".".join([*parts[:position], renamed[parts[position]], *parts[position + 1 :]])

@@ -87,8 +87,7 @@ def open_index(
         index = _up_to_date(path, made_of)
         if index is not None:
             return index
-    writable = os.access(beside.parent if beside.parent.exists() else root, os.W_OK)
-    path = beside if writable else elsewhere
+    path = beside if _is_writable(beside.parent) else elsewhere
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path):
@@ -149,6 +148,13 @@ def _describe_sources(sources: Sequence[Path], schema: pa.Schema, version: int) 
 def _fingerprint(root: Path) -> str:
     """Tells data sets apart whose indexes lie in one folder."""
     return hashlib.sha1(str(root.resolve()).encode(), usedforsecurity=False).hexdigest()[:12]
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, which need not exist yet."""
+    if not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
 
 
 def _up_to_date(path: Path, made_of: str) -> ArrowIndex | None:

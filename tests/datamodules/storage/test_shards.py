@@ -187,7 +187,8 @@ def test_a_resumed_epoch_gives_the_rest_once(epoch: int, processed: int, rank: i
 class Learner(pl.LightningModule):
     """Writes down what it is fed, and may be killed in a step: its checkpoint then knows the steps before."""
 
-    train_batch, preprocessing = ImageTextBatch, PLAIN
+    train_batch = ImageTextBatch
+    preprocessing = PLAIN
 
     def __init__(self, log: Path, dies_at: int | None = None) -> None:
         super().__init__()
@@ -227,7 +228,8 @@ def fit(root: Path, folder: Path, dies_at: int | None = None, resume: bool = Fal
 
 
 def test_a_killed_run_goes_on_with_the_rest(shards: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole = tmp_path / "whole"
+    killed = tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
     fit(shards, whole)

@@ -1,4 +1,4 @@
-"""A phrase cache gives what its chunker gives, to any number of processes, and names a file that is no cache."""
+"""A phrase cache gives what its chunker gives, to any number of processes, and names a file that is none."""
 
 from __future__ import annotations
 

@@ -9,22 +9,30 @@ import sys
 from importlib import import_module
 
 from commands import COMMANDS, USAGE
+from commands.suggest import nearest
 
 
 def main(argv: list[str]) -> int:
-    """Runs a subcommand; returns the exit code: 0, 1 for what a user can mend, 2 for a wrong command line."""
+    """Runs a subcommand.
+
+    Args:
+        argv: the subcommand and its options.
+
+    Returns:
+        The exit code: 0, 1 for what a user can mend, 2 for a wrong command line or configuration.
+    """
     if not argv or argv[0] in {"-h", "--help"}:
         print(USAGE)
         return 0
-    if argv[0] not in COMMANDS:
-        from commands.suggest import nearest
-
+    name = argv[0]
+    if name not in COMMANDS:
+        suggestion = nearest(name, COMMANDS)
         print(
-            f"error: no subcommand {argv[0]!r}{nearest(argv[0], COMMANDS)} (`python cli.py --help` lists them)",
+            f"error: no subcommand {name!r}{suggestion} (`python cli.py --help` lists them)",
             file=sys.stderr,
         )
         return 2
-    return import_module(COMMANDS[argv[0]].module).main(argv)
+    return import_module(COMMANDS[name].module).main(argv)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 import yaml
+from lightning_modules.albef.module import ALBEFPretrain
 from torch import Tensor
 from tqdm import tqdm
 
-from lightning_modules.albef.module import ALBEFPretrain
 from networks.albef import ALBEF
 from networks.layers.class_activation import minmax
 

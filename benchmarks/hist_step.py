@@ -20,12 +20,12 @@ from typing import Any
 
 import torch
 import yaml
+from lightning_modules.albef.module import Images
 from torch import Tensor
 from tqdm import tqdm
 
 from datamodules.batches import PhraseBatch
 from datamodules.synthetic.scene_grammar import COLOURS, FILLS, SHAPES, SIZES
-from lightning_modules.albef.module import Images
 from lightning_modules.hist.losses import Features, addition_loss, contrastive_loss, matching_loss
 from lightning_modules.hist.module import HISTFinetune
 from networks.albef import ALBEF

@@ -40,7 +40,9 @@ from tqdm import tqdm
 
 from datamodules.base import ignore_interrupts
 from datamodules.batches import ImageTextBatch, Preprocessing
-from datamodules.kinds.captions import Augmentation, CaptionSource, CaptionView, collate_captions
+from datamodules.handover import Needs
+from datamodules.kinds.captions import CaptionSource, CaptionView, collate_captions
+from datamodules.kinds.training import Augmentation
 from datamodules.sets.conceptual_captions import ConceptualCaptions, find_shards
 from datamodules.storage.images import read_image, to_tensor
 from datamodules.storage.shards import ShardSource
@@ -241,8 +243,6 @@ def measure_reading(root: Path, source: ShardSource, workers: int, side: int) ->
 class Listener(pl.LightningModule):
     """Writes down what it is fed."""
 
-    train_batch, preprocessing = ImageTextBatch, PREPROCESSING
-
     def __init__(self, log: Path) -> None:
         super().__init__()
         self.log_path, self.weight = log, torch.nn.Parameter(torch.zeros(()))
@@ -261,6 +261,7 @@ def train(root: Path, folder: Path, log: str, workers: int, window: int) -> None
     data = ConceptualCaptions(
         root, batch_size=BATCH, num_workers=workers, seed=SEED, shuffle_window=window, cache_dir=folder
     )
+    data.serve(Needs(ImageTextBatch, PREPROCESSING, "Listener"))
     keep = pl.callbacks.ModelCheckpoint(folder, save_last=True, every_n_train_steps=200)
     trainer = pl.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[keep],

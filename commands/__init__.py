@@ -1,18 +1,33 @@
-"""The subcommands. A new one is a module with ``main(argv) -> exit code`` (``argv[0]`` is its name) and a
-line here.
+"""The subcommands.
+
+A new one is a module with ``main(argv) -> exit code`` (``argv[0]`` is its name) and a line here. A method's
+own subcommands lie in the method's folder ``commands``, a file each, and are listed there: ``COMMANDS`` in
+its ``__init__.py`` says what each of them is for.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import NamedTuple
+
+import lightning_modules
 
 
 class Command(NamedTuple):
+    """A subcommand.
+
+    Args:
+        module: that holds its ``main``.
+        summary: for the list of all subcommands.
+    """
+
     module: str
     summary: str
 
 
-COMMANDS = {
+GENERAL = {
     "fit": Command(
         "commands.trainer", "train: --config configs/hist_albef.yaml [--name NAME] [--ckpt_path last]"
     ),
@@ -28,29 +43,38 @@ COMMANDS = {
     ),
     "prepare": Command(
         "commands.prepare",
-        "what a data set needs and how it is had: prepare [NAME] [OPTION=VALUE ...] [--root DIR] [--download]",
+        "what a data set needs and how to get it: "
+        "prepare [NAME] [OPTION=VALUE ...] [--root DIR] [--download]",
     ),
     "doctor": Command(
         "commands.doctor",
         "what is missing for a configuration, and the next command: doctor [--config FILE ...]",
     ),
-    "spans": Command(
-        "lightning_modules.text_group.commands.spans",
-        "baselines of groups of words, judged on marked phrases: spans --spans FILE",
-    ),
-    "vectors": Command(
-        "lightning_modules.text_group.commands.vectors",
-        "GroupViT's vectors of images, computed once: vectors --images DIR --weights FILE --out DIR",
-    ),
     "ablation": Command(
         "commands.ablation",
-        "run a table of configs/ablation and print it beside the paper's numbers: ablation FILE [--scale demo]",
+        "run a table of configs/ablation and print it beside the paper's numbers: "
+        "ablation FILE [--scale demo]",
     ),
     "demo": Command(
         "commands.demo",
         "pre-train, fine-tune, judge and show on made scenes: demo [--size small|full] [--seed N]",
     ),
 }
+
+
+def commands_of_methods() -> dict[str, Command]:
+    """The subcommands that methods list, by name; nothing but the lists is imported."""
+    commands = {}
+    for method in iter_modules(lightning_modules.__path__, "lightning_modules."):
+        if not method.ispkg or find_spec(f"{method.name}.commands") is None:
+            continue
+        package = import_module(f"{method.name}.commands")
+        for name, summary in package.COMMANDS.items():
+            commands[name] = Command(f"{package.__name__}.{name}", summary)
+    return commands
+
+
+COMMANDS = {**GENERAL, **commands_of_methods()}
 
 USAGE = "\n".join(
     [
@@ -60,6 +84,7 @@ USAGE = "\n".join(
         "",
         *(f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()),
         "",
-        "`python cli.py SUBCOMMAND --help` lists a subcommand's options; `--print_config` shows the configuration that it would run with.",
+        "`python cli.py SUBCOMMAND --help` lists a subcommand's options; `--print_config` shows the "
+        "configuration that it would run with.",
     ]
 )

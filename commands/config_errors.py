@@ -1,233 +1,292 @@
-"""Misspelt configurations: one line with the nearest name instead of a parser's traceback.
+"""Misspelt names in configurations and on the command line: one sentence with the nearest name.
 
-Files are checked here before the parser sees them, against the signatures of the classes that they name; the
-parser still checks all values.
+Everything is checked here before the parser sees it and before anything is built or looked for, so that a
+misspelt option is told before a missing file is. The parser still checks all values.
 """
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
-import inspect
-import re
+import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import yaml
 
-from callbacks.catalogue import CALLBACKS
+from commands.options import (
+    accepted_arguments,
+    classes_in,
+    is_ours,
+    known_classes,
+    top_level_options,
+    trainer_options,
+)
+from commands.renamed import RENAMED_CLASSES, new_option, without_init_args
 from commands.suggest import nearest
-from datamodules.catalogue import DATASETS, WITHOUT_IMAGES
-from datamodules.chunkers import Chunker, LLMChunker, RuleChunker, SpacyChunker
-from lightning_modules.catalogue import METHODS
-from metrics.protocols import Protocol
-from networks.albef import ALBEF
-from networks.groupvit import GroupViTImageEncoder
-from networks.text_group import CausalTransformer, TextGroupTransformer
-
-TOP_LEVEL = (
-    "seed_everything",
-    "trainer",
-    "model",
-    "data",
-    "name",
-    "runs",
-    "monitor",
-    "save_every",
-    "ckpt_path",
-    "verbose",
-    "weights_only",
-    "config",
-)
-NETWORKS = (ALBEF, CausalTransformer, GroupViTImageEncoder, TextGroupTransformer)
-CHUNKERS = (Chunker, LLMChunker, RuleChunker, SpacyChunker)
-OURS = {
-    found.__name__: found
-    for found in (*METHODS, *DATASETS, *WITHOUT_IMAGES, *CALLBACKS, *NETWORKS, *CHUNKERS)
-}
-
-UNION = re.compile(r"Does not validate against any of the Union subtypes")
-WRAPPERS = re.compile(
-    r"Parser key \"(?P<key>[^\"]+)\": |Problem with given class_path '[^']+': |"
-    + UNION.pattern
-    + r" Subtypes: \[.+?\] Errors: - "
-)
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used. The message is for the user."""
+    """A configuration or a command line that cannot be used. The message is for the user."""
 
 
 def check_config(argv: list[str]) -> None:
-    """Checks the keys of every ``--config`` file.
+    """Checks all names in a command's config files and in its options.
+
+    Args:
+        argv: the subcommand and its options.
 
     Raises:
-        ConfigError: a file is missing or no YAML, or has an unknown key or class.
+        ConfigError: a file is missing or no YAML, or an option or a class does not exist.
     """
-    for path in _config_files(argv):
+    check_command_line(argv)
+    paths = [Path(value) for option, value in options_in(argv) if option in {"--config", "-c"} and value]
+    for path in paths:
+        if path.is_file():
+            try:
+                check_content(read_config(path))
+            except ConfigError as error:
+                raise ConfigError(f"{path}: {error}") from error
+    for path in paths:
         if not path.is_file():
-            near = (
-                nearest(path.name, [found.name for found in path.parent.glob("*.yaml")])
-                if path.parent.is_dir()
-                else ""
-            )
-            raise ConfigError(f"config {path} not found{near or '.'}")
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            mark = getattr(error, "problem_mark", None)
-            raise ConfigError(
-                f"{path}{f', line {mark.line + 1}' if mark else ''}: no valid YAML ({getattr(error, 'problem', error)})."
-            ) from error
-        if not isinstance(content, dict):
-            raise ConfigError(f"{path} must hold keys such as model, data and trainer.")
-        check_keys(content, TOP_LEVEL, str(path))
-        check_keys(content.get("trainer") or {}, inspect.signature(pl.Trainer).parameters, f"{path}: trainer")
-        for key in ("model", "data", "trainer"):
-            check_classes(content.get(key), f"{path}: {key}")
+            neighbours = [neighbour.name for neighbour in path.parent.glob("*.yaml")]
+            raise ConfigError(f"config {path} not found{nearest(path.name, neighbours) or '.'}")
 
 
-def check_keys(content: dict, known: Iterable[str], place: str) -> None:
-    """Raises `ConfigError` for the first key of ``content`` that is not in ``known``."""
-    known = list(known)
-    for key in content:
-        if key not in known:
-            raise ConfigError(f"{place} has no key {key!r}{nearest(str(key), known)}")
+def options_in(argv: list[str]) -> Iterator[tuple[str, str]]:
+    """The options of a command line with their values; an empty one for an option that has none.
 
-
-def check_classes(content: Any, place: str) -> None:
-    """Checks every ``class_path`` and its ``init_args`` below ``content``, as far as the classes are this
-    project's.
+    Example:
+        >>> list(options_in(["fit", "--name", "a", "--runs=b", "--help"]))
+        [('--name', 'a'), ('--runs', 'b'), ('--help', '')]
     """
-    if isinstance(content, list):
-        for number, item in enumerate(content):
-            check_classes(item, f"{place}[{number}]")
-    if not isinstance(content, dict):
-        return
-    name = str(content.get("class_path", ""))
-    found = OURS.get(name.rsplit(".", 1)[-1])
-    if (
-        name
-        and found is None
-        and "." not in name
-        and not hasattr(pl.callbacks, name)
-        and not hasattr(pl.loggers, name)
-    ):
-        raise ConfigError(f"{place}: no class {name!r}{nearest(name, OURS)}")
-    if found is not None:
-        arguments = accepted_arguments(found)
-        values = content.get("init_args") or {}
-        check_keys(values, arguments, f"{place}: {name}")
-        for key, annotation in arguments.items():
-            if isinstance(values.get(key), dict) and dataclasses.is_dataclass(annotation):
-                check_keys(
-                    values[key],
-                    [field.name for field in dataclasses.fields(annotation)],
-                    f"{place}: {name}.{key}",
-                )
-    for key, value in content.items():
-        check_classes(value, place if key == "init_args" else f"{place}.{key}")
-
-
-def accepted_arguments(found: type) -> dict[str, Any]:
-    """The arguments of a class with their types; where it passes ``**kwargs`` on, its base classes' too."""
-    arguments: dict[str, Any] = {}
-    for base in found.__mro__:
-        if "__init__" not in vars(base):
+    for position, word in enumerate(argv):
+        if not word.startswith("-") or not word.lstrip("-")[:1].isalpha():
             continue
-        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
-        hints = typing.get_type_hints(vars(base)["__init__"])
-        for parameter in parameters:
-            if parameter.name != "self" and parameter.kind in {
-                parameter.POSITIONAL_OR_KEYWORD,
-                parameter.KEYWORD_ONLY,
-            }:
-                arguments.setdefault(parameter.name, hints.get(parameter.name))
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            break
-    return arguments
+        option, equals, value = word.partition("=")
+        if not equals and position + 1 < len(argv) and not argv[position + 1].startswith("--"):
+            value = argv[position + 1]
+        yield option, value
 
 
-def _config_files(argv: list[str]) -> list[Path]:
-    found = [argv[n + 1] for n, argument in enumerate(argv[:-1]) if argument in {"--config", "-c"}]
-    return [
-        Path(path)
-        for path in found
-        + [argument.split("=", 1)[1] for argument in argv if argument.startswith("--config=")]
-    ]
+def check_command_line(argv: list[str]) -> None:
+    """Checks what can be checked of a command line without its config files.
 
+    The parser checks the options of classes, which only the configuration names.
 
-def explain(error: Exception) -> str | None:
-    """What the parser or the trainer's constructor says, in one sentence, or None for any other error.
-
-    The parser wraps what went wrong in the options and classes that lead there, and also what a class of ours
-    says in its constructor.
+    Raises:
+        ConfigError: an option of the run or of the trainer, or a class, does not exist.
     """
-    text = re.sub(r"\s+", " ", str(error)).strip()
-    if type(error).__name__ == "MisconfigurationException" or text.startswith("You selected an invalid"):
-        return text
-    if (
-        type(error).__module__.split(".")[0] not in {"jsonargparse", "argparse"}
-        and UNION.search(text) is None
-    ):
-        return None
-    if "arguments are required" in text:
-        return "no model and no data are named: give --config FILE."
-    keys, text = unwrap(text)
-    return _unknown_option(keys, text) or _unknown_field(text) or _wrong_value(keys, text) or text[:400]
+    for option, value in options_in(argv):
+        name = without_init_args(option)
+        parts = name.split(".")
+        if not option.startswith("--") or parts[-1] == "help" or parts[0].startswith("print_"):
+            continue
+        _check_option(name, 0, parts[0], top_level_options())
+        if parts[0] == "trainer" and len(parts) > 1:
+            _check_option(name, 1, parts[1], trainer_options())
+        names_a_class = parts[-1] == "class_path" or name in {"model", "data", "trainer.callbacks"}
+        if names_a_class and value.isidentifier() and value != "null" and not Path(value).is_file():
+            find_class(value, name)
 
 
-def unwrap(text: str) -> tuple[list[str], str]:
-    """The options that lead to the innermost error, and what it says."""
-    keys: list[str] = []
-    while found := WRAPPERS.match(text):
-        if found["key"]:
-            keys.append(found["key"])
-        text = text[found.end() :]
-    return keys, re.split(
-        r" - (?:Expected an? |Not a valid |Problem with |Parser key )| Given value(?: type)?:", text
-    )[0].strip()
+def _check_option(option: str, known_parts: int, part: str, names: Iterable[str]) -> None:
+    """Raises `ConfigError` if ``part``, the first unknown one of an option, is none of ``names``."""
+    names = list(names)
+    if part not in names:
+        raise ConfigError(unknown_option(option, known_parts, part, names))
 
 
-def _unknown_option(keys: list[str], text: str) -> str | None:
-    unknown = re.search(
-        r"[Uu]nrecognized arguments?:? (\S+)|Option '([^']+)' is not accepted|Key '([^']+)' is not expected",
-        text,
-    )
-    if not unknown:
-        return None
-    option = ".".join([*keys, next(group for group in unknown.groups() if group).split("=")[0].lstrip("-")])
-    return f"no option {option!r}{nearest(option.rsplit('.', 1)[-1], known_options()) or ','} `python cli.py SUBCOMMAND --help` lists them."
+def unknown_option(option: str, known_parts: int, misspelt: str, names: Iterable[str]) -> str:
+    """The sentence about an option of the command line that does not exist.
 
-
-def _unknown_field(text: str) -> str | None:
-    unknown = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)
+    Args:
+        option: as it was given, without ``init_args``.
+        known_parts: how many of its leading parts exist, at least.
+        misspelt: the part that does not exist.
+        names: what that part could have been.
+    """
+    renamed = new_option(option, known_parts)
+    if renamed:
+        return f"option {option!r} is now called {renamed!r}."
     return (
-        f"{unknown[1]} has no field {unknown[2]!r}{nearest(unknown[2], known_options()) or '.'}"
-        if unknown
-        else None
+        f"no option {option!r}{nearest(misspelt, names) or ','} `python cli.py SUBCOMMAND --help` lists them."
     )
 
 
-def _wrong_value(keys: list[str], text: str) -> str | None:
-    wrong = re.match(r"Expected an? (.+?)\. Got value: (.*)", text)
-    if not wrong:
+def read_config(path: Path) -> dict[str, Any]:
+    """A config file.
+
+    Raises:
+        ConfigError: it is no YAML, or holds something else than keys.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ConfigError(f"{line}no valid YAML ({error.problem}).") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"no valid YAML ({error}).") from error
+    if not isinstance(content, dict):
+        raise ConfigError("a configuration must hold keys such as model, data and trainer.")
+    return content
+
+
+def check_content(content: dict[str, Any]) -> None:
+    """Checks the names of one config file.
+
+    Raises:
+        ConfigError: a key or a class does not exist.
+    """
+    check_keys(content, top_level_options(), "", "a configuration")
+    trainer = content.get("trainer")
+    if isinstance(trainer, dict):
+        check_keys(trainer, trainer_options(), "trainer", "trainer")
+    for key in ("model", "data", "trainer"):
+        check_value(content.get(key), None, key)
+
+
+def check_keys(content: dict[str, Any], names: Iterable[str], option: str, owner: str) -> None:
+    """Checks the keys of one mapping.
+
+    Args:
+        content: the mapping.
+        names: the keys that it may have.
+        option: where it stands, e.g. ``trainer.callbacks[0]``; empty at the top.
+        owner: whose keys they are, as the message calls it.
+
+    Raises:
+        ConfigError: a key is not among them.
+    """
+    names = list(names)
+    for key in content:
+        if key in names:
+            continue
+        known_parts = option.split(".") if option else []
+        old = ".".join([*(part.split("[")[0] for part in known_parts), str(key)])
+        renamed = new_option(old, len(known_parts))
+        if renamed:
+            raise ConfigError(f"option {old!r} is now called {renamed!r}.")
+        raise ConfigError(f"{owner} has no key {key!r}{nearest(str(key), names) or '.'}")
+
+
+def check_value(value: Any, annotation: Any, option: str) -> None:
+    """Checks the classes and keys within a value.
+
+    Args:
+        value: as a config file has it.
+        annotation: its type; None where it is not known.
+        option: where it stands.
+
+    Raises:
+        ConfigError: a key or a class does not exist, or there is nothing where something must be.
+    """
+    if value is None and not _allows_null(annotation):
+        expected = getattr(annotation, "__name__", annotation)
+        raise ConfigError(f"{option} must be of type {expected}, not null.")
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            check_value(item, annotation, f"{option}[{number}]")
+    elif isinstance(value, dict) and "class_path" in value:
+        check_class(value, option)
+    elif isinstance(value, dict):
+        _check_mapping(value, annotation, option)
+    elif isinstance(value, str) and _takes_a_class(annotation) and value.isidentifier():
+        find_class(value, option)
+
+
+def check_class(value: dict[str, Any], option: str) -> None:
+    """Checks a ``class_path`` and its ``init_args``.
+
+    Raises:
+        ConfigError: the class or one of its arguments does not exist.
+    """
+    check_keys(value, ("class_path", "init_args", "dict_kwargs"), option, option)
+    name = str(value["class_path"])
+    kind = find_class(name, option)
+    arguments = value.get("init_args") or {}
+    annotations: dict[str, Any] = {}
+    if kind is not None:
+        annotations = accepted_arguments(kind)
+        check_keys(arguments, annotations, option, f"{option}: {name}")
+    for key, argument in arguments.items():
+        check_value(argument, annotations.get(key), f"{option}.{key}")
+
+
+def _check_mapping(value: dict[str, Any], annotation: Any, option: str) -> None:
+    """Checks a mapping that stands for a dataclass, for a dictionary, or for a part of a configuration."""
+    of_values = _type_of_values(annotation)
+    annotations = dict.fromkeys(value, of_values)
+    if of_values is None:
+        records = [kind for kind in classes_in(annotation) if dataclasses.is_dataclass(kind)]
+        if records:
+            annotations = accepted_arguments(records[0])
+            check_keys(value, annotations, option, option)
+    for key, item in value.items():
+        below = option if key == "init_args" else f"{option}.{key}"
+        check_value(item, annotations.get(key), below)
+
+
+def _type_of_values(annotation: Any) -> Any:
+    """The type of a dictionary's values: ``dict[str, int] | None`` -> ``int``; None for any other type."""
+    for part in (annotation, *typing.get_args(annotation)):
+        origin = typing.get_origin(part)
+        if isinstance(origin, type) and issubclass(origin, collections.abc.Mapping):
+            return typing.get_args(part)[1]
+    return None
+
+
+def _allows_null(annotation: Any) -> bool:
+    """Whether a value of this type may be null. The parser lets null pass for any type."""
+    origin = typing.get_origin(annotation)
+    if origin in {typing.Union, types.UnionType}:
+        return any(_allows_null(part) for part in typing.get_args(annotation))
+    if origin is typing.Literal:
+        return None in typing.get_args(annotation)
+    return annotation is None or annotation is Any or annotation is types.NoneType
+
+
+def _takes_a_class(annotation: Any) -> bool:
+    """Whether a word in place of a value of this type can only be the name of a class of ours."""
+    kinds = [kind for kind in classes_in(annotation) if kind is not type(None)]
+    return bool(kinds) and all(is_ours(kind) and not dataclasses.is_dataclass(kind) for kind in kinds)
+
+
+def find_class(name: str, option: str) -> type | None:
+    """A class by its short name or by its whole path.
+
+    Args:
+        name: as ``class_path`` gives it.
+        option: where it stands.
+
+    Returns:
+        The class; None if it is not of this project, whose arguments are then left to the parser.
+
+    Raises:
+        ConfigError: there is no such class.
+    """
+    module, _, short_name = name.rpartition(".")
+    kind = known_classes().get(name)
+    if module:
+        kind = _import_class(module, short_name)
+    elif kind is None:
+        kind = getattr(pl.callbacks, name, None) or getattr(pl.loggers, name, None)
+    if kind is not None:
+        return kind if is_ours(kind) else None
+    renamed = RENAMED_CLASSES.get(short_name)
+    if renamed:
+        raise ConfigError(f"{option}: class {name!r} is now called {renamed!r}.")
+    if module and short_name in known_classes():
+        raise ConfigError(f"{option}: class {name!r} has moved; write {short_name!r}.")
+    raise ConfigError(f"{option}: no class {name!r}{nearest(short_name, known_classes()) or '.'}")
+
+
+def _import_class(module: str, name: str) -> type | None:
+    try:
+        return getattr(import_module(module), name, None)
+    except ImportError:
         return None
-    choices = re.findall(r"'([^']+)'", wrong[1]) if wrong[1].startswith("typing.Literal") else []
-    name = re.match(r"<class '(?:.+\.)?(.+)'>", wrong[1])
-    kind = f"one of {', '.join(choices)}" if choices else f"of type {name[1] if name else wrong[1]}"
-    return f"{'.'.join(keys)} must be {kind}, not {wrong[2]!r}{nearest(wrong[2], choices) or '.'}"
-
-
-def known_options() -> list[str]:
-    """The last parts of all options of this project."""
-    types = {name: kind for found in OURS.values() for name, kind in accepted_arguments(found).items()}
-    fields = {
-        field.name
-        for kind in (Protocol, *types.values())
-        if dataclasses.is_dataclass(kind)
-        for field in dataclasses.fields(kind)
-    }
-    return sorted({*TOP_LEVEL, *types, *fields, *inspect.signature(pl.Trainer).parameters})

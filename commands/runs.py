@@ -1,47 +1,95 @@
-"""Run folders: ``runs/<name>/`` holds ``config.yaml``, ``run.json``, ``checkpoints/{last,best}.ckpt``,
-``test/metrics.json`` and pictures.
+"""Run folders.
+
+``runs/<name>/`` holds ``config.yaml``, ``run.json``, ``checkpoints/{last,best}.ckpt``, ``test/metrics.json``
+and pictures.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 
 class RunError(Exception):
     """A run folder that does not hold what was asked for. The message is for the user."""
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of a run beside those of its trainer, model and data.
+
+    Args:
+        name: name of the run; by default that of the config file.
+        runs: folder of all runs.
+        monitor: logged number by which checkpoints/best.ckpt is kept (the highest).
+        save_every: steps between two writes of checkpoints/last.ckpt; it is also written at the end.
+    """
+
+    name: str | None = None
+    runs: str = "runs"
+    monitor: str | None = None
+    save_every: int = 1000
+
+
 def claim(folder: Path, options: list[str]) -> None:
-    """Keeps in ``folder`` the options, and the files of configuration named in them, that its run is made
-    with.
+    """Notes in a run's folder what the run is made with: its options, and the config files that they name.
+
+    Args:
+        folder: of the run; made if it is not there.
+        options: of its command.
 
     Raises:
-        RunError: the folder holds a run that was made with others, whose results would pass for theirs.
+        RunError: the folder holds a run that was made with others, whose results would pass for this one's.
     """
-    files = (Path(value) for option, value in pairwise(options) if option == "--config")
-    made_with = {
-        "options": options,
-        "configurations": [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()],
-    }
+    made_with = {"options": options, "configurations": _digests(options)}
     path = folder / "made_with.json"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(made_with, indent=1) + "\n", encoding="utf-8")
-    elif (before := json.loads(path.read_text(encoding="utf-8"))) != made_with:
-        other = "other options" if before["options"] != options else "another version of its configuration"
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if before == made_with:
+        return
+    difference = "another version of its configuration"
+    if before["options"] != options:
+        difference = "other options"
+    raise RunError(
+        f"{folder} holds a run made with {difference} ({path} has them); name another folder with --runs, or "
+        "remove that one."
+    )
+
+
+def _digests(options: list[str]) -> list[str]:
+    """SHA-256 of every config file that a command names."""
+    files = (Path(value) for option, value in pairwise(options) if option == "--config")
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """A run's ``metrics.json``.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
         raise RunError(
-            f"{folder} holds a run made with {other} ({path} has them); name another folder with --runs, or remove that one."
-        )
+            f"{path} is not readable as results ({error}); run `python cli.py test` again."
+        ) from error
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, newest first."""
-    return sorted(
-        (folder / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True
-    )
+    return sorted((folder / "checkpoints").glob("*.ckpt"), key=_written, reverse=True)
 
 
 def newest_run(runs: Path) -> Path:
@@ -50,34 +98,38 @@ def newest_run(runs: Path) -> Path:
     Raises:
         RunError: there is none.
     """
-    written = sorted(runs.glob("**/checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
-    folders = [
-        path.parent.parent for path in reversed(written) if (path.parent.parent / "config.yaml").is_file()
-    ]
-    if not folders:
-        raise RunError(
-            f"there is no run with a checkpoint below {runs.absolute()}; train one with `python cli.py fit --config ...`, or name a --config."
-        )
-    return folders[0]
+    for path in sorted(runs.glob("**/checkpoints/*.ckpt"), key=_written, reverse=True):
+        folder = path.parent.parent
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise RunError(
+        f"there is no run with a checkpoint below {runs.absolute()}; train one with "
+        "`python cli.py fit --config ...`, or name a --config."
+    )
 
 
-def find_checkpoint(folder: Path, wanted: str) -> Path:
-    """``best``, ``last`` or a file.
+def find_checkpoint(folder: Path, name: str) -> Path:
+    """A checkpoint of a run.
+
+    Args:
+        folder: of the run.
+        name: ``best``, ``last`` or a file.
 
     Raises:
         RunError: it does not exist.
     """
-    if wanted not in {"best", "last"}:
-        if not Path(wanted).is_file():
+    if name not in {"best", "last"}:
+        if not Path(name).is_file():
             raise RunError(
-                f"checkpoint {Path(wanted).absolute()} not found; --ckpt_path takes best, last or a file."
+                f"checkpoint {Path(name).absolute()} not found; --ckpt_path takes best, last or a file."
             )
-        return readable(Path(wanted))
-    path = folder / "checkpoints" / f"{wanted}.ckpt"
+        return readable(Path(name))
+    path = folder / "checkpoints" / f"{name}.ckpt"
     if not path.is_file():
-        there = ", ".join(found.name for found in checkpoints(folder)) or "none"
+        present = ", ".join(checkpoint.name for checkpoint in checkpoints(folder)) or "none"
         raise RunError(
-            f"{folder} has no {wanted} checkpoint (it has: {there}); --name chooses another run, --ckpt_path takes best, last or a file."
+            f"{folder} has no {name} checkpoint (it has: {present}); --name chooses another run, --ckpt_path "
+            "takes best, last or a file."
         )
     return readable(path)
 
@@ -98,11 +150,14 @@ def readable(path: Path) -> Path:
         ) from error
     if not isinstance(content, dict) or "pytorch-lightning_version" not in content:
         raise RunError(
-            f"{path} is no checkpoint of a run; weights of another program are read by --model.pretrained {path}."
+            f"{path} is no checkpoint of a run; weights of another program are read by "
+            f"--model.pretrained {path}."
         )
     return path
 
 
 def default_checkpoint(folder: Path) -> str:
     """``best`` if the run kept one, else ``last``."""
-    return "best" if (folder / "checkpoints" / "best.ckpt").is_file() else "last"
+    if (folder / "checkpoints" / "best.ckpt").is_file():
+        return "best"
+    return "last"

@@ -6,7 +6,21 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``", did you mean 'X'?"`` with the name nearest to ``word``, or an empty string if none is near."""
-    matches = get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f", did you mean {matches[0]!r}?" if matches else ""
+def nearest(word: str, names: Iterable[str]) -> str:
+    """The end of a sentence about a word that is no name.
+
+    Args:
+        word: what was written.
+        names: what could have been meant.
+
+    Returns:
+        ``", did you mean 'X'?"`` with the name nearest to ``word``, or an empty string if none is near.
+
+    Example:
+        >>> nearest("max_stpes", ["max_steps", "max_epochs"])
+        ", did you mean 'max_steps'?"
+    """
+    matches = get_close_matches(word, list(names), n=1, cutoff=0.5)
+    if not matches:
+        return ""
+    return f", did you mean {matches[0]!r}?"

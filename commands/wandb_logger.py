@@ -1,5 +1,6 @@
-"""Weights & Biases by default: online with an account, offline without one; a resumed run goes on under its
-own id.
+"""Weights & Biases by default: online with an account, offline without one.
+
+A resumed run goes on under its own id.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 
 def has_account() -> bool:
-    """Whether W&B knows who we are: an API key in the environment, or in the netrc file that `wandb login`
-    writes.
-    """
+    """Whether an API key is in the environment, or in the netrc file that `wandb login` writes."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
@@ -37,16 +36,27 @@ def run_id(folder: Path) -> str:
 
 
 def wandb_logger(folder: Path, name: str) -> Any:
-    """The logger of a run. ``WANDB_MODE`` (online, offline, disabled) overrules the choice."""
-    os.environ.setdefault(
-        "WANDB_SILENT", "true"
-    )  # before its first import; the one line below says what matters
+    """The logger of a run.
+
+    Args:
+        folder: of the run.
+        name: of the run, as W&B shows it.
+
+    Returns:
+        A ``WandbLogger``, online if there is an account. ``WANDB_MODE`` (online, offline, disabled) overrules
+        that choice.
+    """
+    # Before its first import. The one line below says what matters.
+    os.environ.setdefault("WANDB_SILENT", "true")
     from lightning.pytorch.loggers import WandbLogger
 
-    mode = os.environ.get("WANDB_MODE") or ("online" if has_account() else "offline")
+    mode = os.environ.get("WANDB_MODE")
+    if not mode:
+        mode = "online" if has_account() else "offline"
     if mode == "offline":
         rank_zero_info(
-            f"W&B: logging offline (no account, or WANDB_MODE=offline); `wandb sync {folder}/wandb/offline-run-*` uploads it later."
+            "W&B: logging offline (no account, or WANDB_MODE=offline); "
+            f"`wandb sync {folder}/wandb/offline-run-*` uploads it later."
         )
     return WandbLogger(
         project="weakground",

@@ -1,5 +1,6 @@
-"""The datamodule that every data set shares: it samples, resizes, batches, counts what is unreadable, and
-splits the work among processes.
+"""The datamodule that every data set shares.
+
+It samples, resizes, batches, counts what is unreadable, and splits the work among processes.
 """
 
 from __future__ import annotations
@@ -7,7 +8,8 @@ from __future__ import annotations
 import os
 import signal
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,19 +18,14 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
-from datamodules.batches import EvaluationBatch, ImageTextBatch, PhraseBatch, normalise
+from datamodules.batches import ImageBatch, Preprocessing, prepare_images
 from datamodules.chunkers import Chunker, RuleChunker
 from datamodules.errors import DataError
-from datamodules.kinds.base import Source
-from datamodules.kinds.captions import (
-    Augmentation,
-    CaptionSource,
-    CaptionView,
-    TrainingView,
-    collate_captions,
-)
-from datamodules.kinds.catalogue import view_of
-from datamodules.kinds.phrases import PhraseView, collate_phrases
+from datamodules.handover import JudgedSet, Needs
+from datamodules.kinds.base import Kind, Source
+from datamodules.kinds.catalogue import kind_of, made_of_phrases, training_kind
+from datamodules.kinds.training import Augmentation, TrainingSource
+from datamodules.samplers import EpochSampler
 from datamodules.skips import SkipLog
 from datamodules.storage.phrase_cache import PhraseCache
 
@@ -37,7 +34,9 @@ Split = Literal["train", "val", "test"]
 
 def spare_cores() -> int:
     """Worker processes by default: a core each, one left for training, four at most."""
-    return max(0, min(4, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 2
+    if not hasattr(os, "sched_getaffinity"):  # not on Linux
+        return 2
+    return max(0, min(4, len(os.sched_getaffinity(0)) - 1))
 
 
 def ignore_interrupts(worker: int) -> None:
@@ -46,8 +45,10 @@ def ignore_interrupts(worker: int) -> None:
 
 
 class GroundingDataModule(pl.LightningDataModule):
-    """Base of all datamodules. A data set gives its sources; the model in training says what it wants to be
-    fed (``train_batch``) and how images must look (``preprocessing``).
+    """Base of all datamodules.
+
+    A data set gives its sources. What the model needs (kind of batch, look of the images) is handed over once
+    by `serve`; of the trainer only plain facts are asked: stage, process, device, folder and progress.
 
     Args:
         batch_size: training images a step and process.
@@ -79,220 +80,253 @@ class GroundingDataModule(pl.LightningDataModule):
         super().__init__()
         if batch_size < 1 or (eval_batch_size or 1) < 1:
             raise DataError("batch_size and eval_batch_size must be at least 1.")
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = spare_cores() if num_workers is None else num_workers
-        self.augmentation, self.max_skipped, self.seed = augmentation, max_skipped, seed
+        self.augmentation = augmentation
+        self.max_skipped = max_skipped
+        self.seed = seed
         self.chunker = chunker or RuleChunker()
         self.cache_dir = Path(cache_dir)
         self.phrase_cache = PhraseCache(self.cache_dir / "phrases.sqlite", self.chunker)
-        self._captions: CaptionSource | None = None
+        self._needs: Needs | None = None
+        self._training: TrainingSource | None = None
         self._judged: dict[str, dict[str, Source]] = {}
         self._skips: dict[str, SkipLog] = {}
-        self._epoch: dict[
-            str, int
-        ] = {}  # what the order of the running epoch, or of the one to be resumed, depends on
+        # What the order of the running epoch, or of the one to be resumed, depends on.
+        self._fingerprint: dict[str, int] = {}
 
     # What a data set implements.
 
     @abstractmethod
-    def caption_source(self) -> CaptionSource | None:
-        """The training split, or None if the data set has none. Raises `DatasetNotFoundError`."""
+    def training_source(self) -> TrainingSource | None:
+        """The training split, of any kind, or None if the data set has none.
+
+        Raises:
+            DatasetNotFoundError: a file or folder is missing.
+        """
 
     @abstractmethod
     def evaluation_source(self, split: Split) -> Source | None:
-        """A split to be judged on, or None if the data set has none. Raises `DatasetNotFoundError`."""
+        """A split to be judged on, of any kind, or None if the data set has none.
+
+        Raises:
+            DatasetNotFoundError: a file or folder is missing.
+        """
 
     def evaluation_sources(self, split: Split) -> dict[str, Source]:
         """The sets that ``validate`` (val) and ``test`` (test) judge on, by name."""
         source = self.evaluation_source(split)
         return {} if source is None else {self.name: source}
 
-    # What the trainer calls.
+    def preprocessing_of(self, source: Source) -> Preprocessing:
+        """How the images of a source are resized: as the model says."""
+        return self.needs.preprocessing
+
+    # What modules and evaluations are told (`datamodules.handover.Supply`).
+
+    def serve(self, needs: Needs) -> None:
+        """Takes what the model needs; called once, before the trainer runs."""
+        self._needs = needs
 
     @property
-    def module(self) -> Any:
-        """The LightningModule that this data is for."""
-        assert self.trainer is not None, (
-            "a datamodule learns from its trainer which model it feeds: use trainer.fit(model, datamodule)"
-        )
-        return self.trainer.lightning_module
+    def needs(self) -> Needs:
+        """What the model needs. Raises `DataError` if that was never handed over."""
+        if self._needs is None:
+            raise DataError(
+                f"{type(self).__name__} was not told what its model needs: call commands.connect.connect("
+                "module, datamodule, callbacks) before the trainer."
+            )
+        return self._needs
+
+    def training_batches(self) -> int:
+        """Batches of one epoch on each process."""
+        return len(self._opened_training_source()) // self._trainer.world_size // self.batch_size
+
+    def judged_sets(self) -> list[JudgedSet]:
+        """The sets of the running stage, in the order of its dataloaders."""
+        split = "test" if self._trainer.testing or self._trainer.predicting else "val"
+        sources = self._judged[split].items()
+        return [JudgedSet(name, kind_of(source).batch, source) for name, source in sources]
+
+    def number_of_skipped_records(self) -> int:
+        """How many records this process had to leave out so far."""
+        return sum(len(log.seen) for log in self._skips.values())
+
+    # What the trainer calls.
 
     def prepare_data(self) -> None:
-        """On one process of a node: finds the phrases of all captions once, if the model learns from phrases."""
-        if (
-            self.trainer is None
-            or self.trainer.state.fn != "fit"
-            or self.module.train_batch is not PhraseBatch
-        ):
+        """On one process of a node: finds the phrases of all captions once, if the model learns from them."""
+        if self._trainer.state.fn != "fit" or not made_of_phrases(self.needs.batch):
             return
-        source = self._training_source()
+        source: Any = self._opened_training_source()
         if len(source) and source.phrases(0) is None:
-            self.phrase_cache.fill(
-                caption for index in range(len(source)) for caption in source.captions(index)
-            )
+            captions = (source.captions(index) for index in range(len(source)))
+            self.phrase_cache.fill(chain.from_iterable(captions))
 
     def setup(self, stage: str) -> None:
-        """Opens what ``stage`` needs and says how much there is."""
+        """Opens what ``stage`` needs and says how much there is.
+
+        Raises:
+            DataError: the data set has no split for the stage, or is not where it should be.
+        """
         if stage == "fit":
-            source = self._training_source()
+            source = self._opened_training_source()
             rank_zero_info(f"train on {self.name}: {len(source):,} images")
             self._log_skips("train", source, source.broken)
         split: Split = "val" if stage in {"fit", "validate"} else "test"
         self._judged[split] = self.evaluation_sources(split)
         for name, judged in self._judged[split].items():
-            queries = (
-                f", {judged.number_of_queries:,} queries" if judged.number_of_queries is not None else ""
-            )
-            rank_zero_info(f"{split} on {name}: {len(judged):,} images{queries}")
+            size = f"{len(judged):,} images"
+            if judged.number_of_queries is not None:
+                size += f", {judged.number_of_queries:,} queries"
+            rank_zero_info(f"{split} on {name}: {size}")
             self._log_skips(name, judged, judged.broken)
         if stage != "fit" and not self._judged[split]:
             raise DataError(
-                f"{self.name} has no {split} split to judge on; name a data set that has queries with boxes (see docs/datasets.md)."
+                f"{self.name} has no {split} split to judge on; name a data set that has queries with boxes "
+                "(see docs/datasets.md)."
             )
-
-    def _training_source(self) -> CaptionSource:
-        if self._captions is None:
-            self._captions = self.caption_source()
-        if self._captions is None:
-            raise DataError(f"{self.name} has no captions to train on; it only serves validate and test.")
-        return self._captions
 
     def train_dataloader(self) -> DataLoader:
-        source, module, trainer = self._training_source(), self.module, self.trainer
-        assert trainer is not None
+        """Training batches of this process. Raises `DataError` if there are too few images for one."""
+        source = self._opened_training_source()
+        kind = self._training_kind()
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
-        common = (source, module.preprocessing, self.augmentation, seed)
-        if module.train_batch is PhraseBatch:
-            view: TrainingView = PhraseView(*common, lookup=self.phrase_cache.lookup)
-        elif module.train_batch is ImageTextBatch:
-            view = CaptionView(*common)
-        else:
-            raise DataError(
-                f"{type(module).__name__} trains on {module.train_batch.__name__}, which {self.name} cannot give."
-            )
-        if len(source) < self.batch_size * trainer.world_size:
-            raise DataError(
-                f"{self.name} has {len(source)} training images, fewer than one batch ({self.batch_size} on each of {trainer.world_size} processes): "
-                "lower --data.batch_size."
-            )
-        sampler = source.sampler(self.batch_size, seed, trainer.global_rank, trainer.world_size)
-        # A resumed run has seen a part of its epoch already, or all of it. Workers fetch ahead before
-        # Lightning says which epoch it is.
-        begun, progress = (
-            trainer.fit_loop.epoch_progress.current.ready,
-            trainer.fit_loop.epoch_loop.batch_progress,
+        view = kind.view(
+            source, self.preprocessing_of(source), self.augmentation, seed, self.phrase_cache.lookup
         )
-        current: Any = progress.current
-        sampler.epoch = begun if progress.is_last_batch else max(0, begun - 1)
-        sampler.skip_batches = 0 if progress.is_last_batch else current.processed
-        before, self._epoch = self._epoch, sampler.fingerprint
-        if sampler.skip_batches and before not in ({}, self._epoch):
-            was, now = (
-                ", ".join(f"{name}: {number:,}" for name, number in epoch.items())
-                for epoch in (before, self._epoch)
+        world_size = self._trainer.world_size
+        if len(source) < self.batch_size * world_size:
+            raise DataError(
+                f"{self.name} has {len(source)} training images, fewer than one batch ({self.batch_size} on "
+                f"each of {world_size} processes): lower --data.batch_size."
             )
-            rank_zero_warn(
-                f"the resumed epoch began with {was}, and goes on with {now}; some images come again in it, or not at all."
-            )
-        return self._loader(
-            view,
-            collate_phrases if module.train_batch is PhraseBatch else collate_captions,
-            sampler,
-            self.batch_size,
-            drop_last=True,
-        )
-
-    def state_dict(self) -> dict[str, int]:
-        """What the order of an epoch depends on; kept in checkpoints."""
-        return self._epoch
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self._epoch = state_dict
-
-    def training_batches(self) -> int:
-        """Batches of one epoch on each process."""
-        assert self.trainer is not None
-        return len(self._training_source()) // self.trainer.world_size // self.batch_size
+        sampler = source.sampler(self.batch_size, seed, self._trainer.global_rank, world_size)
+        self._resume(sampler)
+        return self._loader(view, kind, sampler, self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> list[DataLoader]:
+        """One for each set of the validation split."""
         return self._evaluation_loaders("val")
 
     def test_dataloader(self) -> list[DataLoader]:
+        """One for each set of the test split."""
         return self._evaluation_loaders("test")
 
     def predict_dataloader(self) -> list[DataLoader]:
+        """As for `test_dataloader`."""
         return self._evaluation_loaders("test")
+
+    def state_dict(self) -> dict[str, int]:
+        """What the order of an epoch depends on; kept in checkpoints."""
+        return self._fingerprint
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Takes it from a checkpoint that is about to be resumed."""
+        self._fingerprint = state_dict
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Normalises the images on the device, and takes note of skipped records."""
+        training = self._trainer.training
+        if isinstance(batch, ImageBatch):
+            preprocessing = self.needs.preprocessing
+            window = preprocessing.training if training else None
+            prepare_images(batch, preprocessing, window.crop if window else 1)
+        if training:
+            self._log_skips("train", self._opened_training_source(), batch.skipped)
+        else:
+            judged = self.judged_sets()[dataloader_idx]
+            self._log_skips(judged.name, judged.source, batch.skipped)
+        return batch
+
+    # Its own.
+
+    @property
+    def _trainer(self) -> Any:
+        assert self.trainer is not None, "a trainer calls this"
+        return self.trainer
+
+    def _opened_training_source(self) -> TrainingSource:
+        if self._training is None:
+            self._training = self.training_source()
+        if self._training is None:
+            raise DataError(f"{self.name} has no captions to train on; it only serves validate and test.")
+        return self._training
+
+    def _training_kind(self) -> Kind:
+        kind = training_kind(self._opened_training_source(), self.needs.batch)
+        if kind is None:
+            batch = self.needs.batch.__name__
+            raise DataError(f"{self.needs.module} trains on {batch}, which {self.name} cannot give.")
+        return kind
+
+    def _resume(self, sampler: EpochSampler) -> None:
+        """Begins where the run stopped: a resumed run has seen a part of its epoch already, or all of it.
+
+        Workers fetch ahead before Lightning says which epoch it is.
+        """
+        trainer = self._trainer
+        begun = trainer.fit_loop.epoch_progress.current.ready
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        current: Any = progress.current
+        sampler.epoch = begun if progress.is_last_batch else max(0, begun - 1)
+        sampler.skip_batches = 0 if progress.is_last_batch else current.processed
+        before = self._fingerprint
+        self._fingerprint = sampler.fingerprint
+        if sampler.skip_batches and before not in ({}, self._fingerprint):
+            rank_zero_warn(
+                f"the resumed epoch began with {_listed(before)}, and goes on with "
+                f"{_listed(self._fingerprint)}; some images come again in it, or not at all."
+            )
 
     def _evaluation_loaders(self, split: Split) -> list[DataLoader]:
         return [self._evaluation_loader(name, source) for name, source in self._judged[split].items()]
 
     def _evaluation_loader(self, name: str, source: Source) -> DataLoader:
-        assert self.trainer is not None
-        view, collate = view_of(source, self.module.preprocessing)
-        sampler = None
-        if self.trainer.world_size > 1:
-            if len(view) < self.trainer.world_size:
-                raise DataError(
-                    f"{name} has {len(view)} images for {self.trainer.world_size} processes: judge it with fewer (--trainer.devices)."
-                )
-            # Lightning's default sampler repeats samples until they divide, so that N processes would count
-            # some queries twice.
-            sampler = UnrepeatedDistributedSampler(
-                view, num_replicas=self.trainer.world_size, rank=self.trainer.global_rank, shuffle=False
+        kind = kind_of(source)
+        view = kind.view(source, self.preprocessing_of(source))
+        world_size = self._trainer.world_size
+        if world_size == 1:
+            return self._loader(view, kind, None, self.eval_batch_size)
+        if len(view) < world_size:
+            raise DataError(
+                f"{name} has {len(view)} images for {world_size} processes: judge it with fewer "
+                "(--trainer.devices)."
             )
-        return self._loader(view, collate, sampler, self.eval_batch_size)
+        # Lightning's default sampler repeats samples until they divide, so that N processes would count some
+        # queries twice.
+        sampler = UnrepeatedDistributedSampler(
+            view, num_replicas=world_size, rank=self._trainer.global_rank, shuffle=False
+        )
+        return self._loader(view, kind, sampler, self.eval_batch_size)
 
     def _loader(
-        self, view: Any, collate: Any, sampler: Any, batch_size: int, drop_last: bool = False
+        self, view: Any, kind: Kind, sampler: Any, batch_size: int, drop_last: bool = False
     ) -> DataLoader:
         return DataLoader(
             view,
             batch_size=batch_size,
             sampler=sampler,
-            collate_fn=collate,
+            collate_fn=kind.collate,
             drop_last=drop_last,
             num_workers=self.num_workers,
             worker_init_fn=ignore_interrupts,
             persistent_workers=self.num_workers > 0,
-            pin_memory=self.module.device.type == "cuda",
+            pin_memory=self._trainer.strategy.root_device.type == "cuda",
         )
 
-    def judged_sources(self) -> dict[str, Source]:
-        """The sets that the running evaluation judges on, in the order of its dataloaders."""
-        assert self.trainer is not None
-        return self._judged["test" if self.trainer.testing or self.trainer.predicting else "val"]
-
-    def judged_batches(self) -> dict[str, type]:
-        """The kind of batch that each of them gives."""
-        return {
-            name: view_of(source, self.module.preprocessing)[0].batch_type
-            for name, source in self.judged_sources().items()
-        }
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Normalises the uint8 images on the device, and takes note of skipped records."""
-        if hasattr(batch, "images"):
-            batch.images = normalise(batch.images, self.module.preprocessing)
-        if isinstance(batch, EvaluationBatch):
-            name, source = list(self.judged_sources().items())[dataloader_idx]
-            self._log_skips(name, source, batch.skipped)
-        else:
-            self._log_skips("train", self._training_source(), batch.skipped)
-        return batch
-
-    def _log_skips(self, name: str, source: CaptionSource | Source, lines: Sequence[str]) -> None:
+    def _log_skips(self, name: str, source: Source, lines: Sequence[str]) -> None:
         if not lines:
             return
-        assert self.trainer is not None
-        path = Path(self.trainer.default_root_dir) / f"skipped-{name}-rank{self.trainer.global_rank}.tsv"
-        queries = 0 if name == "train" else source.number_of_queries or 0
-        self._skips.setdefault(
-            name, SkipLog(path, len(source) + queries + len(source.broken), self.max_skipped)
-        ).add(lines)
+        if name not in self._skips:
+            queries = 0 if name == "train" else source.number_of_queries or 0
+            total = len(source) + queries + len(source.broken)
+            folder = Path(self._trainer.default_root_dir)
+            path = folder / f"skipped-{name}-rank{self._trainer.global_rank}.tsv"
+            self._skips[name] = SkipLog(path, total, self.max_skipped)
+        self._skips[name].add(lines)
 
-    def skipped(self) -> Iterator[tuple[str, int, Path]]:
-        """For each set with unreadable records: its name, how many there were on this process, and the file
-        that names them.
-        """
-        for name, log in self._skips.items():
-            yield name, len(log.seen), log.path
+
+def _listed(fingerprint: dict[str, int]) -> str:
+    return ", ".join(f"{name}: {number:,}" for name, number in fingerprint.items())

@@ -7,7 +7,7 @@ from typing import Any
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError
 from datamodules.kinds.base import Source
-from datamodules.kinds.captions import CaptionSource
+from datamodules.kinds.training import TrainingSource
 
 
 class CrossDataset(GroundingDataModule):
@@ -17,7 +17,8 @@ class CrossDataset(GroundingDataModule):
         train: gives the training images and captions; its loader options (batch size, augmentation, chunker
             ...) hold for training.
         val, test: by name, each judged on its own ``val`` or ``test`` split.
-        kwargs: as for `GroundingDataModule`; those that concern training default to those of ``train``.
+        eval_batch_size, num_workers, max_skipped: as for `GroundingDataModule`; by default those of
+            ``train``.
     """
 
     name = "cross"
@@ -31,38 +32,53 @@ class CrossDataset(GroundingDataModule):
         num_workers: int | None = None,
         max_skipped: float | None = None,
     ) -> None:
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {
+            "eval_batch_size": eval_batch_size,
+            "num_workers": num_workers,
+            "max_skipped": max_skipped,
+        }
+        options = {name: value for name, value in options.items() if value is not None}
         if train is not None:
-            options = {
-                "batch_size": train.batch_size,
-                "augmentation": train.augmentation,
-                "chunker": train.chunker,
-                "seed": train.seed,
-            }
-            options["cache_dir"] = train.cache_dir
-            eval_batch_size = eval_batch_size or train.eval_batch_size
-            num_workers = train.num_workers if num_workers is None else num_workers
-        if max_skipped is None:
-            max_skipped = 0.01 if train is None else train.max_skipped
-        super().__init__(
-            eval_batch_size=eval_batch_size, num_workers=num_workers, max_skipped=max_skipped, **options
-        )
-        self.train, self.val, self.test = train, val or {}, test or {}
+            options = _options_of(train) | options
+        super().__init__(**options)
+        self.train = train
+        self.val = val or {}
+        self.test = test or {}
         if train is not None:
             self.name = train.name
 
-    def caption_source(self) -> CaptionSource | None:
-        return self.train.caption_source() if self.train else None
+    def training_source(self) -> TrainingSource | None:
+        """That of ``train``."""
+        return self.train.training_source() if self.train else None
 
     def evaluation_source(self, split: Split) -> Source | None:
+        """Raises `DataError`: there are several, see `evaluation_sources`."""
         raise DataError("a CrossDataset has several sets to judge on; ask for evaluation_sources.")
 
     def evaluation_sources(self, split: Split) -> dict[str, Source]:
-        found: dict[str, Source] = {}
-        for name, member in (self.val if split == "val" else self.test).items():
+        """The sets of all members. A member with several, such as testA and testB, names them itself."""
+        judged: dict[str, Source] = {}
+        members = self.val if split == "val" else self.test
+        for name, member in members.items():
             sources = member.evaluation_sources(split)
             if not sources:
                 raise DataError(f"{name}: {type(member).__name__} has no {split} split to judge on.")
-            # A member with several sets, such as testA and testB, names them itself.
-            found |= sources if len(sources) > 1 else dict.fromkeys([name], next(iter(sources.values())))
-        return found
+            if len(sources) > 1:
+                judged |= sources
+            else:
+                judged[name] = next(iter(sources.values()))
+        return judged
+
+
+def _options_of(datamodule: GroundingDataModule) -> dict[str, Any]:
+    names = (
+        "batch_size",
+        "eval_batch_size",
+        "num_workers",
+        "augmentation",
+        "chunker",
+        "cache_dir",
+        "max_skipped",
+        "seed",
+    )
+    return {name: getattr(datamodule, name) for name in names}

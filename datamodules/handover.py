@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from datamodules.batches import Preprocessing
+from datamodules.batches import Batch, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Needs:
         module: its name, for messages.
     """
 
-    batch: type
+    batch: type[Batch]
     preprocessing: Preprocessing
     module: str
 
@@ -38,7 +38,7 @@ class JudgedSet:
     """
 
     name: str
-    batch: type
+    batch: type[Batch]
     source: Any
 
 

@@ -1,6 +1,4 @@
-"""Which samples a rank sees, in which order: the same on every machine, and resumable in the middle of an
-epoch.
-"""
+"""Which samples a rank sees, in which order: the same on every machine, and resumable within an epoch."""
 
 from __future__ import annotations
 
@@ -21,6 +19,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
     Args:
         size: number of samples of the data set.
         batch_size: of one rank. Only whole batches are drawn.
+        seed: of the order.
+        rank: number of this process.
+        world_size: number of processes.
 
     Attributes:
         epoch: of the next iteration; set by Lightning before each epoch.
@@ -28,21 +29,20 @@ class EpochSampler(Sampler[tuple[int, int]]):
     """
 
     def __init__(self, size: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        self.size, self.batch_size, self.seed, self.rank, self.world_size = (
-            size,
-            batch_size,
-            seed,
-            rank,
-            world_size,
-        )
+        self.size = size
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
         self.per_rank = size // world_size // batch_size * batch_size
         self.epoch = 0
         self.skip_batches = 0
 
     @property
     def fingerprint(self) -> dict[str, int]:
-        """What the order of samples depends on; which rank gets which part of a step's samples does not
-        matter.
+        """What the order of samples depends on.
+
+        Which rank gets which part of a step's samples does not matter.
         """
         return {"images": self.size, "images a step": self.batch_size * self.world_size, "seed": self.seed}
 
@@ -53,8 +53,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.size, generator=generator)[self.rank :: self.world_size][: self.per_rank]
-        skip, self.skip_batches = self.skip_batches * self.batch_size, 0
-        yield from ((self.epoch, index) for index in order[skip:].tolist())
+        seen = self.skip_batches * self.batch_size
+        self.skip_batches = 0
+        yield from ((self.epoch, index) for index in order[seen:].tolist())
 
     def __len__(self) -> int:
         return self.per_rank

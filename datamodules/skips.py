@@ -20,7 +20,9 @@ class SkipLog:
     grace = 5
 
     def __init__(self, path: Path, total: int, max_share: float) -> None:
-        self.path, self.total, self.max_share = path, total, max_share
+        self.path = path
+        self.total = total
+        self.max_share = max_share
         self.seen: set[str] = set()
 
     def add(self, lines: Sequence[str]) -> None:
@@ -38,6 +40,7 @@ class SkipLog:
             file.writelines(f"{line}\n" for line in new)
         if len(self.seen) > max(self.grace, self.max_share * self.total):
             raise DataError(
-                f"{len(self.seen)} of {self.total} records could not be read, more than max_skipped={self.max_share:.2%}; "
-                f"they are named in {self.path}: mend them, or raise --data.max_skipped."
+                f"{len(self.seen)} of {self.total} records could not be read, more than "
+                f"max_skipped={self.max_share:.2%}; they are named in {self.path}: mend them, or raise "
+                "--data.max_skipped."
             )

@@ -1,31 +1,117 @@
-"""Reading the files in which weights are published, without running code from them."""
+"""Weights from files: read without running code from them, and put into one named part of a module."""
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_modules.errors import ModelError
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The content of a weights file: ``.safetensors``, or a torch file. Of a checkpoint of this project, the
-    tensors of the network.
+@dataclass(frozen=True)
+class PartFile:
+    """A part of a module that starts from a file.
 
-    An official torch file may hold objects of its authors' code beside its tensors, such as a configuration:
+    Args:
+        part: dotted name of the part, e.g. ``network``.
+        path: the file; None to start from the part's own random weights.
+        option: the command-line option that names the file.
+        complete: refuse a file that lacks a tensor of the part.
+        only_to_train: the part is not needed to judge a trained module.
+    """
+
+    part: str
+    path: Path | None
+    option: str
+    complete: bool = False
+    only_to_train: bool = False
+
+    def load(self, module: nn.Module) -> str:
+        """Reads the file into the part of ``module``.
+
+        The part may have a method ``adapt_state_dict``, which brings the layouts in which its weights are
+        published to its own names.
+
+        Returns:
+            What was loaded, missing and unexpected, as one line.
+
+        Raises:
+            ModelError: no such file, another kind of file, or weights of another model or size.
+        """
+        assert self.path is not None, "a part without a file is not loaded"
+        network = module.get_submodule(self.part)
+        state = read_weights(self.path, self.part, self.option)
+        try:
+            adapt = getattr(network, "adapt_state_dict", dict)
+            adapted = adapt(state)
+            missing, unexpected = network.load_state_dict(adapted, strict=False)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self.path}: {_one_line(error)} ({self.option} names this file).") from error
+        loaded = len(adapted) - len(unexpected)
+        if not loaded or (self.complete and missing):
+            raise ModelError(
+                f"{self.path} does not fit {self.part}: {loaded} of its {len(adapted)} tensors do, "
+                f"{_listed(len(missing), 'missing', missing)}; {self.option} names this file."
+            )
+        line = f"{self.path}: {loaded} tensors of {self.part} loaded"
+        if missing:
+            line += f", {_listed(len(missing), 'missing', missing)}"
+        if unexpected:
+            line += f", {_listed(len(unexpected), 'unexpected', unexpected)}"
+        return line
+
+
+def _one_line(error: Exception) -> str:
+    """The first line of an error that says something; torch begins with the class."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Error(s) in loading"):
+        return lines[1].rstrip(".")
+    return lines[0] if lines else type(error).__name__
+
+
+def _listed(count: int, what: str, names: Sequence[str]) -> str:
+    if not names:
+        return f"{count} {what}"
+    dots = " ..." if len(names) > 3 else ""
+    return f"{count} {what} ({', '.join(names[:3])}{dots})"
+
+
+def digest(network: nn.Module) -> str:
+    """A fingerprint of all weights of a network, by which a checkpoint knows a part that it does not hold."""
+    fingerprint = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        fingerprint.update(name.encode())
+        fingerprint.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return fingerprint.hexdigest()[:16]
+
+
+def read_weights(path: Path, part: str = "network", option: str = "--model.pretrained") -> dict[str, Tensor]:
+    """The content of a weights file: ``.safetensors``, or a torch file.
+
+    Of a checkpoint of this project, the tensors of one part, or of its network where it has no such part. An
+    official torch file may hold objects of its authors' code beside its tensors, such as a configuration:
     those are not made, see `Ignored`.
+
+    Args:
+        path: of the file.
+        part: whose tensors are wanted.
+        option: the command-line option that names the file, for messages.
 
     Raises:
         ModelError: no such file, or nothing that can be read safely.
     """
     if not path.is_file():
         raise ModelError(
-            f"pre-trained weights {path.absolute()} not found; set --model.pretrained, or leave it out to start from scratch."
+            f"pre-trained weights {path.absolute()} not found; set {option}, "
+            "or leave it out to start from scratch."
         )
     try:
         if path.suffix == ".safetensors":
@@ -41,18 +127,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict):
         raise ModelError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors.")
     if "state_dict" in content and "pytorch-lightning_version" in content:
-        return {
-            key.removeprefix("network."): value
-            for key, value in content["state_dict"].items()
-            if key.startswith("network.")
-        }
+        state = content["state_dict"]
+        return _below(state, part) or _below(state, "network")
     return content
 
 
+def _below(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    prefix = f"{part}."
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
 def _read_torch_file(path: Path) -> Any:
-    """What PyTorch itself reads safely; published files that hold more than tensors by an unpickler that
-    loads nothing but tensors.
-    """
+    """What torch itself reads safely; what else was published, by an unpickler that makes only tensors."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -60,7 +146,7 @@ def _read_torch_file(path: Path) -> Any:
 
 
 class Ignored:
-    """Stands for any object of a file that is no tensor; nothing of the class that it names is loaded or run."""
+    """Stands for any object of a file that is no tensor; nothing of its class is loaded or run."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -91,6 +177,10 @@ class _TensorUnpickler(pickle.Unpickler):
         return super().find_class(module, name) if (module, name) in TENSOR_PARTS else Ignored
 
 
+def _load_tensors_only(file: Any, **options: Any) -> Any:
+    return _TensorUnpickler(file, **options).load()
+
+
 _tensors_only = ModuleType("tensors_only")  # what torch.load wants in place of the module `pickle`
 _tensors_only.Unpickler = _TensorUnpickler  # type: ignore[attr-defined]
-_tensors_only.load = lambda file, **options: _TensorUnpickler(file, **options).load()  # type: ignore[attr-defined]
+_tensors_only.load = _load_tensors_only  # type: ignore[attr-defined]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from commands.config_errors import OURS, check_config
+from commands.config_errors import check_config
+from commands.options import known_classes
 from commands.trainer import WeakgroundCLI
 from tests.tiny import ROOT
 
@@ -29,13 +31,14 @@ def header(path: Path) -> str:
     return re.match(r"(#.*\n)*", path.read_text(encoding="utf-8"))[0]  # type: ignore[index]
 
 
-def class_paths(content: Any) -> list[str]:
-    if isinstance(content, list):
-        return [found for item in content for found in class_paths(item)]
+def class_paths(content: Any) -> Iterator[str]:
     if isinstance(content, dict):
-        own = [content["class_path"]] if "class_path" in content else []
-        return own + [found for value in content.values() for found in class_paths(value)]
-    return []
+        if "class_path" in content:
+            yield content["class_path"]
+        content = list(content.values())
+    if isinstance(content, list):
+        for item in content:
+            yield from class_paths(item)
 
 
 def test_there_are_configurations() -> None:
@@ -54,8 +57,8 @@ def test_it_begins_with_what_it_is_for(path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=name)
 def test_its_keys_and_classes_exist(path: Path) -> None:
     check_config(["fit", "--config", str(path)])
-    for found in class_paths(yaml.safe_load(path.read_text(encoding="utf-8"))):
-        assert found in OURS or found.split(".")[0] in {"lightning", "torch"}
+    for class_path in class_paths(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        assert class_path in known_classes() or class_path.split(".")[0] in {"lightning", "torch"}
 
 
 @pytest.mark.parametrize("path", WHOLE, ids=name)

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 # Packages whose docstrings hold examples.
-PACKAGES = ("datamodules.chunkers", "datamodules.storage", "datamodules.synthetic")
+PACKAGES = ("datamodules.chunkers", "datamodules.storage", "datamodules.synthetic", "metrics")
 
 
 def modules_with_examples(package: str) -> list[str]:

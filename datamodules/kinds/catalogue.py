@@ -1,15 +1,28 @@
-"""All kinds of samples to be judged on. A new one is a file here and a line below."""
+"""All kinds of samples. A new one is a file here and a line below."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from datamodules.batches import Preprocessing
-from datamodules.kinds import grounding, labels, pairs, questions, retrieval, segmentation, spans, tags
+from datamodules.batches import Batch, Preprocessing
+from datamodules.kinds import (
+    captions,
+    grounding,
+    labels,
+    pairs,
+    phrases,
+    questions,
+    retrieval,
+    segmentation,
+    spans,
+    tags,
+    vectors,
+)
 from datamodules.kinds.base import EvaluationView, Kind, Source
 
-KINDS = (
+TRAINING_KINDS = (captions.KIND, phrases.KIND, vectors.KIND)
+JUDGED_KINDS = (
     grounding.KIND,
     labels.KIND,
     pairs.KIND,
@@ -21,13 +34,26 @@ KINDS = (
 )
 
 
+def training_kind(source: Source, batch: type[Batch]) -> Kind | None:
+    """The kind by which batches of type ``batch`` are made of a source; None if there is none."""
+    for kind in TRAINING_KINDS:
+        if kind.batch is batch and isinstance(source, kind.source):
+            return kind
+    return None
+
+
+def made_of_phrases(batch: type[Batch]) -> bool:
+    """Whether training batches of that type are made of the phrases of captions."""
+    return any(kind.view.needs_phrases for kind in TRAINING_KINDS if kind.batch is batch)
+
+
 def kind_of(source: Source) -> Kind:
     """The kind of a source to be judged on.
 
     Raises:
         TypeError: it is of none.
     """
-    for kind in KINDS:
+    for kind in JUDGED_KINDS:
         if isinstance(source, kind.source):
             return kind
     raise TypeError(f"{type(source).__name__} is of no kind that is listed in datamodules/kinds/catalogue.py")
@@ -36,6 +62,6 @@ def kind_of(source: Source) -> Kind:
 def view_of(
     source: Source, preprocessing: Preprocessing
 ) -> tuple[EvaluationView[Any], Callable[[list], Any]]:
-    """The view of a source and its collation, by the source's kind."""
+    """The view of a source to be judged on, and its collation."""
     kind = kind_of(source)
     return kind.view(source, preprocessing), kind.collate

@@ -10,7 +10,17 @@ import numpy as np
 import torch
 
 from datamodules.batches import GroundingBatch
-from datamodules.kinds.base import EvaluationView, ImageSource, Kind, as_sizes, gather, size_of, stack
+from datamodules.kinds.base import (
+    EvaluationView,
+    ImageSource,
+    JudgedSample,
+    Kind,
+    as_sizes,
+    columns,
+    gather,
+    size_of,
+    stack,
+)
 
 
 @dataclass
@@ -44,12 +54,9 @@ class Query:
             return f"a box is not finite: {boxes.tolist()}"
         if (boxes[:, 0] >= boxes[:, 2]).any() or (boxes[:, 1] >= boxes[:, 3]).any():
             return f"a box is empty or inverted: {boxes.tolist()}"
-        if (
-            (boxes[:, 0] >= width).any()
-            or (boxes[:, 1] >= height).any()
-            or (boxes[:, 2] <= 0).any()
-            or (boxes[:, 3] <= 0).any()
-        ):
+        right_or_below = (boxes[:, 0] >= width) | (boxes[:, 1] >= height)
+        left_or_above = (boxes[:, 2] <= 0) | (boxes[:, 3] <= 0)
+        if (right_or_below | left_or_above).any():
             return f"a box lies outside the image of {width}x{height}: {boxes.tolist()}"
         return None
 
@@ -72,37 +79,42 @@ class GroundingSource(ImageSource):
 class GroundingView(EvaluationView[GroundingSource]):
     """An image and its sound queries."""
 
-    batch_type = GroundingBatch
-
-    def read(self, index: int) -> tuple[tuple | None, list[str]]:
-        queries, image = self.source.queries(index), self.source.image(index)
+    def read(self, index: int) -> JudgedSample:
+        """The image, its sound queries, and its size; None if no query is sound."""
+        queries = self.source.queries(index)
+        image = self.source.image(index)
         height, width = size_of(image)
         faults = [(query, query.fault(height, width)) for query in queries]
         skipped = [f"{query.key}\t{query.phrase!r}: {fault}" for query, fault in faults if fault]
         sound = [query for query, fault in faults if not fault]
-        return (self.resize(image), sound, (height, width)) if sound else None, skipped
+        if not sound:
+            return None, skipped
+        return (self.resize(image), sound, (height, width)), skipped
 
 
-def collate_queries(samples: list[tuple[tuple | None, list[str]]]) -> GroundingBatch:
+def collate_queries(samples: list[JudgedSample]) -> GroundingBatch:
     """Samples of a `GroundingView` -> a batch."""
     read, skipped = gather(samples)
+    images, queries_of_images, sizes = columns(read, 3)
     queries: list[tuple[int, Query]] = [
-        (n, query) for n, (_, of_image, _) in enumerate(read) for query in of_image
+        (n, query) for n, of_image in enumerate(queries_of_images) for query in of_image
     ]
     chains: dict[tuple[int, str], int] = {}
     chain_of_query = [chains.setdefault((n, query.chain), len(chains)) for n, query in queries]
     masks = [torch.from_numpy(query.mask) for _, query in queries if query.mask is not None]
+    stacked, extents = stack(images)
     return GroundingBatch(
-        images=stack([image for image, _, _ in read]),
+        images=stacked,
         phrases=[query.phrase for _, query in queries],
         image_of_query=torch.tensor([n for n, _ in queries], dtype=torch.long),
         chain_of_query=torch.tensor(chain_of_query, dtype=torch.long),
         boxes=[torch.from_numpy(np.asarray(query.boxes, dtype=np.float32)) for _, query in queries],
-        sizes=as_sizes([size for _, _, size in read]),
+        sizes=as_sizes(sizes),
         keys=[query.key for _, query in queries],
         masks=masks if len(masks) == len(queries) else None,
+        extents=extents,
         skipped=skipped,
     )
 
 
-KIND = Kind(GroundingSource, GroundingView, collate_queries)
+KIND = Kind(GroundingBatch, GroundingSource, GroundingView, collate_queries)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from datamodules.batches import LabelBatch
-from datamodules.kinds.base import EvaluationView, ImageSource, Kind, columns, gather, stack
+from datamodules.kinds.base import EvaluationView, ImageSource, JudgedSample, Kind, columns, gather, stack
 
 
 class LabelSource(ImageSource):
@@ -24,23 +24,21 @@ class LabelSource(ImageSource):
 class LabelView(EvaluationView[LabelSource]):
     """An image and which classes it shows."""
 
-    batch_type = LabelBatch
-
-    def read(self, index: int) -> tuple[tuple, list[str]]:
-        return (
-            self.resize(self.source.image(index)),
-            torch.from_numpy(self.source.labels(index)),
-            self.source.key(index),
-        ), []
+    def read(self, index: int) -> JudgedSample:
+        """The image, its labels, and its key."""
+        image = self.resize(self.source.image(index))
+        labels = torch.from_numpy(self.source.labels(index))
+        return (image, labels, self.source.key(index)), []
 
 
-def collate_labels(samples: list[tuple[tuple | None, list[str]]]) -> LabelBatch:
+def collate_labels(samples: list[JudgedSample]) -> LabelBatch:
     """Samples of a `LabelView` -> a batch."""
     read, skipped = gather(samples)
     images, labels, keys = columns(read, 3)
-    return LabelBatch(
-        stack(images), torch.stack(labels) if labels else torch.zeros(0, 0, dtype=torch.bool), keys, skipped
-    )
+    stacked, extents = stack(images)
+    no_labels = torch.zeros(0, 0, dtype=torch.bool)
+    stacked_labels = torch.stack(labels) if labels else no_labels
+    return LabelBatch(stacked, stacked_labels, keys, extents=extents, skipped=skipped)
 
 
-KIND = Kind(LabelSource, LabelView, collate_labels)
+KIND = Kind(LabelBatch, LabelSource, LabelView, collate_labels)

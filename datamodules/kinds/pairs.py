@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from datamodules.batches import PairRankBatch
-from datamodules.kinds.base import EvaluationView, Kind, Source, columns, gather, stack
+from datamodules.kinds.base import EvaluationView, JudgedSample, Kind, Source, columns, gather, stack
 
 
 class RankedPair(NamedTuple):
@@ -36,47 +36,38 @@ class PairRankSource(Source):
 class PairRankView(EvaluationView[PairRankSource]):
     """A pair, and its one or two images by name."""
 
-    batch_type = PairRankBatch
-
-    def read(self, index: int) -> tuple[tuple, list[str]]:
+    def read(self, index: int) -> JudgedSample:
+        """The pair, its one or two images by name, and its key."""
         pair = self.source.pair(index)
         names = dict.fromkeys((pair.positive[0], pair.negative[0]))
-        return (
-            pair,
-            {name: self.resize(self.source.image_named(name)) for name in names},
-            self.source.key(index),
-        ), []
+        images = {name: self.resize(self.source.image_named(name)) for name in names}
+        return (pair, images, self.source.key(index)), []
 
 
-def collate_pairs(samples: list[tuple[tuple | None, list[str]]]) -> PairRankBatch:
+def collate_pairs(samples: list[JudgedSample]) -> PairRankBatch:
     """Samples of a `PairRankView` -> a batch, in which every image and every text stands once."""
     read, skipped = gather(samples)
-    pairs, seen, keys = columns(read, 3)
-    images = {name: image for of_pair in seen for name, image in of_pair.items()}
+    pairs, images_of_pairs, keys = columns(read, 3)
+    images = {name: image for of_pair in images_of_pairs for name, image in of_pair.items()}
+    texts = list(dict.fromkeys(text for pair in pairs for _, text in (pair.positive, pair.negative)))
+    stacked, extents = stack(list(images.values()))
     image_index = {name: index for index, name in enumerate(images)}
-    texts = {
-        text: index
-        for index, text in enumerate(dict.fromkeys(text for pair in pairs for _, text in pair[:2]))
-    }
+    text_index = {text: index for index, text in enumerate(texts)}
 
     def indices(sides: list[tuple[str, str]]) -> Tensor:
-        return torch.tensor(
-            [(image_index[image], texts[text]) for image, text in sides], dtype=torch.long
-        ).reshape(-1, 2)
+        pairs_of_indices = [(image_index[image], text_index[text]) for image, text in sides]
+        return torch.tensor(pairs_of_indices, dtype=torch.long).reshape(-1, 2)
 
-    positive, negative = (
-        indices([pair.positive for pair in pairs]),
-        indices([pair.negative for pair in pairs]),
-    )
     return PairRankBatch(
-        stack(list(images.values())),
-        list(texts),
-        positive,
-        negative,
-        [pair.group for pair in pairs],
-        keys,
-        skipped,
+        images=stacked,
+        texts=texts,
+        positive=indices([pair.positive for pair in pairs]),
+        negative=indices([pair.negative for pair in pairs]),
+        groups=[pair.group for pair in pairs],
+        keys=keys,
+        extents=extents,
+        skipped=skipped,
     )
 
 
-KIND = Kind(PairRankSource, PairRankView, collate_pairs)
+KIND = Kind(PairRankBatch, PairRankSource, PairRankView, collate_pairs)

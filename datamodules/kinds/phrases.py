@@ -1,72 +1,92 @@
-"""Phrases of captions to learn from: HIST's algorithm 1, pairs of phrases of one image with different subjects."""
+"""Phrases of captions to learn from: two of one image with different subjects (HIST, algorithm 1)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
-from torch.utils.data import default_collate
 
 from datamodules.batches import Phrase, PhraseBatch
-from datamodules.kinds.captions import TrainingView
+from datamodules.kinds.base import Kind, stack
+from datamodules.kinds.captions import CaptionSource
+from datamodules.kinds.training import TrainingView
 
 
 def partners_of(phrases: Sequence[Phrase], index: int) -> list[int]:
-    """Positions of the phrases C_j with S(C_j) != S(C_i), i = ``index``, from all captions of the image
-    (HIST, algorithm 1).
+    """Positions of the phrases C_j with S(C_j) != S(C_i), from all captions of the image (HIST, algorithm 1).
+
+    Args:
+        phrases: of all captions of an image.
+        index: i, the position of C_i.
+
+    Example:
+        >>> dog, cat = Phrase("a dog", "dog", 0, 2), Phrase("a cat", "cat", 3, 5)
+        >>> partners_of([dog, cat, dog], 0)
+        [1]
     """
     subject = phrases[index].subject
-    return [j for j, other in enumerate(phrases) if other.subject != subject]
+    return [position for position, other in enumerate(phrases) if other.subject != subject]
 
 
 def draw_pair(phrases: Sequence[Phrase], rng: np.random.Generator) -> tuple[Phrase, Phrase | None]:
-    """One phrase C_i of the image's pool, each equally likely, and a partner C_j drawn from its candidates,
-    or None where there is no candidate.
+    """Draws a phrase and a partner of another subject from an image's pool.
 
     The algorithm emits a pair for every C_i; drawing one C_i a visit gives the same pairs in expectation and
     keeps one row an image in a batch, which the contrastive losses need (two phrases of one image would be
     each other's false negatives).
+
+    Args:
+        phrases: the pool; at least one.
+        rng: source of all random draws.
+
+    Returns:
+        One phrase C_i, each equally likely, and a partner C_j drawn from its candidates, or None where there
+        is no candidate.
     """
-    i = int(rng.integers(len(phrases)))
-    candidates = partners_of(phrases, i)
-    return phrases[i], phrases[candidates[int(rng.integers(len(candidates)))]] if candidates else None
+    position = int(rng.integers(len(phrases)))
+    candidates = partners_of(phrases, position)
+    if not candidates:
+        return phrases[position], None
+    return phrases[position], phrases[candidates[int(rng.integers(len(candidates)))]]
 
 
-class PhraseView(TrainingView):
+class PhraseView(TrainingView[CaptionSource]):
     """A phrase, its subject and a partner (HIST, algorithm 1)."""
 
-    def __init__(
-        self, *args: Any, lookup: Callable[[Sequence[str]], list[list[Phrase]]] | None = None
-    ) -> None:
-        super().__init__(*args)
-        self.lookup = lookup
+    needs_phrases: ClassVar[bool] = True
 
     def texts(
         self, index: int, rng: np.random.Generator
     ) -> tuple[str, str, str | None, frozenset[str]] | None:
+        """Phrase, subject, partner and all that is mentioned; None if the captions have no phrase."""
         phrases = self.source.phrases(index)
         if phrases is None:
-            assert self.lookup is not None, "a source without phrases of its own needs a chunker"
-            phrases = [phrase for caption in self.lookup(self.source.captions(index)) for phrase in caption]
+            assert self.find_phrases is not None, "a source without phrases of its own needs a chunker"
+            phrases = list(chain.from_iterable(self.find_phrases(self.source.captions(index))))
         if not phrases:
             return None
         phrase, partner = draw_pair(phrases, rng)
-        mentioned = frozenset(text for found in phrases for text in (found.text, found.subject))
-        return phrase.text, phrase.subject, partner.text if partner else None, mentioned
+        texts = {phrase.text for phrase in phrases}
+        subjects = {phrase.subject for phrase in phrases}
+        return phrase.text, phrase.subject, partner.text if partner else None, frozenset(texts | subjects)
 
 
 def collate_phrases(samples: list[tuple]) -> PhraseBatch:
     """Samples of a `PhraseView` -> a batch whose images are still uint8."""
     images, phrases, subjects, partners, mentioned, keys, skipped = zip(*samples, strict=True)
-    skipped_lines = list(chain.from_iterable(skipped))
+    stacked, extents = stack(images)
     return PhraseBatch(
-        default_collate(list(images)),
+        stacked,
         list(phrases),
         list(subjects),
         list(partners),
         list(keys),
         list(mentioned),
-        skipped_lines,
+        extents=extents,
+        skipped=list(chain.from_iterable(skipped)),
     )
+
+
+KIND = Kind(PhraseBatch, CaptionSource, PhraseView, collate_phrases)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from datamodules.batches import QuestionBatch
-from datamodules.kinds.base import EvaluationView, ImageSource, Kind, gather, stack
+from datamodules.kinds.base import EvaluationView, ImageSource, JudgedSample, Kind, gather, stack
 
 
 class Question(NamedTuple):
@@ -30,24 +30,25 @@ class QuestionSource(ImageSource):
 class QuestionView(EvaluationView[QuestionSource]):
     """An image and its questions."""
 
-    batch_type = QuestionBatch
-
-    def read(self, index: int) -> tuple[tuple, list[str]]:
+    def read(self, index: int) -> JudgedSample:
+        """The image and its questions."""
         return (self.resize(self.source.image(index)), self.source.questions(index)), []
 
 
-def collate_questions(samples: list[tuple[tuple | None, list[str]]]) -> QuestionBatch:
+def collate_questions(samples: list[JudgedSample]) -> QuestionBatch:
     """Samples of a `QuestionView` -> a batch."""
     read, skipped = gather(samples)
+    stacked, extents = stack([image for image, _ in read])
     questions = [(n, question) for n, (_, of_image) in enumerate(read) for question in of_image]
     return QuestionBatch(
-        images=stack([image for image, _ in read]),
+        images=stacked,
         questions=[question.text for _, question in questions],
         image_of_question=torch.tensor([n for n, _ in questions], dtype=torch.long),
         answers=[question.answers for _, question in questions],
         keys=[question.key for _, question in questions],
+        extents=extents,
         skipped=skipped,
     )
 
 
-KIND = Kind(QuestionSource, QuestionView, collate_questions)
+KIND = Kind(QuestionBatch, QuestionSource, QuestionView, collate_questions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from datamodules.batches import RetrievalBatch
-from datamodules.kinds.base import EvaluationView, ImageSource, Kind, columns, gather, stack
+from datamodules.kinds.base import EvaluationView, ImageSource, JudgedSample, Kind, columns, gather, stack
 
 
 class RetrievalSource(ImageSource):
@@ -19,21 +19,18 @@ class RetrievalSource(ImageSource):
 class RetrievalView(EvaluationView[RetrievalSource]):
     """An image and its captions."""
 
-    batch_type = RetrievalBatch
-
-    def read(self, index: int) -> tuple[tuple, list[str]]:
-        return (
-            self.resize(self.source.image(index)),
-            self.source.captions(index),
-            self.source.key(index),
-        ), []
+    def read(self, index: int) -> JudgedSample:
+        """The image, its captions, and its key."""
+        image = self.resize(self.source.image(index))
+        return (image, self.source.captions(index), self.source.key(index)), []
 
 
-def collate_retrieval(samples: list[tuple[tuple | None, list[str]]]) -> RetrievalBatch:
+def collate_retrieval(samples: list[JudgedSample]) -> RetrievalBatch:
     """Samples of a `RetrievalView` -> a batch."""
     read, skipped = gather(samples)
     images, captions, keys = columns(read, 3)
-    return RetrievalBatch(stack(images), captions, keys, skipped)
+    stacked, extents = stack(images)
+    return RetrievalBatch(stacked, captions, keys, extents=extents, skipped=skipped)
 
 
-KIND = Kind(RetrievalSource, RetrievalView, collate_retrieval)
+KIND = Kind(RetrievalBatch, RetrievalSource, RetrievalView, collate_retrieval)

@@ -12,6 +12,7 @@ from datamodules.errors import DataError
 from datamodules.kinds.base import (
     EvaluationView,
     ImageSource,
+    JudgedSample,
     Kind,
     as_sizes,
     columns,
@@ -32,30 +33,34 @@ class SegmentationSource(ImageSource):
 
     @abstractmethod
     def labels(self, index: int) -> np.ndarray:
-        """(H,W) uint8 at original size; `IGNORED` where nothing is asked. Raises `DataError` if it cannot be
-        read.
+        """(H,W) uint8 at original size; `IGNORED` where nothing is asked.
+
+        Raises:
+            DataError: they cannot be read.
         """
 
 
 class SegmentationView(EvaluationView[SegmentationSource]):
     """An image and the class of each of its pixels."""
 
-    batch_type = SegmentationBatch
-
-    def read(self, index: int) -> tuple[tuple, list[str]]:
-        image, labels = self.source.image(index), self.source.labels(index)
+    def read(self, index: int) -> JudgedSample:
+        """The image, its labels, its size, and its key. Raises `DataError` if the labels do not fit."""
+        image = self.source.image(index)
+        labels = self.source.labels(index)
         if labels.shape != image.shape[:2]:
             raise DataError(
-                f"the labels are {labels.shape[1]}x{labels.shape[0]}, the image is {image.shape[1]}x{image.shape[0]}"
+                f"the labels are {labels.shape[1]}x{labels.shape[0]}, "
+                f"the image is {image.shape[1]}x{image.shape[0]}"
             )
         return (self.resize(image), torch.from_numpy(labels), size_of(image), self.source.key(index)), []
 
 
-def collate_segmentation(samples: list[tuple[tuple | None, list[str]]]) -> SegmentationBatch:
+def collate_segmentation(samples: list[JudgedSample]) -> SegmentationBatch:
     """Samples of a `SegmentationView` -> a batch."""
     read, skipped = gather(samples)
     images, labels, sizes, keys = columns(read, 4)
-    return SegmentationBatch(stack(images), labels, as_sizes(sizes), keys, skipped)
+    stacked, extents = stack(images)
+    return SegmentationBatch(stacked, labels, as_sizes(sizes), keys, extents=extents, skipped=skipped)
 
 
-KIND = Kind(SegmentationSource, SegmentationView, collate_segmentation)
+KIND = Kind(SegmentationBatch, SegmentationSource, SegmentationView, collate_segmentation)

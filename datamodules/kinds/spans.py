@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 from datamodules.batches import SpanBatch
 from datamodules.errors import DataError
-from datamodules.kinds.base import EvaluationView, Kind, Source, columns, gather
+from datamodules.kinds.base import EvaluationView, JudgedSample, Kind, Source, columns, gather
 
 
 class SpanSource(Source):
@@ -24,21 +24,21 @@ class SpanSource(Source):
 class SpanView(EvaluationView[SpanSource]):
     """A caption and its marked phrases."""
 
-    batch_type = SpanBatch
-
-    def read(self, index: int) -> tuple[tuple, list[str]]:
-        words, spans = self.source.words(index), self.source.spans(index)
-        outside = next((span for span in spans if not 0 <= span[0] < span[1] <= len(words)), None)
-        if outside:
-            raise DataError(f"the span {outside} lies outside the caption's {len(words)} words")
+    def read(self, index: int) -> JudgedSample:
+        """The words, the spans, and the key. Raises `DataError` if a span is outside the caption."""
+        words = self.source.words(index)
+        spans = self.source.spans(index)
+        for start, end in spans:
+            if not 0 <= start < end <= len(words):
+                raise DataError(f"the span {(start, end)} lies outside the caption's {len(words)} words")
         return (words, spans, self.source.key(index)), []
 
 
-def collate_spans(samples: list[tuple[tuple | None, list[str]]]) -> SpanBatch:
+def collate_spans(samples: list[JudgedSample]) -> SpanBatch:
     """Samples of a `SpanView` -> a batch."""
     read, skipped = gather(samples)
     words, spans, keys = columns(read, 3)
-    return SpanBatch(words, spans, keys, skipped)
+    return SpanBatch(words, spans, keys, skipped=skipped)
 
 
-KIND = Kind(SpanSource, SpanView, collate_spans)
+KIND = Kind(SpanBatch, SpanSource, SpanView, collate_spans)

@@ -9,7 +9,7 @@ import torch
 
 from datamodules.batches import TagBatch
 from datamodules.errors import DataError
-from datamodules.kinds.base import EvaluationView, ImageSource, Kind, columns, gather, stack
+from datamodules.kinds.base import EvaluationView, ImageSource, JudgedSample, Kind, columns, gather, stack
 
 
 class TagSource(ImageSource):
@@ -24,8 +24,9 @@ class TagSource(ImageSource):
         """For each word, whether it is a tag."""
 
     def masks(self, index: int) -> np.ndarray | None:
-        """(T,H,W) bool at original size, the region of each tagged word in order; None where the data set has
-        no masks.
+        """(T,H,W) bool at original size, the region of each tagged word in order.
+
+        None where the data set has no masks.
         """
         return None
 
@@ -33,31 +34,27 @@ class TagSource(ImageSource):
 class TagView(EvaluationView[TagSource]):
     """An image, its caption's words, which of them are tags, and where."""
 
-    batch_type = TagBatch
-
-    def read(self, index: int) -> tuple[tuple, list[str]]:
-        words, tags, masks = self.source.words(index), self.source.tags(index), self.source.masks(index)
-        if len(words) != len(tags) or (masks is not None and len(masks) != sum(tags)):
-            raise DataError(
-                f"{len(words)} words, {len(tags)} marks and {0 if masks is None else len(masks)} masks for {sum(tags)} tags"
-            )
+    def read(self, index: int) -> JudgedSample:
+        """The image, its words, tags, masks, and key. Raises `DataError` if they do not fit together."""
+        words = self.source.words(index)
+        tags = self.source.tags(index)
+        masks = self.source.masks(index)
+        if len(words) != len(tags):
+            raise DataError(f"{len(words)} words and {len(tags)} marks")
+        if masks is not None and len(masks) != sum(tags):
+            raise DataError(f"{len(masks)} masks for {sum(tags)} tags")
         image = self.resize(self.source.image(index))
-        return (
-            image,
-            words,
-            tags,
-            None if masks is None else torch.from_numpy(masks),
-            self.source.key(index),
-        ), []
+        regions = None if masks is None else torch.from_numpy(masks)
+        return (image, words, tags, regions, self.source.key(index)), []
 
 
-def collate_tags(samples: list[tuple[tuple | None, list[str]]]) -> TagBatch:
+def collate_tags(samples: list[JudgedSample]) -> TagBatch:
     """Samples of a `TagView` -> a batch."""
     read, skipped = gather(samples)
     images, words, tags, masks, keys = columns(read, 5)
-    return TagBatch(
-        stack(images), words, tags, None if any(mask is None for mask in masks) else masks, keys, skipped
-    )
+    stacked, extents = stack(images)
+    complete = all(mask is not None for mask in masks)
+    return TagBatch(stacked, words, tags, masks if complete else None, keys, extents=extents, skipped=skipped)
 
 
-KIND = Kind(TagSource, TagView, collate_tags)
+KIND = Kind(TagBatch, TagSource, TagView, collate_tags)

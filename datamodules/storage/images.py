@@ -1,4 +1,4 @@
-"""From an image file to the square uint8 array that a model takes."""
+"""From an image file to the uint8 array that a model takes."""
 
 from __future__ import annotations
 
@@ -42,28 +42,70 @@ def read_image(path: Path | BinaryIO, name: str = "") -> np.ndarray:
         ) from error
 
 
-def resize_square(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Resizes an image to the model's square, without keeping the aspect ratio.
+def resize_image(image: np.ndarray, preprocessing: Preprocessing, size: int | None = None) -> np.ndarray:
+    """Resizes an image as the model wants it.
 
     Args:
         image: (H,W,3) uint8.
-        preprocessing: gives the side S and the interpolation.
+        preprocessing: says how, and the interpolation.
+        size: side of the square, or length of the shorter side; by default that of ``preprocessing``.
 
     Returns:
-        (S,S,3) uint8.
+        (h,w,3) uint8.
 
     Example:
         >>> photo = np.zeros((48, 64, 3), np.uint8)
-        >>> resize_square(photo, Preprocessing(32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))).shape
+        >>> from dataclasses import replace
+        >>> square = Preprocessing(32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> resize_image(photo, square).shape
         (32, 32, 3)
+        >>> resize_image(photo, replace(square, resize="short_side")).shape
+        (32, 43, 3)
     """
-    side = preprocessing.image_size
-    if image.shape[:2] == (side, side):
+    height, width = resized_shape(image.shape[0], image.shape[1], preprocessing, size)
+    if image.shape[:2] == (height, width):
         return image
     if preprocessing.interpolation == "cv2_bilinear":
-        return cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     resample = PIL_FILTERS[preprocessing.interpolation]
-    return np.asarray(Image.fromarray(image).resize((side, side), resample))
+    return np.asarray(Image.fromarray(image).resize((width, height), resample))
+
+
+def resized_shape(
+    height: int, width: int, preprocessing: Preprocessing, size: int | None = None
+) -> tuple[int, int]:
+    """Height and width in pixels of a resized image; at least one pixel each."""
+    size = preprocessing.image_size if size is None else size
+    if preprocessing.resize == "square":
+        return size, size
+    if preprocessing.resize == "keep":
+        return height, width
+    scale = min(size / min(height, width), preprocessing.longest_side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize_for_training(
+    image: np.ndarray, preprocessing: Preprocessing, rng: np.random.Generator
+) -> np.ndarray:
+    """Resizes a training image, and cuts out a random window where the model wants one.
+
+    Args:
+        image: (H,W,3) uint8.
+        preprocessing: of the model; see `datamodules.batches.RandomWindow`.
+        rng: source of all random draws.
+
+    Returns:
+        (h,w,3) uint8.
+    """
+    window = preprocessing.training
+    if window is None:
+        return resize_image(image, preprocessing)
+    size = int(rng.integers(window.sizes[0], window.sizes[1] + 1))
+    resized = resize_image(image, preprocessing, size)
+    height, width = resized.shape[:2]
+    top = int(rng.integers(0, max(0, height - window.crop) + 1))
+    left = int(rng.integers(0, max(0, width - window.crop) + 1))
+    return resized[top : top + window.crop, left : left + window.crop]
 
 
 def augment(
@@ -116,5 +158,5 @@ def _jitter_colours(image: np.ndarray, rng: np.random.Generator, jitter: float) 
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """Copies an image (S,S,3) uint8 into a tensor (3,S,S) uint8."""
+    """Copies an image (H,W,3) uint8 into a tensor (3,H,W) uint8."""
     return torch.from_numpy(np.array(image.transpose(2, 0, 1), order="C"))

@@ -1,21 +1,54 @@
-"""The text encoder that ALBEF and BLIP share: post-norm BERT whose layers from ``fusion_layer`` on also
-attend to an image.
+"""The text encoder that ALBEF and BLIP share: post-norm BERT whose upper layers also attend to an image.
 
 ALBEF: layers below ``fusion_layer`` read text only, those above fuse. BLIP (med.py): ``fusion_layer=0``, no
-    token types, an image of another width.
-Key names are the official ones.
+token types, an image of another width. Key names are the official ones.
 
 Legend: B texts (Q when they are queries), N images, T text tokens, L image tokens, W text width, D image
-    width, H heads, V vocabulary.
+width, H heads, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class BertSize:
+    """Sizes of a BERT; those of BERT-base by default.
+
+    Args:
+        width: W of the hidden states.
+        depth: number of layers.
+        heads: of each attention.
+        intermediate: width of the feed-forward layers.
+        vocab_size: V.
+        max_positions: the longest text, in tokens.
+        pad_id: the token whose embedding is not trained.
+        dropout: of hidden states and of attention probabilities.
+
+    Raises:
+        ValueError: sizes that do not fit together.
+    """
+
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    intermediate: int = 3072
+    vocab_size: int = 30522
+    max_positions: int = 512
+    pad_id: int = 0
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"a text width of {self.width} cannot be divided among {self.heads} heads")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
 
 
 class AttentionHeads(nn.Module):
@@ -37,24 +70,34 @@ class AttentionHeads(nn.Module):
         memory_of_row: Tensor | None,
         explicit: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B,T,W) -> context (B,T,W) and, if ``explicit``, the probabilities (B,H,T,L) after softmax and
-        before dropout.
+        """Attends to the memory, or to the text itself.
+
+        Args:
+            hidden: (B,T,W).
+            memory: (N,L,D), or None for self-attention.
+            mask: (B,1,1,T or L) bool, True where a key may be attended to; None for all.
+            memory_of_row: (B,) long into the N memories; None where row b attends to memory b.
+            explicit: whether to compute the probabilities, which fused kernels do not give.
+
+        Returns:
+            The context (B,T,W) and, if ``explicit``, the probabilities (B,H,T,L) after soft-max and before
+            dropout.
         """
-        memory = hidden if memory is None else memory
-        query, key, value = (
-            self._split(tensor) for tensor in (self.query(hidden), self.key(memory), self.value(memory))
-        )
+        if memory is None:
+            memory = hidden
+        query = self._split(self.query(hidden))
+        key = self._split(self.key(memory))
+        value = self._split(self.value(memory))
         if memory_of_row is not None:
             # After the projections, so that an image with many texts is projected once.
-            key, value = key[memory_of_row], value[memory_of_row]
+            key = key[memory_of_row]
+            value = value[memory_of_row]
         dropout = self.dropout if self.training else 0.0
+        probabilities = None
         if explicit:
             context, probabilities = self._attend_explicitly(query, key, value, mask, dropout)
         else:
-            context, probabilities = (
-                F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout),
-                None,
-            )
+            context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return context.transpose(1, 2).flatten(2), probabilities
 
     def _split(self, projected: Tensor) -> Tensor:
@@ -85,10 +128,13 @@ class ResidualOutput(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, inner: Tensor, residual: Tensor) -> Tensor:
+        """(B,T,inner) and the sub-layer's input (B,T,W) -> (B,T,W)."""
         return self.LayerNorm(self.dropout(self.dense(inner)) + residual)
 
 
 class Attention(nn.Module):
+    """Attention with its residual, to the text itself or to a memory of another width."""
+
     def __init__(self, width: int, heads: int, memory_width: int, dropout: float) -> None:
         super().__init__()
         self.self = AttentionHeads(width, heads, memory_width, dropout)
@@ -102,29 +148,33 @@ class Attention(nn.Module):
         memory_of_row: Tensor | None = None,
         explicit: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
+        """As `AttentionHeads.forward`, with the residual added."""
         context, probabilities = self.self(hidden, memory, mask, memory_of_row, explicit)
         return self.output(context, hidden), probabilities
 
 
 class Intermediate(nn.Module):
+    """The first half of the feed-forward sub-layer, (B,T,W) -> (B,T,inner)."""
+
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
         self.dense = nn.Linear(width, inner)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """(B,T,W) -> (B,T,inner)."""
         return F.gelu(self.dense(hidden))
 
 
 class Layer(nn.Module):
     """Self-attention, cross-attention (if ``memory_width`` is given), feed-forward."""
 
-    def __init__(self, width: int, heads: int, inner: int, memory_width: int | None, dropout: float) -> None:
+    def __init__(self, size: BertSize, memory_width: int | None) -> None:
         super().__init__()
-        self.attention = Attention(width, heads, width, dropout)
+        self.attention = Attention(size.width, size.heads, size.width, size.dropout)
         if memory_width is not None:
-            self.crossattention = Attention(width, heads, memory_width, dropout)
-        self.intermediate = Intermediate(width, inner)
-        self.output = ResidualOutput(inner, width, dropout)
+            self.crossattention = Attention(size.width, size.heads, memory_width, size.dropout)
+        self.intermediate = Intermediate(size.width, size.intermediate)
+        self.output = ResidualOutput(size.intermediate, size.width, size.dropout)
 
     def forward(
         self,
@@ -146,28 +196,23 @@ class Layer(nn.Module):
 
 
 class Embeddings(nn.Module):
+    """Words, positions and, where the model has them, token types."""
+
     position_ids: Tensor
 
-    def __init__(
-        self,
-        width: int,
-        vocab_size: int,
-        max_positions: int,
-        dropout: float,
-        pad_id: int,
-        use_token_types: bool,
-    ) -> None:
+    def __init__(self, size: BertSize, use_token_types: bool) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(vocab_size, width, padding_idx=pad_id)
-        self.position_embeddings = nn.Embedding(max_positions, width)
-        self.token_type_embeddings = nn.Embedding(2, width) if use_token_types else None
-        self.LayerNorm = nn.LayerNorm(width, eps=1e-12)
-        self.dropout = nn.Dropout(dropout)
-        self.register_buffer("position_ids", torch.arange(max_positions)[None])
+        self.word_embeddings = nn.Embedding(size.vocab_size, size.width, padding_idx=size.pad_id)
+        self.position_embeddings = nn.Embedding(size.max_positions, size.width)
+        self.token_type_embeddings = nn.Embedding(2, size.width) if use_token_types else None
+        self.LayerNorm = nn.LayerNorm(size.width, eps=1e-12)
+        self.dropout = nn.Dropout(size.dropout)
+        self.register_buffer("position_ids", torch.arange(size.max_positions)[None])
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B,T) -> (B,T,W). Raises ValueError for texts longer than the positions."""
-        length, longest = ids.shape[1], self.position_ids.shape[1]
+        length = ids.shape[1]
+        longest = self.position_ids.shape[1]
         if length > longest:
             raise ValueError(
                 f"a text of {length} tokens is longer than the {longest} positions of this model"
@@ -179,6 +224,8 @@ class Embeddings(nn.Module):
 
 
 class Encoder(nn.Module):
+    """The layers, under their official name."""
+
     def __init__(self, layers: Iterable[Layer]) -> None:
         super().__init__()
         self.layer = nn.ModuleList(layers)
@@ -188,54 +235,35 @@ class BertModel(nn.Module):
     """BERT whose layers >= ``fusion_layer`` cross-attend to image tokens.
 
     Args:
-        width, depth, heads, intermediate: of the transformer; 768, 12, 12, 3072 for BERT-base.
+        size: of the transformer.
         encoder_width: D, the width of the image tokens.
         fusion_layer: the first layer with cross-attention; 6 for ALBEF, 0 for BLIP.
         use_token_types: whether there is a token type embedding; BLIP has none.
-        dropout: of hidden states and of attention probabilities.
 
     Raises:
-        ValueError: when the width does not divide, or no layer is left for the fusion.
+        ValueError: no layer is left for the fusion.
     """
 
     def __init__(
-        self,
-        *,
-        width: int = 768,
-        depth: int = 12,
-        heads: int = 12,
-        intermediate: int = 3072,
-        vocab_size: int = 30522,
-        max_positions: int = 512,
-        encoder_width: int = 768,
-        fusion_layer: int = 6,
-        use_token_types: bool = True,
-        dropout: float = 0.1,
-        pad_id: int = 0,
+        self, size: BertSize, encoder_width: int = 768, fusion_layer: int = 6, use_token_types: bool = True
     ) -> None:
         super().__init__()
-        if width % heads:
-            raise ValueError(f"a text width of {width} cannot be divided among {heads} heads")
-        if not 0 <= fusion_layer < depth:
-            raise ValueError(f"fusion cannot start at layer {fusion_layer} of {depth}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), not {dropout}")
+        if not 0 <= fusion_layer < size.depth:
+            raise ValueError(f"fusion cannot start at layer {fusion_layer} of {size.depth}")
         self.fusion_layer = fusion_layer
-        self.embeddings = Embeddings(width, vocab_size, max_positions, dropout, pad_id, use_token_types)
-        self.encoder = Encoder(
-            Layer(width, heads, intermediate, encoder_width if i >= fusion_layer else None, dropout)
-            for i in range(depth)
-        )
-        init_bert_weights(self, width)
+        self.embeddings = Embeddings(size, use_token_types)
+        layers = [
+            Layer(size, encoder_width if index >= fusion_layer else None) for index in range(size.depth)
+        ]
+        self.encoder = Encoder(layers)
+        init_bert_weights(self, size.width)
 
     def encode_text(self, ids: Tensor, mask: Tensor) -> Tensor:
         """ids and mask (B,T), 1 = token -> (B,T,W): embeddings and the layers that read text only."""
         return self._text_layers(self.embeddings(ids), mask, self.encoder.layer[: self.fusion_layer])
 
     def encode_text_alone(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """(B,T) -> (B,T,W) through all layers without an image, cross-attention skipped: BLIP's contrastive
-        text features.
-        """
+        """(B,T) -> (B,T,W) through all layers without an image, cross-attention skipped, as in BLIP's ITC."""
         return self._text_layers(self.embeddings(ids), mask, self.encoder.layer)
 
     @staticmethod
@@ -257,9 +285,10 @@ class BertModel(nn.Module):
         """The layers from ``fusion_layer`` on.
 
         Args:
-            hidden: (B,T,W) from ``encode_text``. mask: (B,T), 1 = token.
-            image: (N,L,D). image_of_text: (B,) long into the N images, or None where text b goes with image
-                b.
+            hidden: (B,T,W) from ``encode_text``.
+            mask: (B,T), 1 = token.
+            image: (N,L,D).
+            image_of_text: (B,) long into the N images, or None where text b goes with image b.
             attention_layers: indices of the layers whose cross-attention probabilities are wanted.
             create_graph: whether gradients to those probabilities will themselves be differentiated.
 
@@ -274,9 +303,11 @@ class BertModel(nn.Module):
         """
         if image_of_text is None and len(image) != len(hidden):
             raise ValueError(
-                f"{len(hidden)} texts and {len(image)} images do not pair up: image_of_text must say which belongs to which"
+                f"{len(hidden)} texts and {len(image)} images do not pair up: "
+                "image_of_text must say which belongs to which"
             )
-        mask, layers = key_mask(mask), self.encoder.layer
+        mask = key_mask(mask)
+        layers = self.encoder.layer
         lowest = min(attention_layers, default=len(layers))
         for layer in layers[self.fusion_layer : lowest]:
             hidden, _ = layer(hidden, mask, image, image_of_text)
@@ -285,7 +316,8 @@ class BertModel(nn.Module):
         attentions = []
         dtype = self.embeddings.word_embeddings.weight.dtype
         with torch.enable_grad(), torch.autocast(hidden.device.type, enabled=False):
-            hidden, image = hidden.to(dtype), image.to(dtype)
+            hidden = hidden.to(dtype)
+            image = image.to(dtype)
             for index in range(lowest, len(layers)):
                 # Fused kernels have no double backward, so whatever lies between the probabilities and the
                 # output is explicit under create_graph; the lowest layer's self-attention comes before them
@@ -305,12 +337,15 @@ class BertModel(nn.Module):
 
 
 class PredictionTransform(nn.Module):
+    """Dense, GELU, norm: (...,W) -> (...,W)."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.dense = nn.Linear(width, width)
         self.LayerNorm = nn.LayerNorm(width, eps=1e-12)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """(...,W) -> (...,W)."""
         return self.LayerNorm(F.gelu(self.dense(hidden)))
 
 
@@ -328,10 +363,13 @@ class Predictions(nn.Module):
         init_bert_weights(self.transform, width)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """(...,W) -> (...,V)."""
         return self.decoder(self.transform(hidden))
 
 
 class MaskedLanguageHead(nn.Module):
+    """The masked language head, under its official name."""
+
     def __init__(self, word_embeddings: nn.Embedding) -> None:
         super().__init__()
         self.predictions = Predictions(word_embeddings)
@@ -342,7 +380,7 @@ class MaskedLanguageHead(nn.Module):
 
 
 class BertForMaskedLM(nn.Module):
-    """``bert.*`` and ``cls.predictions.*``; the arguments are those of ``BertModel``."""
+    """A `BertModel` and its masked language head: ``bert.*`` and ``cls.predictions.*``."""
 
     def __init__(self, bert: BertModel) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ ALBEF, AMC and SelfEQ disagree, the default follows the code or, for the token m
 the rest of the batch.
 
 Legend: Q texts, H heads, T text tokens, P = h*w image patches; attention carries 1 + P columns, the image's
-    class token first.
+class token first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Target = Literal["itm_logit", "itm_loss", "neg_itm_loss", "logprob"]
+Target = Literal["itm_logit", "itm_loss", "log_probability"]
 Relu = Literal["per_element", "after_mean"]
 TokenReduce = Literal["mean_valid", "mean_all", "sum", "mean_no_special"]
 
@@ -33,13 +33,13 @@ def grad_mode_of(tensor: Tensor) -> torch.set_grad_enabled:
 
 
 def cam_target(match_logits: Tensor, kind: Target = "itm_logit") -> Tensor:
-    """The scalar to differentiate, summed over texts so that each has its own gradient, from matching logits
-    (Q,2), class 1 = match.
+    """The scalar to differentiate, summed over texts so that each has its own gradient.
 
-    - ``itm_logit``: the logit of the match, as in all public code.
-    - ``itm_loss``: cross-entropy of the match, which is HIST's text taken literally. Its gradient points away
-      from the evidence, and vanishes for a confident match.
-    - ``neg_itm_loss`` and ``logprob``: two names of the log-probability of the match.
+    Args:
+        match_logits: (Q,2), class 1 = match.
+        kind: ``itm_logit``, the logit of the match, as in all public code; ``itm_loss``, the cross-entropy of
+            the match, which is HIST's text taken literally (its gradient points away from the evidence, and
+            vanishes for a confident match); ``log_probability`` of the match, its negative.
     """
     with grad_mode_of(match_logits), torch.autocast(match_logits.device.type, enabled=False):
         log_probability = F.log_softmax(match_logits.float(), dim=-1)[:, 1].sum()
@@ -48,22 +48,25 @@ def cam_target(match_logits: Tensor, kind: Target = "itm_logit") -> Tensor:
                 return match_logits[:, 1].float().sum()
             case "itm_loss":
                 return -log_probability
-            case "neg_itm_loss" | "logprob":
+            case "log_probability":
                 return log_probability
     raise ValueError(
-        f"no class activation target is called {kind!r}; there are itm_logit, itm_loss, neg_itm_loss and logprob"
+        f"no class activation target is called {kind!r}; there are itm_logit, itm_loss and log_probability"
     )
 
 
 def attention_gradients(
     target: Tensor, attentions: Sequence[Tensor], *, create_graph: bool = False
 ) -> tuple[Tensor, ...]:
-    """d target / d attention of each, of its shape; parameters get no gradient. ``create_graph`` keeps it
-    differentiable, for a loss on maps.
+    """d target / d attention of each, of its shape; parameters get no gradient.
+
+    Args:
+        target: a scalar, from `cam_target`.
+        attentions: cross-attention probabilities that it was computed from.
+        create_graph: keep the gradients differentiable, for a loss on maps.
     """
-    with torch.autocast(
-        target.device.type, enabled=False
-    ):  # which would round the products of the backward pass, too
+    # Autocast would round the products of the backward pass, too.
+    with torch.autocast(target.device.type, enabled=False):
         return torch.autograd.grad(target, tuple(attentions), create_graph=create_graph)
 
 
@@ -81,7 +84,8 @@ def class_activation_map(
     """The raw map of each text, non-negative.
 
     Args:
-        attention, gradient: (Q,H,T,1+P).
+        attention: (Q,H,T,1+P) probabilities.
+        gradient: (Q,H,T,1+P), the target's gradient to them.
         token_mask: (Q,T), 1 = token, 0 = padding.
         grid: (h, w).
         relu: ``per_element`` drops negative gradients of each head and token (reference code; HIST's ReLU of
@@ -111,18 +115,26 @@ def class_activation_map(
     if heads is not None:
         if not heads or not all(0 <= head < attention.shape[1] for head in heads):
             raise ValueError(f"heads {list(heads)} are not a choice among the {attention.shape[1]} heads")
-        attention, gradient = attention[:, list(heads)], gradient[:, list(heads)]
+        attention = attention[:, list(heads)]
+        gradient = gradient[:, list(heads)]
     with torch.autocast(attention.device.type, enabled=False):
-        attention, gradient = attention[..., 1:].float(), gradient[..., 1:].float()
-        gradient = gradient.clamp(min=0) if relu == "per_element" else gradient
+        attention = attention[..., 1:].float()
+        gradient = gradient[..., 1:].float()
+        if relu == "per_element":
+            gradient = gradient.clamp(min=0)
         weights = _token_weights(token_mask.float(), token_reduce, denominator)
         cam = torch.einsum("qhtp,qt->qp", attention * gradient, weights) / attention.shape[1]
         return cam.clamp(min=0).unflatten(-1, grid)
 
 
 def minmax(cam: Tensor, eps: float = 1e-7) -> Tensor:
-    """Each map (...,h,w) scaled to [0,1) by its own minimum and maximum; out of place, since a ReLU before it
-    saves its result for backward.
+    """Each map (...,h,w) scaled to [0,1) by its own minimum and maximum.
+
+    Out of place, since a ReLU before it saves its result for the backward pass.
+
+    Example:
+        >>> minmax(torch.tensor([[1.0, 3.0]])).tolist()
+        [[0.0, 1.0]]
     """
     shifted = cam - cam.amin(dim=(-2, -1), keepdim=True)
     return shifted / (shifted.amax(dim=(-2, -1), keepdim=True) + eps)
@@ -142,6 +154,7 @@ def _token_weights(mask_qt: Tensor, token_reduce: TokenReduce, denominator: Tens
             divisor = torch.ones_like(mask_qt[:, 0])
         case _:
             raise ValueError(
-                f"no token reduction is called {token_reduce!r}; there are mean_valid, mean_all, sum and mean_no_special"
+                f"no token reduction is called {token_reduce!r}; there are mean_valid, mean_all, sum and "
+                "mean_no_special"
             )
     return mask_qt / divisor[:, None]

@@ -61,7 +61,8 @@ class WordPieceTokenizer:
         missing = [token for token in needed if token not in vocabulary]
         if missing:
             raise ValueError(
-                f"the vocabulary of {len(tokens)} tokens lacks {', '.join(missing)}, so it is not one of BERT's"
+                f"the vocabulary of {len(tokens)} tokens lacks {', '.join(missing)}, "
+                "so it is not one of BERT's"
             )
         self.vocab_size = len(tokens)
         self.pad_id, self.cls_id, self.mask_id = (vocabulary[token] for token in ("[PAD]", "[CLS]", "[MASK]"))

@@ -1,12 +1,13 @@
 """The image encoder of ALBEF and BLIP: a pre-norm vision transformer under the official key names.
 
 Legend: N images, (h, w) the patch grid, P = h*w patches, L = 1 + P tokens (the class token first), D width, H
-    heads.
+heads.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ def resize_position_embedding(pos_embed: Tensor, grid: tuple[int, int]) -> Tenso
 
     Bicubic without anti-aliasing, and only when the grid differs. Raises ValueError if P' is not a square.
     """
-    class_token, patches = pos_embed[:, :1], pos_embed[:, 1:]
+    class_token = pos_embed[:, :1]
+    patches = pos_embed[:, 1:]
     side = math.isqrt(patches.shape[1])
     if side * side != patches.shape[1]:
         raise ValueError(
@@ -32,6 +34,42 @@ def resize_position_embedding(pos_embed: Tensor, grid: tuple[int, int]) -> Tenso
     return torch.cat([class_token, resized.flatten(2).transpose(1, 2)], dim=1)
 
 
+@dataclass(frozen=True)
+class ViTSize:
+    """Sizes of a vision transformer; those of ViT-B/16 by default, ViT-L has 1024, 24 and 16.
+
+    Args:
+        image_size: side of the square image, in pixels.
+        patch_size: side of a patch, in pixels.
+        width: D of the tokens.
+        depth: number of layers.
+        heads: of each attention.
+
+    Raises:
+        ValueError: sizes that do not fit together.
+    """
+
+    image_size: int = 256
+    patch_size: int = 16
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"an image of {self.image_size} pixels cannot be cut into patches of {self.patch_size}"
+            )
+        if self.width % self.heads:
+            raise ValueError(f"a vision width of {self.width} cannot be divided among {self.heads} heads")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of the patches."""
+        side = self.image_size // self.patch_size
+        return side, side
+
+
 class PatchEmbed(nn.Module):
     """(N,3,height,width) -> (N,P,D), row by row."""
 
@@ -40,6 +78,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
+        """(N,3,height,width) -> (N,P,D)."""
         patches: Tensor = self.proj(images)
         return patches.flatten(2).transpose(1, 2)
 
@@ -54,22 +93,28 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x_nld: Tensor) -> Tensor:
+        """(N,L,D) -> (N,L,D)."""
         query, key, value = self.qkv(x_nld).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         context = F.scaled_dot_product_attention(query, key, value)
         return self.proj(context.transpose(1, 2).flatten(2))
 
 
 class Mlp(nn.Module):
+    """The feed-forward sub-layer, (...,D) -> (...,D)."""
+
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(...,D) -> (...,D)."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 
 class Block(nn.Module):
+    """A pre-norm transformer layer, (N,L,D) -> (N,L,D)."""
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
@@ -78,50 +123,37 @@ class Block(nn.Module):
         self.mlp = Mlp(width, 4 * width)
 
     def forward(self, x_nld: Tensor) -> Tensor:
+        """(N,L,D) -> (N,L,D)."""
         x_nld = x_nld + self.attn(self.norm1(x_nld))
         return x_nld + self.mlp(self.norm2(x_nld))
 
 
 class VisionTransformer(nn.Module):
-    """ViT with a class token, learned positions and a final norm over all tokens.
+    """ViT with a class token, learned positions and a final norm over all tokens."""
 
-    Args:
-        image_size, patch_size: in pixels, of a square image.
-        width, depth, heads: 768, 12, 12 for ViT-B; 1024, 24, 16 for ViT-L.
-
-    Raises:
-        ValueError: when the sizes do not divide.
-    """
-
-    def __init__(
-        self, image_size: int = 256, patch_size: int = 16, width: int = 768, depth: int = 12, heads: int = 12
-    ) -> None:
+    def __init__(self, size: ViTSize) -> None:
         super().__init__()
-        if image_size % patch_size:
-            raise ValueError(f"an image of {image_size} pixels cannot be cut into patches of {patch_size}")
-        if width % heads:
-            raise ValueError(f"a vision width of {width} cannot be divided among {heads} heads")
-        self.image_size = image_size
-        self.grid = (image_size // patch_size, image_size // patch_size)
-        self.patch_embed = PatchEmbed(patch_size, width)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], width))
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.image_size = size.image_size
+        self.grid = size.grid
+        self.patch_embed = PatchEmbed(size.patch_size, size.width)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, size.width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], size.width))
+        self.blocks = nn.ModuleList(Block(size.width, size.heads) for _ in range(size.depth))
+        self.norm = nn.LayerNorm(size.width, eps=1e-6)
         for parameter in (self.cls_token, self.pos_embed):
             nn.init.trunc_normal_(parameter, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(
-                    module.weight, std=0.02 * (768 / width) ** 0.5
-                )  # 0.02 at the width of ViT-B
+                # 0.02 at the width of ViT-B; narrower layers start wider.
+                nn.init.trunc_normal_(module.weight, std=0.02 * (768 / size.width) ** 0.5)
                 nn.init.zeros_(module.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N,3,image_size,image_size) -> (N,L,D). Raises ValueError for images of another size."""
         if images.shape[-2:] != (self.image_size, self.image_size):
             raise ValueError(
-                f"images are {tuple(images.shape[-2:])} pixels but this model takes {self.image_size} x {self.image_size}"
+                f"images are {tuple(images.shape[-2:])} pixels but this model takes {self.image_size} x "
+                f"{self.image_size}"
             )
         patches = self.patch_embed(images)
         x_nld = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1) + self.pos_embed

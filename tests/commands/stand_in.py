@@ -22,6 +22,7 @@ class StandIn:
         self.end_at, self.code = end_at, code
 
     def __call__(self, command: list[str]) -> int:
+        """In the place of `commands.trainer.main`."""
         self.commands.append(command)
         folder = Path(option(command, "--runs")) / option(command, "--name")
         if command[0] == "fit":
@@ -46,4 +47,5 @@ class StandIn:
 
 
 def option(command: list[str], name: str) -> str:
+    """The value of an option."""
     return command[command.index(name) + 1]

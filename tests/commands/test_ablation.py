@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from commands import ablation, trainer
-from commands.ablation import arguments, cell, read_table, stages_of
+from commands.ablation import cell, estimate_cell, find_result
 from commands.config_errors import check_config
 from commands.runs import RunError
+from commands.tables import arguments, read_table
 from commands.trainer import WeakgroundCLI
 from tests.commands.stand_in import StandIn
 from tests.tiny import ROOT
@@ -38,16 +39,16 @@ TABLES = sorted((ROOT / "configs" / "ablation").glob("*.yaml"))
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    found = tmp_path / "table.yaml"
-    found.write_text(yaml.safe_dump(TABLE, sort_keys=False))
-    return found
+    file = tmp_path / "table.yaml"
+    file.write_text(yaml.safe_dump(TABLE, sort_keys=False))
+    return file
 
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    found = StandIn(*RESULT)
-    monkeypatch.setattr(trainer, "main", found)
-    return found
+    stand_in = StandIn(*RESULT)
+    monkeypatch.setattr(trainer, "main", stand_in)
+    return stand_in
 
 
 def test_stages_then_rows_and_nothing_twice(
@@ -78,7 +79,7 @@ def test_stages_then_rows_and_nothing_twice(
     )
     output = capsys.readouterr().out
     (line,) = [line for line in output.splitlines() if line.startswith("plain, beta 0 ")]
-    assert line.split()[3:] == ["1", "50.0", "[40.0,", "60.0]", "(59.74)", "-"]
+    assert line.split()[3:] == ["50.0", "[40.0,", "60.0]", "(59.74)", "-"]
     runs.commands.clear()
     assert ablation.main(argv) == 0
     assert runs.commands == []
@@ -93,7 +94,8 @@ def test_a_row_alone_needs_its_stages_only(path: Path, runs: StandIn, tmp_path: 
         == 0
     )
     assert {name for _, name in runs.names} == {"table-demo/plain-beta-0-seed0"}
-    assert [row.name for row in stages_of(read_table(path), read_table(path).rows[1:])] == ["start", "next"]
+    table = read_table(path)
+    assert [row.name for row in table.before(table.rows[1:])] == ["start", "next", "tuned"]
 
 
 def test_what_failed_is_gone_on_with(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -117,10 +119,94 @@ def test_options_and_weights_become_arguments(path: Path) -> None:
 
 
 def test_several_seeds_have_a_spread() -> None:
-    found = [{"value": value, "low": 0.0, "high": 1.0} for value in (0.5, 0.6, 0.7)]
-    assert cell(found, 67.07) == "60.0 ± 10.0 (67.07)"
-    assert cell(found[:1], None) == "50.0 [0.0, 100.0]"
-    assert cell([None], 1.0) == "- (1.00)"
+    results = [{"value": value, "low": 0.0, "high": 1.0} for value in (0.5, 0.6, 0.7)]
+    assert estimate_cell(results, 67.07) == "60.0 ± 10.0 (67.07)"
+    assert estimate_cell(results[:1], None) == "50.0 [0.0, 100.0]"
+    assert estimate_cell([None], 1.0) == "- (1.00)"
+
+
+def test_cells_of_other_columns() -> None:
+    result = {
+        "dataset": "digits",
+        "protocol": "map",
+        "metric": "iou",
+        "method": "model",
+        "value": 0.5,
+        "n": 1234,
+    }
+    contents = [{"step": 2000, "results": [result]}]
+    assert cell(contents, "step", "model", None) == "2,000"
+    assert cell(contents, "step", "random", None) == ""  # a baseline is not trained
+    assert cell([{"step": 0, "results": []}], "step", "model", None) == ""
+    assert cell(contents, "digits/map/iou/n", "model", None) == "1,234"
+    assert cell(contents, "digits/map/other/n", "model", None) == "-"
+    assert cell(contents, None, "model", 79.4) == "79.4"
+    assert cell(contents, None, "model", None) == "-"
+    assert find_result(contents[0], "digits/map/iou", "random") is None
+
+
+def test_rows_may_start_from_earlier_rows_and_need_no_training(
+    path: Path, runs: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = {
+        "scales": ["small", "full"],
+        "config": "c.yaml",
+        "columns": {"IoU": "digits/map/average_iou", "paper": None},
+        "baselines": ["random"],
+        "rows": [
+            {"name": "untrained", "trained": False},
+            {"name": "first", "options": {"trainer.max_steps": {"small": 5, "full": 50}, "x": {"y": 1}}},
+            {"name": "second", "weights": {"model.pretrained": "first"}, "paper": {"paper": 7.5}},
+        ],
+    }
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    argv = [
+        "ablation",
+        str(path),
+        "--runs",
+        str(tmp_path),
+        "--only",
+        "untrained",
+        "second",
+        "--scale",
+        "full",
+    ]
+    assert ablation.main(argv) == 0
+    names = ("untrained", "first", "first", "second", "second")
+    assert runs.names == [
+        (subcommand, f"table-full/{name}-seed0")
+        for subcommand, name in zip(("test", "fit", "test", "fit", "test"), names, strict=True)
+    ]
+    assert "--ckpt_path" not in runs.commands[0]
+    assert runs.commands[1][-4:] == ["--trainer.max_steps", "50", "--x", '{"y": 1}']
+    lines = capsys.readouterr().out.split("table, full scale")[1].splitlines()
+    assert [line.split()[0] for line in lines[2:5]] == ["random", "untrained", "second"]
+    assert lines[4].endswith(" 7.5")
+    later = {"rows": [{"name": "a", "weights": {"w": "later"}}, {"name": "later"}]}
+    path.write_text(yaml.safe_dump(content | later))
+    with pytest.raises(RunError, match="no stage and no earlier row 'later', which 'a' starts from"):
+        read_table(path)
+
+
+def test_a_dry_run_prints_commands_and_leaves_nothing(
+    path: Path, runs: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path / "runs"), "--dry"]
+    assert ablation.main(argv) == 0
+    assert capsys.readouterr().out.count("$ python cli.py fit --config") == 4
+    assert runs.commands == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_pictures_of_the_last_row_are_named(
+    path: Path, runs: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "table-demo" / "plain-beta-0-seed0" / "test" / "pictures" / "digits.png"
+    pictures.parent.mkdir(parents=True)
+    pictures.touch()
+    argv = ["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path), "--only", "plain"]
+    assert ablation.main(argv) == 0
+    assert f"Pictures of what the last row's model found: {pictures}" in capsys.readouterr().out
 
 
 def test_what_is_wrong_is_said(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,19 +220,17 @@ def test_what_is_wrong_is_said(path: Path, tmp_path: Path, capsys: pytest.Captur
         in capsys.readouterr().err
     )
     for change, message in (
-        ({"rows": [{"name": "a", "weights": {"x": "gone"}}]}, "no stage 'gone'"),
+        ({"rows": [{"name": "a", "weights": {"x": "gone"}}]}, "no stage and no earlier row 'gone'"),
         ({"columns": {}}, "no column 'IoU'"),
     ):
-        path.write_text(yaml.safe_dump(TABLE | change))
+        path.write_text(yaml.safe_dump(TABLE | change, sort_keys=False))
         with pytest.raises(RunError, match=message):
             read_table(path)
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda found: found.stem)
-def test_every_table_can_be_run(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its configurations exist, and the parser takes the options of every row at every scale; nothing is
-    built.
-    """
+@pytest.mark.parametrize("path", TABLES, ids=lambda table: table.stem)
+def test_every_table_can_be_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its configurations exist, and the parser takes the options of every row; nothing is built."""
     monkeypatch.chdir(ROOT)
 
     class Parsed(Exception):
@@ -156,15 +240,14 @@ def test_every_table_can_be_run(table: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise Parsed
 
     monkeypatch.setattr(WeakgroundCLI, "before_instantiate_classes", stop)
-    found = read_table(table)
-    seen: set[str] = set()
-    for row in (*found.stages, *found.rows):
+    table = read_table(path)
+    parsed: set[str] = set()
+    for row in (*table.stages, *table.rows):
         for scale in row.config:
-            command = ["fit", *arguments(found, row, scale, 0, Path("runs"))]
+            command = ["fit", *arguments(table, row, scale, 0, Path("runs"))]
             check_config(command)
-            what = str([row.config[scale], list(row.options)])
-            if what in seen:
-                continue
-            seen.add(what)
-            with pytest.raises(Parsed):
-                trainer.run(command)
+            kind = str([row.config[scale], list(row.options)])
+            if kind not in parsed:
+                parsed.add(kind)
+                with pytest.raises(Parsed):
+                    trainer.run(command)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import cli
-from commands import COMMANDS
-from commands.config_errors import known_options
+from commands import COMMANDS, commands_of_methods
+from commands.options import known_options
 from commands.runs import RunError, default_checkpoint, newest_run
 from commands.suggest import nearest
 from commands.trainer import with_newest_run
@@ -26,15 +26,31 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_is_quick_and_names_every_subcommand() -> None:
     started = time.monotonic()
-    found = python("cli.py", "--help")
+    finished = python("cli.py", "--help")
     assert time.monotonic() - started < 5
-    assert found.returncode == 0
-    assert all(f"\n  {name} " in found.stdout for name in COMMANDS)
+    assert finished.returncode == 0
+    assert all(f"\n  {name} " in finished.stdout for name in COMMANDS)
 
 
 def test_importing_the_entry_imports_nothing_heavy() -> None:
-    code = "import sys, cli, commands; print(sorted({'torch', 'lightning', 'numpy', 'yaml', 'wandb', 'transformers'} & set(sys.modules)))"
+    heavy = {"torch", "lightning", "numpy", "yaml", "wandb", "transformers"}
+    code = f"import sys, cli, commands; print(sorted({heavy} & set(sys.modules)))"
     assert python("-c", code).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", commands_of_methods())
+def test_help_of_a_methods_own_command_imports_nothing_heavy(name: str) -> None:
+    run = f"try: cli.main([{name!r}, '--help'])\nexcept SystemExit: pass"
+    finished = python("-c", f"import sys, cli\n{run}\nprint({{'torch', 'lightning'}} & set(sys.modules))")
+    assert f"usage: cli.py {name}" in finished.stdout
+    assert finished.stdout.splitlines()[-1] == "set()"
+
+
+def test_methods_list_their_own_commands() -> None:
+    assert set(commands_of_methods()) >= {"spans", "vectors"}
+    for name, command in commands_of_methods().items():
+        assert command.module.startswith("lightning_modules.")
+        assert command.module.endswith(f".commands.{name}")
 
 
 def test_every_subcommand_has_a_main() -> None:
@@ -51,7 +67,9 @@ def test_help_in_process(argv: list[str], capsys: pytest.CaptureFixture[str]) ->
 def test_suggestions() -> None:
     assert nearest("max_stpes", ["max_steps", "max_epochs"]) == ", did you mean 'max_steps'?"
     assert nearest("zzz", ["max_steps"]) == ""
-    assert {"lr", "batch_size", "vision_width", "max_steps", "protocols", "min_area"} <= set(known_options())
+    assert {"lr", "batch_size", "fusion_layer", "max_steps", "protocols", "min_area", "save_every"} <= set(
+        known_options()
+    )
 
 
 def made_run(runs: Path, name: str, when: int, *checkpoints: str) -> Path:

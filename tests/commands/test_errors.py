@@ -12,8 +12,11 @@ import pytest
 import torch
 
 import cli
-from commands import config_errors
-from lightning_modules.base import Optimisation, WeakgroundModule
+from commands import renamed
+from commands.options import known_classes, known_options
+from datamodules.batches import Preprocessing
+from lightning_modules.base import WeakgroundModule
+from lightning_modules.optimisation import Optimisation
 from tests.tiny import tiny_config, write_config
 
 Change = Callable[[dict[str, Any]], Any]
@@ -25,6 +28,7 @@ class Mute(WeakgroundModule):
     def __init__(self) -> None:
         super().__init__(Optimisation(), None)
         self.network = torch.nn.Linear(1, 1)
+        self.preprocessing = Preprocessing(32, (0.5,) * 3, (0.5,) * 3)
 
 
 def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -44,6 +48,14 @@ def model(config: dict[str, Any]) -> dict[str, Any]:
     return config["model"]["init_args"]
 
 
+def backbone(config: dict[str, Any]) -> dict[str, Any]:
+    return model(config)["backbone"]["init_args"]
+
+
+def network(config: dict[str, Any]) -> dict[str, Any]:
+    return backbone(config)["network"]["init_args"]
+
+
 def rename(where: dict[str, Any], old: str, new: str) -> None:
     where[new] = where.pop(old)
 
@@ -55,8 +67,8 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
         ["trainer has no key 'max_stepz', did you mean 'max_steps'?"],
     ),
     "method": (
-        lambda c: c["model"].update(class_path="ALBEFPretrian"),
-        ["no class 'ALBEFPretrian', did you mean 'ALBEFPretrain'?"],
+        lambda c: c["model"].update(class_path="HISTFintune"),
+        ["model: no class 'HISTFintune', did you mean 'HISTFinetune'?"],
     ),
     "data set": (
         lambda c: c["data"].update(class_path="Scene"),
@@ -67,15 +79,31 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
         ["callbacks[0]: no class 'Grounding', did you mean 'GroundingE"],
     ),
     "module key": (
-        lambda c: model(c).update(negativ_power=1),
-        ["ALBEFPretrain has no key 'negativ_power', did you mean 'negative_power'?"],
+        lambda c: model(c).update(optimization={}),
+        ["model: VisionLanguagePretrain has no key 'optimization', did you mean 'optimisation'?"],
+    ),
+    "backbone key": (
+        lambda c: backbone(c).update(max_word=8),
+        ["model.backbone: ALBEFBackbone has no key 'max_word', did you mean 'max_words'?"],
+    ),
+    "backbone class": (
+        lambda c: model(c)["backbone"].update(class_path="ALBEFBackbon"),
+        ["model.backbone: no class 'ALBEFBackbon', did you mean 'ALBEFBackbone'?"],
+    ),
+    "class that has moved": (
+        lambda c: c["model"].update(class_path="lightning_modules.older.VisionLanguagePretrain"),
+        ["model: class 'lightning_modules.older.VisionLanguagePretrain' has moved; write 'VisionLangua"],
     ),
     "network key": (
-        lambda c: model(c)["network"]["init_args"].update(vison_width=8),
-        ["ALBEF has no key 'vison_width', did you mean 'vision_width'?"],
+        lambda c: network(c).update(fusion_layr=1),
+        ["model.backbone.network: ALBEF has no key 'fusion_layr', did you mean 'fusion_layer'?"],
+    ),
+    "size key": (
+        lambda c: network(c)["vision"].update(wdth=8),
+        ["model.backbone.network.vision has no key 'wdth', did you mean 'width'?"],
     ),
     "network class": (
-        lambda c: model(c)["network"].update(class_path="ALBEV"),
+        lambda c: backbone(c)["network"].update(class_path="ALBEV"),
         ["no class 'ALBEV', did you mean 'ALBEF'?"],
     ),
     "optimisation key": (
@@ -102,17 +130,24 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
         lambda c: c["data"]["init_args"].update(batch_size="abc"),
         ["data.batch_size must be of type int, not 'abc'."],
     ),
+    "null": (
+        lambda c: network(c).update(vision=None),
+        ["model.backbone.network.vision must be of type ViTSize, not null."],
+    ),
     "float": (
         lambda c: model(c)["optimisation"].update(lr="fast"),
         ["model.optimisation.lr must be of type float, not 'fast'."],
     ),
     "nested integer": (
-        lambda c: model(c)["network"]["init_args"].update(vision_depth="two"),
-        ["model.network.vision_depth must be of type int, not 'two'."],
+        lambda c: network(c)["vision"].update(depth="two"),
+        ["model.backbone.network.vision.depth must be of type int, not 'two'."],
     ),
     "choice": (
-        lambda c: model(c).update(negative_mask="same_txt"),
-        ["model.negative_mask must be one of diagonal, same_text, mentioned, not 'same_txt', did you mean"],
+        lambda c: backbone(c)["negatives"].update(exclude="same_txt"),
+        [
+            "model.backbone.negatives.exclude must be one of diagonal, same_text, mentioned, not 'same_txt'",
+            "did you mean 'same_text'?",
+        ],
     ),
     "schedule": (
         lambda c: model(c)["optimisation"].update(schedule="one_cyle"),
@@ -131,11 +166,11 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
         ["3 training images, fewer than one batch", "lower --data.batch_size"],
     ),
     "heads": (
-        lambda c: model(c)["network"]["init_args"].update(vision_heads=3),
+        lambda c: network(c)["vision"].update(heads=3),
         ["16 cannot be divided among 3 heads"],
     ),
     "patches": (
-        lambda c: model(c)["network"]["init_args"].update(patch_size=9),
+        lambda c: network(c)["vision"].update(patch_size=9),
         ["32 pixels cannot be cut into patches of 9"],
     ),
     "scene size": (
@@ -143,12 +178,12 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
         ["32 pixels or more, not 8: set --data.image_size"],
     ),
     "vocabulary missing": (
-        lambda c: model(c).update(vocabulary="nowhere/vocab.txt"),
-        ["nowhere/vocab.txt not found", "set --model.vocabulary"],
+        lambda c: backbone(c).update(vocabulary="nowhere/vocab.txt"),
+        ["nowhere/vocab.txt not found", "set --model.backbone.vocabulary"],
     ),
     "vocabulary size": (
-        lambda c: model(c)["network"]["init_args"].update(vocab_size=66),
-        ["has 67 tokens and network.vocab_size is 66; make them equal"],
+        lambda c: network(c)["text"].update(vocab_size=66),
+        ["has 67 tokens and the network's text.vocab_size is 66; make them equal"],
     ),
     "weights missing": (
         lambda c: model(c).update(pretrained="nowhere.pth"),
@@ -165,15 +200,37 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
 
 @pytest.mark.parametrize("case", CONFIGS)
 def test_configuration(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    change, said = CONFIGS[case]
+    change, message = CONFIGS[case]
     config = copy.deepcopy(tiny_config())
     change(config)
     line = refused(
         ["fit", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path)], capsys
     )
-    for words in said:
+    for words in message:
         assert words in line
     assert not (tmp_path / "c" / "checkpoints").exists()
+
+
+MISSPELT = [case for case, (_, message) in CONFIGS.items() if "did you mean" in message[0]]
+
+
+@pytest.mark.parametrize("case", MISSPELT)
+def test_a_misspelt_name_is_told_before_a_missing_file(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = CONFIGS[case][0]
+    config = copy.deepcopy(tiny_config())
+    backbone(config)["vocabulary"] = str(tmp_path / "no_vocabulary.txt")
+    config["data"] = {
+        "class_path": "Flickr30kEntities",
+        "init_args": {"root": str(tmp_path / "no_data"), "batch_size": 4},
+    }
+    model(config)["pretrained"] = str(tmp_path / "no_weights.pth")
+    change(config)
+    argv = ["fit", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path)]
+    line = refused(argv, capsys)
+    assert "did you mean" in line
+    assert "not found" not in line
 
 
 OPTIONS: dict[str, tuple[list[str], str]] = {
@@ -184,11 +241,26 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
         ["--model.init_args.optimisation.lrr", "4"],
         "'model.optimisation.lrr', did you mean 'lr'?",
     ),
+    "option of a class in a class": (
+        ["--model.backbone.init_args.network.fusion_layr", "4"],
+        "no option 'model.backbone.network.fusion_layr', did you mean 'fusion_layer'?",
+    ),
+    "class": (["--model", "HISTFintune"], "model: no class 'HISTFintune', did you mean 'HISTFinetune'?"),
+    "data class": (["--data.class_path", "Scene"], "no class 'Scene', did you mean 'Scenes'?"),
+    "callback": (["--trainer.callbacks+=Picture"], "no class 'Picture', did you mean 'Pictures'?"),
+    "not null": (
+        ["--model.backbone.network.fusion_layer", "null"],
+        "model.backbone.network.fusion_layer must be of type int, not null.",
+    ),
+    "one of several types": (
+        ["--model.backbone.maps.layers", "last"],
+        "model.backbone.maps.layers must be of type Sequence or null, not 'last'.",
+    ),
     "stray word": (["extra"], "no option 'extra'"),
     "type": (["--data.batch_size", "abc"], "data.batch_size must be of type int, not 'abc'."),
     "trainer type": (["--trainer.max_steps", "many"], "trainer.max_steps must be of type int, not 'many'."),
     "choice": (
-        ["--model.init_args.negative_mask", "foo"],
+        ["--model.init_args.backbone.init_args.negatives.exclude", "foo"],
         "must be one of diagonal, same_text, mentioned, not 'foo'.",
     ),
     "device": (["--trainer.accelerator", "warp"], "`accelerator='warp'`. Available names are: "),
@@ -202,9 +274,9 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize("case", OPTIONS)
 def test_command_line(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options, said = OPTIONS[case]
+    options, message = OPTIONS[case]
     config = write_config(tmp_path / "c.yaml", tiny_config())
-    assert said in refused(["fit", "--config", config, "--runs", str(tmp_path), *options], capsys)
+    assert message in refused(["fit", "--config", config, "--runs", str(tmp_path), *options], capsys)
 
 
 FILES = {
@@ -217,12 +289,12 @@ FILES = {
 
 @pytest.mark.parametrize("case", FILES)
 def test_configuration_files(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content, said = FILES[case]
+    content, message = FILES[case]
     path = tmp_path / "c.yaml"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     for argv in (["--config", str(path)], [f"--config={path}"], ["-c", str(path)]):
         line = refused(["fit", *argv], capsys)
-        assert said in line
+        assert message in line
         assert str(path) in line
 
 
@@ -249,17 +321,115 @@ def test_nothing_named(
 
 
 def test_an_evaluation_that_the_module_cannot_serve(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(config_errors.OURS, "Mute", Mute)
     config = tiny_config()
     config["model"] = {"class_path": f"{__name__}.Mute"}
     argv = ["test", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path)]
     line = refused(argv, capsys)
-    assert (
-        line
-        == "error: GroundingEvaluation needs a module that can `ground`, and Mute cannot; take this evaluation out of the config."
+    assert line == (
+        "error: GroundingEvaluation needs a module that can `ground`, and Mute cannot; take this evaluation "
+        "out of the config."
     )
+    config["model"]["init_args"] = {"volume": 11}
+    write_config(tmp_path / "c.yaml", config)
+    assert "Mute has no key 'volume'" in refused(argv, capsys)  # a class of one's own is checked, too
+
+
+def test_a_command_line_is_checked_before_a_run_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "no option 'naem', did you mean 'name'?" in refused(["test", "--naem", "x"], capsys)
+    assert "did you mean 'max_steps'?" in refused(["test", "--trainer.max_stepz=3"], capsys)
+    assert "no class 'Scene', did you mean" in refused(
+        ["fit", "--config", "gone.yaml", "--data", "Scene"], capsys
+    )
+    (tmp_path / "c.yaml").write_text("modle: {}\n")
+    line = refused(["fit", "--config", "gone.yaml", "--config", "c.yaml"], capsys)
+    assert "c.yaml: a configuration has no key 'modle', did you mean 'model'?" in line
+
+
+RENAMED: dict[str, tuple[Change, list[str], str]] = {
+    "key in a file": (
+        lambda c: model(c).update(network_of_old={"depth": 1}),
+        [],
+        "option 'model.network_of_old' is now called 'model.backbone.network'.",
+    ),
+    "key deep in a file": (
+        lambda c: backbone(c).update(longest=8),
+        [],
+        "option 'model.backbone.longest' is now called 'model.backbone.max_words'.",
+    ),
+    "top-level key": (lambda c: c.update(every=3), [], "option 'every' is now called 'save_every'."),
+    "class in a file": (
+        lambda c: c["model"].update(class_path="Pretrain"),
+        [],
+        "model: class 'Pretrain' is now called 'VisionLanguagePretrain'.",
+    ),
+    "class by its old path": (
+        lambda c: c["model"].update(class_path="lightning_modules.old.Pretrain"),
+        [],
+        "is now called 'VisionLanguagePretrain'.",
+    ),
+    "option": (
+        lambda c: None,
+        ["--model.init_args.network_of_old.init_args.depth", "2"],
+        "option 'model.network_of_old.depth' is now called 'model.backbone.network.depth'.",
+    ),
+    "deep option": (
+        lambda c: None,
+        ["--model.backbone.longest=2"],
+        "option 'model.backbone.longest' is now called 'model.backbone.max_words'.",
+    ),
+    "top-level option": (lambda c: None, ["--every", "3"], "option 'every' is now called 'save_every'."),
+    "class option": (lambda c: None, ["--model", "Pretrain"], "is now called 'VisionLanguagePretrain'."),
+}
+
+
+@pytest.fixture
+def old_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {
+        "model.network_of_old": "model.backbone.network",
+        "longest": "max_words",
+        "every": "save_every",
+    }
+    for old, new in options.items():
+        monkeypatch.setitem(renamed.RENAMED_OPTIONS, old, new)
+    monkeypatch.setitem(renamed.RENAMED_CLASSES, "Pretrain", "VisionLanguagePretrain")
+
+
+@pytest.mark.usefixtures("old_names")
+@pytest.mark.parametrize("case", RENAMED)
+def test_an_old_name_is_answered_with_the_new_one(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, options, message = RENAMED[case]
+    config = copy.deepcopy(tiny_config())
+    change(config)
+    argv = ["fit", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path), *options]
+    line = refused(argv, capsys)
+    assert line.endswith(message)
+    assert cli.main(argv) == 2
+
+
+@pytest.mark.usefixtures("old_names")
+def test_an_option_of_today_is_no_old_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt option below one that exists is answered with its neighbour."""
+    renamed.RENAMED_OPTIONS["model.backbone.network"] = "model.elsewhere"
+    config = write_config(tmp_path / "c.yaml", tiny_config())
+    try:
+        line = refused(["fit", "--config", config, "--model.backbone.network.fusion_layr", "1"], capsys)
+    finally:
+        del renamed.RENAMED_OPTIONS["model.backbone.network"]
+    assert "did you mean 'fusion_layer'?" in line
+
+
+def test_new_names_exist() -> None:
+    for new in renamed.RENAMED_CLASSES.values():
+        assert new in known_classes()
+    for new in renamed.RENAMED_OPTIONS.values():
+        assert set(new.split(".")) <= set(known_options())
 
 
 def checkpoint(tmp_path: Path, kind: str) -> Path:
@@ -326,7 +496,7 @@ def test_a_checkpoint_of_another_vocabulary(tmp_path: Path, capsys: pytest.Captu
         )
         == 0
     )
-    tokens = Path(model(config)["vocabulary"]).read_text().splitlines()
+    tokens = Path(backbone(config)["vocabulary"]).read_text().splitlines()
     other = tmp_path / "vocab.txt"
     other.write_text("\n".join([*tokens[:-2], tokens[-1], tokens[-2]]))
     argv = [
@@ -338,14 +508,11 @@ def test_a_checkpoint_of_another_vocabulary(tmp_path: Path, capsys: pytest.Captu
         "--ckpt_path",
         "last",
     ]
-    assert "another vocabulary; set --model.vocabulary" in refused(
-        [*argv, "--model.init_args.vocabulary", str(other)], capsys
+    assert "another vocabulary; set --model.backbone.vocabulary" in refused(
+        [*argv, "--model.init_args.backbone.init_args.vocabulary", str(other)], capsys
     )
-    line = refused([*argv, "--model.init_args.network.init_args.vision_width", "8"], capsys)
-    assert (
-        "is (1, 1, 16) in it and (1, 1, 8) in this ALBEFPretrain; use the config.yaml of the run that wrote it"
-        in line
-    )
+    line = refused([*argv, "--model.backbone.network.vision.width", "8"], capsys)
+    assert "is (1, 1, 16) in it and (1, 1, 8) in this VisionLanguagePretrain; use the config.yaml" in line
 
 
 def test_what_is_not_the_users_fault_keeps_its_traceback(

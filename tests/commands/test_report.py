@@ -50,4 +50,4 @@ def test_each_kind_of_evaluation_has_its_table(tmp_path: Path, capsys: pytest.Ca
 
 def test_without_results_it_says_how_to_get_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", "--runs", str(tmp_path)]) == 1
-    assert "`python cli.py test` writes one" in capsys.readouterr().out
+    assert "`python cli.py test` writes one" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import torch
 
 from datamodules.batches import ImageTextBatch, Phrase, Preprocessing
 from datamodules.errors import DataError
+from datamodules.handover import Needs
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import GroundingSource, Query
 
@@ -24,18 +25,20 @@ def attach(
     rank: int = 0,
     world_size: int = 1,
     stage: str = "test",
+    preprocessing: Preprocessing = PLAIN,
 ) -> Any:
     """The datamodule as a trainer of that rank would have it, without its ``setup``."""
-    module = SimpleNamespace(train_batch=train_batch, preprocessing=PLAIN, device=torch.device("cpu"))
+    datamodule.serve(Needs(train_batch, preprocessing, "Model"))
     progress = SimpleNamespace(current=SimpleNamespace(processed=0), is_last_batch=False)
     datamodule.trainer = SimpleNamespace(
-        lightning_module=module,
         global_rank=rank,
         world_size=world_size,
         fit_loop=SimpleNamespace(
             epoch_progress=SimpleNamespace(current=SimpleNamespace(ready=0)),
             epoch_loop=SimpleNamespace(batch_progress=progress),
         ),
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        training=stage == "fit",
         testing=stage == "test",
         predicting=stage == "predict",
         state=SimpleNamespace(fn=stage),
@@ -45,13 +48,12 @@ def attach(
 
 
 def batches(datamodule: Any, loader: Any, dataloader_idx: int = 0) -> list[Any]:
+    """All batches of a loader, as a module gets them."""
     return [datamodule.on_after_batch_transfer(batch, dataloader_idx) for batch in loader]
 
 
 class ListSource(CaptionSource, GroundingSource):
-    """Images of one grey each (the index), whose captions, phrases and queries are given; those in
-    ``unreadable`` raise.
-    """
+    """Images of one grey each (the index) with captions, phrases and queries; some are unreadable."""
 
     def __init__(
         self,
@@ -59,7 +61,9 @@ class ListSource(CaptionSource, GroundingSource):
         phrases: list[list[Phrase]] | None = None,
         unreadable: set[int] = frozenset(),
     ) -> None:  # type: ignore[assignment]
-        self.texts, self.pool, self.unreadable = captions, phrases, unreadable
+        self.texts = captions
+        self.pool = phrases
+        self.unreadable = unreadable
 
     def __len__(self) -> int:
         return len(self.texts)

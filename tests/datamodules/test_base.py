@@ -104,8 +104,9 @@ def test_evaluation_sees_every_sample_once(
             stage="test" if split == "test" else "validate",
         )
         data.setup("test" if split == "test" else "validate")
-        assert list(data.judged_sources()) == list(fake.queries[split])
-        if world_size > min(map(len, data.judged_sources().values())):
+        sets = data.judged_sets()
+        assert [judged_set.name for judged_set in sets] == list(fake.queries[split])
+        if world_size > min(len(judged_set.source) for judged_set in sets):
             with pytest.raises(DataError, match="judge it with fewer"):
                 data.val_dataloader()
             return
@@ -171,18 +172,17 @@ def test_unreadable_records_are_named_once(judged_set: tuple[type, Fake], tmp_pa
     assert {name: sorted(names) for name, names in files.items()} == {
         name: sorted(names) for name, names in expected.items()
     }
-    assert {name: count for name, count, _ in data.skipped()} == {
-        name: len(names) for name, names in expected.items()
-    }
+    assert data.number_of_skipped_records() == sum(len(names) for names in expected.values())
 
 
 def test_chains_are_numbered_within_the_batch(judged_set: tuple[type, Fake], tmp_path: Path) -> None:
     kind, fake = judged_set
     data = attach(make(kind, fake, tmp_path), tmp_path)
     data.setup("test")
-    for number, (loader, source) in enumerate(
-        zip(data.test_dataloader(), data.judged_sources().values(), strict=True)
+    for number, (loader, judged_set) in enumerate(
+        zip(data.test_dataloader(), data.judged_sets(), strict=True)
     ):
+        source = judged_set.source
         names = {
             query.key: (image, query.chain) for image in range(len(source)) for query in source.queries(image)
         }
@@ -210,7 +210,7 @@ def scenes(tmp_path: Path, train_batch: type = ImageTextBatch, **options: Any) -
 def test_fewer_images_than_a_batch(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"8 training images, fewer than one batch \(9 on each of 1 processes\): lower --data.batch_size",
+        match=r"8 training images, fewer than one batch \(9 on each of 1 processes\): lower --data",
     ):
         scenes(tmp_path, batch_size=9).train_dataloader()
 

@@ -6,7 +6,7 @@ import pytest
 
 from datamodules.cross import CrossDataset
 from datamodules.errors import DataError
-from datamodules.kinds.captions import Augmentation
+from datamodules.kinds.training import Augmentation
 from datamodules.sets.image_caption_folder import ImageCaptionFolder
 from datamodules.sets.scenes import Scenes
 from tests.fakes import image_caption_folder
@@ -49,7 +49,7 @@ def test_members_are_judged_on_their_own_split() -> None:
         "one": 4,
         "two": 5,
     }
-    assert data.caption_source() is None
+    assert data.training_source() is None
 
 
 def test_a_member_that_cannot_be_judged(tmp_path: Path) -> None:

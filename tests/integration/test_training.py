@@ -16,18 +16,19 @@ import yaml
 import cli
 from commands.trainer import run
 from lightning_modules.catalogue import METHODS
-from tests.tiny import TINY, last_checkpoint, metrics, tiny_config, write_config
+from tests.tiny import last_checkpoint, metrics, tiny_config, tiny_of, write_config
 
 METRICS = {"pointing_game", "box_accuracy", "mean_iou"}
-GROUNDING = [name for name, tiny in TINY.items() if tiny.monitor.endswith("pointing_game")]
+MONITOR = {method.__name__: tiny_of(method).monitor for method in METHODS}
+GROUNDING = [name for name, monitor in MONITOR.items() if monitor.endswith("pointing_game")]
 
 
-@pytest.fixture(scope="module", params=[found.__name__ for found in METHODS])
+@pytest.fixture(scope="module", params=list(MONITOR))
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished and judged run named ``tiny``."""
     base = tmp_path_factory.mktemp(request.param)
     config = write_config(base / "tiny.yaml", tiny_config(request.param))
-    run(["fit", "--config", config, "--runs", str(base / "runs"), "--monitor", TINY[request.param].monitor])
+    run(["fit", "--config", config, "--runs", str(base / "runs"), "--monitor", MONITOR[request.param]])
     run(["test", "--config", config, "--runs", str(base / "runs"), "--ckpt_path", "last"])
     return base / "runs" / "tiny"
 
@@ -85,7 +86,7 @@ def test_metrics_file(folder: Path) -> None:
     keys = [(result["dataset"], result["protocol"], result["method"], result["metric"]) for result in results]
     assert len(set(keys)) == len(keys)
     assert {protocol for _, protocol, _, _ in keys} == set(content["protocols"])
-    assert TINY[method(folder)].monitor.removeprefix("val/").split("/") in [
+    assert MONITOR[method(folder)].removeprefix("val/").split("/") in [
         [dataset, protocol, metric] for dataset, protocol, _, metric in keys
     ]
     for result in results:
@@ -135,11 +136,11 @@ def test_alone_test_judges_the_newest_run_and_keeps_the_old_result(
     assert metrics(folder)["results"] == before["results"]
     assert json.loads((folder / "test-1" / "metrics.json").read_text()) == before
     assert f"judging the run {folder} (last checkpoint)" in caplog.text
-    assert f"{TINY[method(folder)].monitor.rsplit('/', 1)[-1]} %" in caplog.text
+    assert f"{MONITOR[method(folder)].rsplit('/', 1)[-1]} %" in caplog.text
 
 
 def test_validate(folder: Path) -> None:
-    monitor = TINY[method(folder)].monitor
+    monitor = MONITOR[method(folder)]
     command = run(["validate", *arguments(folder), "--ckpt_path", "best"])
     logged = {name: float(value) for name, value in command.trainer.callback_metrics.items()}
     assert all(name.startswith("val/") for name in logged)

@@ -13,7 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from networks.albef import ALBEF
+from lightning_modules.backbones.albef import ALBEFBackbone
+from lightning_modules.backbones.options import MapOptions
+from networks.albef import ALBEF, ContrastSize
+from networks.layers.bert import BertSize
+from networks.layers.vit import ViTSize
 
 WORDS = [
     "[PAD]",
@@ -37,28 +41,21 @@ WORDS = [
 ]
 WORDS += ["man", "dog", "cat", "car", "tree", "hat"]
 NETWORK: dict[str, Any] = {
-    "image_size": 32,
-    "patch_size": 8,
-    "vision_width": 16,
-    "vision_depth": 2,
-    "vision_heads": 2,
-    "text_width": 16,
-    "text_depth": 4,
-    "text_heads": 2,
-    "text_intermediate": 24,
+    "vision": ViTSize(image_size=32, patch_size=8, width=16, depth=2, heads=2),
+    "text": BertSize(
+        width=16, depth=4, heads=2, intermediate=24, vocab_size=len(WORDS), max_positions=32, dropout=0.0
+    ),
+    "contrast": ContrastSize(embed_dim=8, queue_size=6),
     "fusion_layer": 2,
-    "cam_layers": [2, 3],
-    "vocab_size": len(WORDS),
-    "max_positions": 32,
-    "dropout": 0.0,
-    "embed_dim": 8,
-    "queue_size": 6,
 }
+MAP_LAYERS = (2, 3)
 
 
 def tiny_network(**changes: Any) -> ALBEF:
-    """Weights large enough for maps and similarities to differ from text to text; momentum twins that are no
-    copies.
+    """Large weights, so that maps and similarities differ from text to text; twins that are no copies.
+
+    Args:
+        changes: parts of other sizes, e.g. ``contrast=ContrastSize(embed_dim=4, queue_size=6)``.
     """
     torch.manual_seed(0)
     network = ALBEF(**(NETWORK | changes))
@@ -73,14 +70,23 @@ def tiny_network(**changes: Any) -> ALBEF:
 
 @pytest.fixture
 def build(tmp_path: Path) -> Callable[..., Any]:
-    """``build(cls, network=None, words=WORDS, **arguments)``: a module in training mode."""
+    """``build(cls, network=None, words=WORDS, backbone={}, **arguments)``: a module in training mode.
+
+    ``backbone`` holds options of its `ALBEFBackbone`.
+    """
 
     def factory(
-        cls: type, network: nn.Module | None = None, words: list[str] = WORDS, **arguments: Any
+        cls: type,
+        network: ALBEF | None = None,
+        words: list[str] = WORDS,
+        backbone: dict[str, Any] | None = None,
+        **arguments: Any,
     ) -> Any:
         vocabulary = tmp_path / f"vocabulary{len(words)}.txt"
         vocabulary.write_text("\n".join(words))
-        return cls(network if network is not None else tiny_network(), vocabulary, **arguments).train()
+        options = {"maps": MapOptions(layers=MAP_LAYERS)} if network is None else {}
+        built = ALBEFBackbone(network or tiny_network(), vocabulary, **options | (backbone or {}))
+        return cls(built, **arguments).train()
 
     return factory
 

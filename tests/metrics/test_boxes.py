@@ -8,6 +8,7 @@ import torchvision
 
 from metrics.boxes import (
     area,
+    best_iou,
     boxes_from_heatmap,
     boxes_from_heatmaps,
     check_boxes,
@@ -16,6 +17,7 @@ from metrics.boxes import (
     pad_boxes,
     union_box,
 )
+from tests.parity import assert_near_exact
 
 PARITY = np.load(Path(__file__).parents[1] / "data" / "gpp" / "bbox_cases.npz")
 NAMES = PARITY["names"].tolist()
@@ -102,14 +104,20 @@ def test_box_algebra():
     assert iou(a, b).tolist() == pytest.approx([4 / 28, 1, 0, 0])
     assert area(torch.tensor([3.0, 3, 2, 2])) == 0
     generator = torch.Generator().manual_seed(0)
-    pairs = torch.rand(2, 50, 4, generator=generator)
+    pairs = torch.rand(2, 50, 4, generator=generator, dtype=torch.float64)
     pairs = torch.cat((pairs[..., :2], pairs[..., :2] + pairs[..., 2:]), -1)
-    torch.testing.assert_close(iou(*pairs), torchvision.ops.box_iou(*pairs).diagonal())
+    assert_near_exact(iou(*pairs), torchvision.ops.box_iou(*pairs).diagonal())
     padded = pad_boxes([a[:2], b[:1], a[:0]])
     assert padded.shape == (3, 2, 4)
     assert union_box(padded)[:2].tolist() == [[0, 0, 4, 4], [2, 2, 6, 6]]
     assert union_box(padded)[2].isnan().all()
     assert pad_boxes([]).shape == (0, 1, 4)
+
+
+def test_best_of_the_targets_and_none():
+    targets = torch.tensor([[[0.0, 0, 2, 2], [0, 0, 4, 2]], [[0, 0, 2, 2], [torch.nan] * 4]])
+    predicted = torch.tensor([[0.0, 0, 4, 2], [torch.nan] * 4])
+    assert best_iou(predicted, targets).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("bad", [[4.0, 0, 2, 2], [0, 3, 2, 2], [0, 0, torch.nan, 2], [0, 0, torch.inf, 2]])

@@ -1,4 +1,4 @@
-"""The whole score against the reference code's own decisions, and against plain loops over SciPy and OpenCV."""
+"""The whole score against the reference code's own decisions, and against loops over SciPy and OpenCV."""
 
 import json
 import math
@@ -270,10 +270,10 @@ def test_pickles_resets_and_holds_long_sums():
     assert again.compute() == before
     states = [
         getattr(metric, name)
-        for metric in (score.pointing_game, score.box_accuracy)
+        for metric in (score.pointing_game, score.box_accuracy, score.mean_iou)
         for name in metric._defaults
     ]
-    assert len(states) == 6
+    assert len(states) == 7
     assert all(state.dtype == torch.long for state in states)
     assert score.state_dict() == {}
     again.reset()

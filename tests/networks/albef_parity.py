@@ -5,28 +5,31 @@ size.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from networks.albef import ALBEF
+from networks.albef import ALBEF, ContrastSize
+from networks.layers.bert import BertSize
+from networks.layers.vit import ViTSize
 
 FOLDER = Path(__file__).parents[1] / "data" / "albef"
-TINY = {
-    "vision_width": 36,
-    "vision_depth": 3,
-    "vision_heads": 4,
-    "text_width": 48,
-    "text_intermediate": 64,
-    "vocab_size": 300,
-    "max_positions": 64,
-    "embed_dim": 16,
-    "queue_size": 32,
-    "dropout": 0.0,
+TINY: dict[str, Any] = {
+    "vision": ViTSize(width=36, depth=3, heads=4),
+    "text": BertSize(width=48, intermediate=64, vocab_size=300, max_positions=64, dropout=0.0),
+    "contrast": ContrastSize(embed_dim=16, queue_size=32),
 }
+MAP_LAYERS = (8,)  # the 9th layer, as in all public code
+
+
+def tiny_sizes(part: str, **changes: Any) -> dict[str, Any]:
+    """The parity model's sizes, changed in one part."""
+    return TINY | {part: replace(TINY[part], **changes)}
 
 
 @cache
@@ -75,11 +78,30 @@ def outputs() -> dict[str, Tensor]:
     return _tensors("outputs.npz")
 
 
-def tiny_albef(**changes: object) -> ALBEF:
+def tiny_albef() -> ALBEF:
     """A fresh model with the parity weights, in evaluation mode."""
-    model = ALBEF(**(TINY | changes))  # type: ignore[arg-type]
+    model = ALBEF(**TINY)
     model.load_state_dict(state_dict(), strict=True)
     return model.eval()
+
+
+def forward_numbers(model: ALBEF) -> dict[str, Tensor]:
+    """What the encoders, the projections, the fusion and the matching head say, under its names in `outputs`."""
+    image_embeds = model.encode_image(inputs()["images"].to(model.temp.dtype))
+    ids, mask = inputs()["ids_i"], inputs()["att_i"]
+    text_embeds = model.encode_text(ids, mask)
+    numbers = {
+        "image_embeds_first": image_embeds[:1],
+        "image_feat": model.image_feature(image_embeds),
+        "text_embeds_i": text_embeds,
+        "text_feat_i": model.text_feature(text_embeds),
+        "fusion_i": model.fuse(text_embeds, mask, image_embeds).hidden,
+    }
+    for name in ("i", "j", "ij"):
+        ids, mask = inputs()[f"ids_{name}"], inputs()[f"att_{name}"]
+        hidden = model.fuse(model.encode_text(ids, mask), mask, image_embeds).hidden
+        numbers[f"itm_logits_{name}"] = model.match_logits(hidden)
+    return numbers
 
 
 def _tensors(name: str) -> dict[str, Tensor]:

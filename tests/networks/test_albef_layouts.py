@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from networks.albef import ALBEF
 from networks.layers.vit import resize_position_embedding
-from tests.networks.albef_parity import TINY, state_dict
+from tests.networks.albef_parity import TINY, state_dict, tiny_sizes
 
 State = dict[str, Tensor]
 
@@ -88,7 +88,7 @@ def test_missing_momentum_is_the_online_model() -> None:
 
 
 def test_queue_of_another_length_is_replaced() -> None:
-    model = ALBEF(**TINY | {"queue_size": 8})
+    model = ALBEF(**tiny_sizes("contrast", queue_size=8))
     own_queue = model.text_queue.clone()
     state = dict(state_dict()) | {"queue_ptr": torch.tensor([20])}
     model.load_state_dict(model.adapt_state_dict(state), strict=True)
@@ -97,7 +97,7 @@ def test_queue_of_another_length_is_replaced() -> None:
 
 
 def test_other_image_size_resizes_both_position_embeddings() -> None:
-    model = ALBEF(**TINY | {"image_size": 384})
+    model = ALBEF(**tiny_sizes("vision", image_size=384))
     model.load_state_dict(model.adapt_state_dict(state_dict()), strict=True)
     for encoder in ("visual_encoder", "visual_encoder_m"):
         there, here = state_dict()[f"{encoder}.pos_embed"], model.get_parameter(f"{encoder}.pos_embed")
@@ -122,7 +122,7 @@ def test_position_embedding_keeps_rows_and_columns_apart() -> None:
 
 
 def test_checkpoint_of_another_width_is_refused() -> None:
-    model = ALBEF(**TINY | {"vision_width": 72})
+    model = ALBEF(**tiny_sizes("vision", width=72))
     with pytest.raises(
         ValueError,
         match=r"of another size: visual_encoder.cls_token is \(1, 1, 36\) there and \(1, 1, 72\) here",

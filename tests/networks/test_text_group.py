@@ -26,6 +26,7 @@ from networks.text_group import (
     unit_of_token,
     units_shared,
 )
+from tests.parity import assert_near_exact
 
 UNIT = {
     name: torch.from_numpy(value)
@@ -61,12 +62,12 @@ def tiny(**changes: Any) -> TextGroupTransformer:
 @pytest.mark.parametrize("eps", [1.0, 1e-6])
 def test_assignment_and_means_equal_the_reference(mode: str, noise: Tensor | None, eps: float) -> None:
     raw = UNIT["q"] @ UNIT["k"].transpose(1, 2) / 8**0.5
-    assert_close(raw, UNIT["raw"])
-    assert_close(raw.softmax(dim=1), UNIT["soft"])
+    assert_near_exact(raw, UNIT["raw"])
+    assert_near_exact(raw.softmax(dim=1), UNIT["soft"])
     hard = hard_assignment(raw, noise)
-    assert_close(hard, UNIT[f"hard_{mode}"])
+    assert_near_exact(hard, UNIT[f"hard_{mode}"])
     name = f"update_{mode}_eps{'1' if eps == 1 else '1e-06'}"
-    assert_close(group_means(hard, UNIT["v"], UNIT["valid"], eps), UNIT[name])
+    assert_near_exact(group_means(hard, UNIT["v"], UNIT["valid"], eps), UNIT[name])
 
 
 def test_an_empty_group_takes_nothing() -> None:

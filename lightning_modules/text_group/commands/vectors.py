@@ -1,8 +1,7 @@
-"""Finds the vectors of a folder's images by GroupViT's frozen image encoder once, so that training need not
-look at images again.
+"""Computes the vectors of a folder's images once, by GroupViT's frozen image encoder.
 
-Several processes share the work by --part: `--part 0/4` to `--part 3/4` write four files into the same
-folder, which --data.vectors takes as a whole.
+Training then need not look at images again. Several processes share the work by --part: `--part 0/4` to
+`--part 3/4` write four files into the same folder, which --data.vectors takes as a whole.
 """
 
 from __future__ import annotations
@@ -10,15 +9,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from datamodules.errors import DataError
-from lightning_modules.base import ModelError
+from lightning_modules.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def part_of(text: str) -> tuple[int, int]:
-    """``2/4`` -> (2, 4)."""
+    """Reads which part of the work is meant.
+
+    Example:
+        >>> part_of("2/4")
+        (2, 4)
+    """
     number, _, parts = text.partition("/")
     if not (number.isdigit() and parts.isdigit() and int(number) < int(parts)):
         raise argparse.ArgumentTypeError(f"{text!r} is no part: 0/4 is the first of four, 3/4 the last")
@@ -26,36 +32,52 @@ def part_of(text: str) -> tuple[int, int]:
 
 
 def encode(names: list[str], options: argparse.Namespace) -> tuple[list[str], np.ndarray, list[str]]:
-    """Names and vectors (N,D) of the images that could be read, and a line for each that could not."""
+    """Encodes images.
+
+    Args:
+        names: of the files below ``options.images``.
+        options: see `python cli.py vectors --help`.
+
+    Returns:
+        Names and vectors (N,D) of the images that could be read, and a line for each that could not.
+
+    Raises:
+        ModelError: the weights are missing, or are those of another model.
+    """
+    import numpy as np
     import torch
     from tqdm import tqdm
 
     from datamodules.batches import Preprocessing, normalise
-    from datamodules.storage.images import read_image, resize_square, to_tensor
-    from lightning_modules.text_group.module import IMAGENET_MEAN, IMAGENET_STD
-    from lightning_modules.text_group.weights import read_image_weights
+    from datamodules.storage.images import read_image, resize_image, to_tensor
+    from lightning_modules.loading import PartFile
+    from lightning_modules.text_group.options import IMAGENET_MEAN, IMAGENET_STD
     from networks.groupvit import GroupViTImageEncoder
 
     encoder = GroupViTImageEncoder()
-    print(read_image_weights(encoder, options.weights))
+    file = PartFile("image_encoder", options.weights, "--weights", complete=True)
+    print(file.load(torch.nn.ModuleDict({"image_encoder": encoder})))
     encoder.to(options.device)
     preprocessing = Preprocessing(encoder.image_size, IMAGENET_MEAN, IMAGENET_STD, "bilinear")
-    kept, found, skipped = [], [], []
+    kept: list[str] = []
+    skipped: list[str] = []
+    vectors = [np.zeros((0, encoder.width), np.float16)]
     for start in tqdm(range(0, len(names), options.batch_size), disable=not sys.stdout.isatty()):
         images = []
         for name in names[start : start + options.batch_size]:
             try:
-                images.append(to_tensor(resize_square(read_image(options.images / name), preprocessing)))
+                images.append(to_tensor(resize_image(read_image(options.images / name), preprocessing)))
                 kept.append(name)
             except DataError as error:
                 skipped.append(str(error))
         if images:
             pooled = encoder(normalise(torch.stack(images).to(options.device), preprocessing)).pooled
-            found.append(pooled.half().cpu().numpy())
-    return kept, np.concatenate(found) if found else np.zeros((0, encoder.width), np.float16), skipped
+            vectors.append(pooled.half().cpu().numpy())
+    return kept, np.concatenate(vectors), skipped
 
 
-def main(argv: list[str]) -> int:
+def build_parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(
         prog="cli.py vectors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -70,7 +92,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--part", type=part_of, default=(0, 1), help="which part of the images, as 0/4")
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--device", default="cpu")
-    options = parser.parse_args(argv[1:])
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Computes and writes vectors as a command; returns the exit code."""
+    options = build_parser().parse_args(argv[1:])
+    # Here, so that --help is instant.
+    import numpy as np
+
     from datamodules.sets.image_caption_folder import find_images
 
     number, parts = options.part
@@ -85,10 +115,10 @@ def main(argv: list[str]) -> int:
     partial = path.with_suffix(".tmp.npz")
     np.savez(partial, names=kept, feats=vectors)
     partial.replace(path)
-    print(
-        f"{len(kept)} vectors of {vectors.shape[1]} numbers written to {path}"
-        + (f"; {len(skipped)} images skipped: {skipped[0]} ..." if skipped else "")
-    )
+    message = f"{len(kept)} vectors of {vectors.shape[1]} numbers written to {path}"
+    if skipped:
+        message += f"; {len(skipped)} images skipped: {skipped[0]} ..."
+    print(message)
     return 0
 
 

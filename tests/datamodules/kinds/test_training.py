@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 
 from datamodules.batches import Phrase
 from datamodules.errors import DataError
-from datamodules.kinds.captions import Augmentation, CaptionView
+from datamodules.kinds.captions import CaptionView
 from datamodules.kinds.grounding import GroundingView, Query, collate_queries
 from datamodules.kinds.phrases import PhraseView, collate_phrases
+from datamodules.kinds.training import Augmentation
 from datamodules.samplers import EpochSampler
 from datamodules.sets.scenes import SceneSource
 from tests.datamodules.feeding import PLAIN, ListSource
@@ -116,7 +117,7 @@ def test_phrases_of_all_captions_form_one_pool() -> None:
         asked.append(captions)
         return [phrases("dog"), [], phrases("cat")]
 
-    view = PhraseView(ListSource([["one", "two", "three"]]), PLAIN, NONE, 0, lookup=lookup)
+    view = PhraseView(ListSource([["one", "two", "three"]]), PLAIN, NONE, 0, find_phrases=lookup)
     found = {view[epoch, 0][1:4] for epoch in range(40)}
     assert found == {("the dog", "dog", "the cat"), ("the cat", "cat", "the dog")}
     assert asked[0] == ["one", "two", "three"]

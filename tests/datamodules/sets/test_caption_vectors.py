@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.batches import ImageTextBatch
 from datamodules.errors import DataError, DatasetNotFoundError
+from datamodules.handover import Needs
 from datamodules.sets.caption_vectors import CaptionList, CaptionVectors, ImageVectors
 from tests.datamodules.feeding import PLAIN, attach, batches
 from tests.fakes.base import Fake
@@ -24,9 +26,7 @@ def attached(fake: Fake, folder: Path, **changes: Any) -> Any:
     options: dict[str, Any] = (
         {"batch_size": 2, "num_workers": 0, "max_skipped": 1.0, "seed": 0} | fake.arguments | changes
     )
-    data = attach(CaptionVectors(**options), folder, stage="fit")
-    data.trainer.lightning_module.preprocessing = replace(PLAIN, image_size=1)
-    return data
+    return attach(CaptionVectors(**options), folder, stage="fit", preprocessing=replace(PLAIN, image_size=1))
 
 
 def test_every_caption_comes_with_its_images_vector(fake: Fake, tmp_path: Path) -> None:
@@ -105,6 +105,6 @@ def test_what_a_user_can_get_wrong(fake: Fake, tmp_path: Path) -> None:
 
 def test_a_model_of_images_is_told_so(fake: Fake, tmp_path: Path) -> None:
     data = attached(fake, tmp_path)
-    data.trainer.lightning_module.preprocessing = PLAIN
+    data.serve(Needs(ImageTextBatch, PLAIN, "Model"))
     with pytest.raises(DataError, match=r"leave out --model\.image_encoder"):
         data.train_dataloader()

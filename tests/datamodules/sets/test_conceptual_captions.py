@@ -14,7 +14,7 @@ from tests.fakes.conceptual_captions import _list, cut, record, write, write_sha
 
 
 def source_of(root: Path, **options: Any) -> Any:
-    return ConceptualCaptions(root, cache_dir=root / "cache", **options).caption_source()
+    return ConceptualCaptions(root, cache_dir=root / "cache", **options).training_source()
 
 
 def read(source: Any) -> dict[str, list[str]]:
@@ -196,7 +196,7 @@ def test_counts_of_another_kind_are_no_counts(content: str, tmp_path: Path) -> N
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetNotFoundError,
-        match=r"cc12m not found; it must hold shards .*cc12m-train-0000.tar.*Set --data.root",
+        match=r"cc12m not found; it must hold cc12m-train-\*\.tar.*pixparse/cc12m-wds.*set --data\.root",
     ):
         source_of(tmp_path / "cc12m", subset="cc12m")
 

@@ -28,7 +28,7 @@ from datamodules.kinds.segmentation import SegmentationSource
 from datamodules.kinds.spans import SpanSource
 from datamodules.kinds.tags import TagSource
 from datamodules.sets.ade20k import ADE20k
-from datamodules.sets.cc3m_tagmask import CC3MTagMask, convert, parse_tags
+from datamodules.sets.cc3m_tagmask import CC3MTagMask, convert
 from datamodules.sets.cityscapes import Cityscapes
 from datamodules.sets.class_names import COCO_STUFF_IDS, COCO_THINGS, in_plain_english
 from datamodules.sets.coco_segmentation import COCOInstances, COCOObject, COCOStuff
@@ -38,6 +38,7 @@ from datamodules.sets.nus_wide import NUSWide
 from datamodules.sets.pascal_context import PascalContext
 from datamodules.sets.retrieval import CaptionRetrieval, COCORetrieval, Flickr30kRetrieval
 from datamodules.sets.svo_probes import SVOProbes
+from datamodules.sets.tag_annotations import parse_tags
 from datamodules.sets.voc import PascalVOC, VOCSource
 from datamodules.sets.vqa import VQA, answer_weights
 from datamodules.storage.label_maps import read_label_map, table, to_labels
@@ -194,7 +195,7 @@ def test_what_is_missing_is_named(opened: tuple[Any, Judged], tmp_path: Path) ->
 
 def test_only_captioned_sets_train(opened: tuple[Any, Judged]) -> None:
     data, fake = opened
-    source = data.caption_source()
+    source = data.training_source()
     if not isinstance(data, (COCORetrieval, Flickr30kRetrieval)):
         assert source is None
         return

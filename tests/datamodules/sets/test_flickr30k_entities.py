@@ -77,7 +77,7 @@ def test_a_missing_piece(missing: str, tmp_path: Path) -> None:
         Flickr30kEntities(root=root).evaluation_source("test")
     text = str(raised.value)
     assert f"{path} not found" in text
-    assert "must hold flickr30k_images/, Annotations/, Sentences/" in text
+    assert "must hold flickr30k_images/*.jpg, Annotations/*.xml, Sentences/*.txt" in text
     assert "--data.root" in text
     assert "\n" not in text
 

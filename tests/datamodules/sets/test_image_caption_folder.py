@@ -216,7 +216,7 @@ def test_mentions_of_one_thing_share_a_chain(images: Path, tmp_path: Path) -> No
 
 def test_a_folder_without_captions_or_queries(images: Path) -> None:
     data = ImageCaptionFolder(images=images)
-    assert data.caption_source() is None
+    assert data.training_source() is None
     assert data.evaluation_source("test") is None
 
 

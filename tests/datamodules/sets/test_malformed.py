@@ -50,7 +50,7 @@ class End(NamedTuple):
 def read_all(datamodule: GroundingDataModule) -> End:
     """Opens what is trained and tested on, and reads every sample. Raises `DataError` if it cannot be opened."""
     kept, skipped = 0, []
-    captions = datamodule.caption_source()
+    captions = datamodule.training_source()
     if captions is not None:
         skipped += captions.broken
         for index in range(len(captions)):
@@ -238,7 +238,7 @@ def refuses_captions(name: str, content: bytes, words: str) -> Callable[[Path], 
         folder_with(root, "a.png", encoded("PNG"))
         (root / name).write_bytes(content)
         with pytest.raises(DataError, match=words):
-            ImageCaptionFolder(root / "images", root / name).caption_source()
+            ImageCaptionFolder(root / "images", root / name).training_source()
 
     return case
 
@@ -249,7 +249,7 @@ def keeps_captions(captions: list[str]) -> Callable[[Path], None]:
         (root / "c.jsonl").write_text(
             "\n".join(json.dumps({"image": "a.png", "caption": caption}) for caption in captions)
         )
-        source = ImageCaptionFolder(root / "images", root / "c.jsonl").caption_source()
+        source = ImageCaptionFolder(root / "images", root / "c.jsonl").training_source()
         assert source is not None
         assert source.captions(0) == captions
         assert not source.broken

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from datamodules.sets.multi_mnist import CELL, WORDS, Drawing, MultiMNIST, draw_
 from datamodules.synthetic.digit_glyphs import embedded_glyphs, mnist_glyphs
 from tests.conftest import REAL_DATA
 from tests.datamodules.feeding import attach
+from tests.fakes.file_server import files_below, running_server
 from tests.fakes.multi_mnist import glyphs, write_idx, write_mnist
 
 CLEAN = Drawing(noise=0.0)
@@ -108,7 +111,7 @@ def test_grids_keep_their_size_if_asked(tmp_path: Path) -> None:
     for keep, side in ((False, 8), (True, 96)):
         data = attach(MultiMNIST(test_size=2, grids=(3,), keep_size=keep, num_workers=0), tmp_path)
         data.setup("test")
-        assert list(data.judged_sources()) == ["multi_mnist", "grid_3x3"]
+        assert [judged.name for judged in data.judged_sets()] == ["multi_mnist", "grid_3x3"]
         (batch,) = [data.on_after_batch_transfer(batch, 1) for batch in data.test_dataloader()[1]]
         assert batch.images.shape == (2, 3, side, side)
         assert batch.sizes.tolist() == [[96, 96], [96, 96]]
@@ -147,9 +150,9 @@ def test_mnist_is_read_from_where_it_lies(folder: str, compressed: bool, tmp_pat
 def test_missing_and_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(
         DatasetNotFoundError,
-        match=r"train-images-idx3-ubyte not found; it must hold MNIST's four idx files.+--data.download",
+        match=r"train-images-idx3-ubyte\.gz not found; .+`python cli\.py prepare MultiMNIST .+scikit-learn",
     ):
-        MultiMNIST(root=tmp_path).caption_source()
+        MultiMNIST(root=tmp_path).training_source()
     write_mnist(tmp_path)
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-20])
@@ -159,6 +162,34 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     write_idx(tmp_path / "t10k-images-idx3-ubyte", np.zeros((3, 5, 5)), compressed=False)
     with pytest.raises(DataError, match="are not MNIST"):
         MultiMNIST(root=tmp_path).evaluation_source("test")
+
+
+def test_mnist_is_fetched_only_if_asked_for_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mnist(tmp_path / "server")
+    with running_server() as server:
+        parts = []
+        for part in MultiMNIST.layout.parts:
+            content = (tmp_path / "server" / part.path).read_bytes()
+            server.files[f"/{part.path}"] = content
+            checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            url = server.url(f"/{part.path}")
+            parts.append(replace(part, url=url, checksum=checksum, size=len(content)))
+        monkeypatch.setattr(MultiMNIST, "layout", replace(MultiMNIST.layout, parts=tuple(parts)))
+        root = tmp_path / "mnist"
+        with pytest.raises(DatasetNotFoundError):
+            MultiMNIST(root=root).training_source()
+        assert server.ranges_asked == []
+        assert len(MultiMNIST(root=root, download=True, train_size=3).training_source()) == 3
+        assert files_below(root) == sorted(part.path for part in parts)
+        assert len(MultiMNIST(root=root, download=True).evaluation_source("test")) == 2_000
+        assert len(server.ranges_asked) == 4  # nothing comes twice
+        server.files["/train-labels-idx1-ubyte.gz"] += b"?"
+        (root / "train-labels-idx1-ubyte.gz").unlink()
+        with pytest.raises(DataError, match="instead of"):
+            MultiMNIST(root=root, download=True).training_source()
+        assert "train-labels-idx1-ubyte.gz" not in files_below(root)
 
 
 @pytest.mark.parametrize(

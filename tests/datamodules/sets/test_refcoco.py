@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from datamodules.errors import DataError, DatasetNotFoundError
-from datamodules.sets.refcoco import PairSource, RefCOCO, RefCOCOg, RefCOCOPairs, RefCOCOPlus
+from datamodules.sets.refcoco import RefCOCO, RefCOCOg, RefCOCOPlus
+from datamodules.sets.refcoco_pairs import PairSource, RefCOCOPairs
 from tests.fakes.refcoco import COLOURS, write, write_refcocog, write_refcocoplus
 from tests.fakes.refer import Writer, mask_of
 
@@ -84,10 +85,14 @@ def test_annotations_in_the_root_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("missing", "named", "remedy"),
     [
-        ("", "refcoco", "Set --data.root. The original server"),
+        ("", "", "web.archive.org"),
         ("refcoco/instances.json", "refcoco", "web.archive.org"),
         ("refcoco/refs(unc).p", "refcoco/refs(unc).p", "web.archive.org"),
-        ("images", "train2014", "Set --data.images to COCO's train2014"),
+        (
+            "images",
+            "train2014",
+            "--download` fetches it. If it is in another folder, set --data.root or --data.images",
+        ),
     ],
 )
 def test_a_missing_piece(missing: str, named: str, remedy: str, tmp_path: Path) -> None:
@@ -98,7 +103,7 @@ def test_a_missing_piece(missing: str, named: str, remedy: str, tmp_path: Path) 
     with pytest.raises(DatasetNotFoundError) as raised:
         RefCOCO(root=root).evaluation_sources("test")
     assert f"{root / named}" in str(raised.value)
-    assert "not found; it must hold" in str(raised.value)
+    assert "must hold refcoco/instances.json" in str(raised.value)
     assert remedy in str(raised.value)
 
 

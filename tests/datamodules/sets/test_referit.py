@@ -15,7 +15,7 @@ from datamodules.sets.referit import ReferIt
 from tests.fakes.refer import Writer
 from tests.fakes.referit import write
 
-PARITY = Path(__file__).parents[1] / "data" / "gpp" / "datasets"
+PARITY = Path(__file__).parents[2] / "data" / "gpp" / "datasets"
 EXPECTED = json.loads((PARITY / "expected.json").read_text())
 
 
@@ -117,7 +117,7 @@ def test_lists_may_lie_in_the_root(tmp_path: Path) -> None:
     (tmp_path / "referit_test_imlist.txt").unlink()
     with pytest.raises(
         DatasetNotFoundError,
-        match=r"referit_test_imlist\.txt not found; .* --data\.split_by berkeley.*hassanhub/MultiGrounding",
+        match=r"referit_test_imlist\.txt not found; .*hassanhub/MultiGrounding.*split_by=berkeley needs none",
     ):
         ReferIt(root=tmp_path).evaluation_source("test")
 

@@ -62,14 +62,14 @@ def test_both_layouts(flat: bool, tmp_path: Path) -> None:
 def test_every_region_is_a_caption(tmp_path: Path) -> None:
     write(tmp_path)
     assert (
-        VisualGenome(tmp_path, split="densecap").caption_source().captions(0) == PHRASES
+        VisualGenome(tmp_path, split="densecap").training_source().captions(0) == PHRASES
     )  # "The Red bus" twice as likely as another
 
 
 def test_the_split_of_the_reference_code(tmp_path: Path) -> None:
     write(tmp_path)
     data = VisualGenome(tmp_path)
-    train, test = data.caption_source(), data.evaluation_source("test")
+    train, test = data.training_source(), data.evaluation_source("test")
     assert [train.key(index) for index in range(len(train))] == [
         "1",
         "2",
@@ -166,7 +166,9 @@ def test_a_missing_piece(missing: str, tmp_path: Path) -> None:
     write(root)
     for path in [root] if not missing else root.glob(f"{missing}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(DatasetNotFoundError, match="had from") as raised:
+    with pytest.raises(
+        DatasetNotFoundError, match="prepare VisualGenome split=densecap"
+    ) as raised:
         VisualGenome(root, split="densecap").evaluation_source("test")
     assert f"{root / missing} not found" in str(raised.value)
 

@@ -1,9 +1,8 @@
-"""Every kind of image file becomes the RGB pixels that a viewer would show; what is no image gives one
-sentence.
-"""
+"""Every kind of image file becomes the RGB pixels that a viewer would show, in the size that a model has."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.batches import Preprocessing
+from datamodules.batches import Preprocessing, RandomWindow
 from datamodules.errors import DataError
-from datamodules.storage.images import augment, read_image, resize_square, to_tensor
+from datamodules.storage.images import augment, read_image, resize_for_training, resize_image, to_tensor
 
 RED = (200, 40, 30)
 
@@ -122,10 +121,10 @@ def test_resize_follows_the_named_library() -> None:
         ("bilinear", Image.Resampling.BILINEAR),
     ):
         expected = np.asarray(Image.fromarray(image).resize((16, 16), filter_))
-        assert np.array_equal(resize_square(image, preprocessing(16, interpolation)), expected)
+        assert np.array_equal(resize_image(image, preprocessing(16, interpolation)), expected)
     expected = cv2.resize(image, (16, 16), interpolation=cv2.INTER_LINEAR)
-    assert np.array_equal(resize_square(image, preprocessing(16, "cv2_bilinear")), expected)
-    assert resize_square(image[:16, :16], preprocessing(16, "bicubic")).tolist() == image[:16, :16].tolist()
+    assert np.array_equal(resize_image(image, preprocessing(16, "cv2_bilinear")), expected)
+    assert resize_image(image[:16, :16], preprocessing(16, "bicubic")).tolist() == image[:16, :16].tolist()
 
 
 def test_to_tensor_puts_channels_first_and_copies() -> None:
@@ -180,3 +179,62 @@ def test_jitter_stays_within_its_bounds() -> None:
     values = [int(augment(grey, rng, (1.0, 1.0), 0.0, 0.3)[0, 0, 0]) for _ in range(300)]
     assert 69 <= min(values) < 80  # of a uniform grey image only the brightness changes
     assert 120 < max(values) <= 130
+
+
+# Sizes.
+
+ASPECTS = [(60, 80), (80, 60), (64, 64), (1, 500), (500, 1), (1, 1), (300, 2)]
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width"), ASPECTS)
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "cv2_bilinear"])
+def test_the_short_side_is_that_of_the_model(height: int, width: int, interpolation: Any) -> None:
+    short_side = replace(preprocessing(32, interpolation), resize="short_side", longest_side=96)
+    resized = resize_image(noise(height, width), short_side)
+    assert max(resized.shape[:2]) <= 96
+    assert min(resized.shape[:2]) >= 1
+    if max(height, width) <= 3 * min(height, width):
+        assert min(resized.shape[:2]) == 32
+        assert resized.shape[0] / resized.shape[1] == pytest.approx(height / width, abs=0.02)
+    else:
+        assert max(resized.shape[:2]) == 96
+
+
+@pytest.mark.parametrize(("height", "width"), ASPECTS)
+def test_kept_images_and_squares(height: int, width: int) -> None:
+    image = noise(height, width)
+    keep = replace(preprocessing(32, "bicubic"), resize="keep")
+    assert resize_image(image, keep) is image
+    assert resize_image(image, preprocessing(32, "bicubic")).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(("height", "width"), ASPECTS)
+def test_a_training_image_is_a_random_window(height: int, width: int) -> None:
+    window = RandomWindow(sizes=(20, 40), crop=24)
+    random = replace(preprocessing(32, "bilinear"), resize="short_side", longest_side=90, training=window)
+    image = noise(height, width)
+    rng = np.random.default_rng(1)
+    windows = [resize_for_training(image, random, rng) for _ in range(40)]
+    assert all(1 <= side <= 24 for cut in windows for side in cut.shape[:2])
+    assert len({cut.tobytes() for cut in windows}) > 5 or max(height, width) == 1
+    again = np.random.default_rng(1)
+    assert all(np.array_equal(cut, resize_for_training(image, random, again)) for cut in windows)
+
+
+def test_without_a_window_training_draws_nothing() -> None:
+    rng = np.random.default_rng(2)
+    square = preprocessing(16, "bicubic")
+    image = noise(20, 30)
+    assert np.array_equal(resize_for_training(image, square, rng), resize_image(image, square))
+    assert rng.random() == np.random.default_rng(2).random()
+
+
+def test_sizes_are_drawn_from_the_whole_range() -> None:
+    window = RandomWindow(sizes=(3, 5), crop=100)
+    random = replace(preprocessing(4, "bilinear"), resize="short_side", training=window)
+    rng = np.random.default_rng(3)
+    assert {resize_for_training(noise(7, 9), random, rng).shape[0] for _ in range(50)} == {3, 4, 5}

@@ -23,6 +23,7 @@ import torch
 
 from datamodules.batches import ImageTextBatch
 from datamodules.errors import DataError
+from datamodules.handover import Needs
 from datamodules.sets.conceptual_captions import ConceptualCaptions
 from datamodules.storage.shard_contents import shard_contents
 from datamodules.storage.shard_counts import lost_records
@@ -159,7 +160,7 @@ def test_few_shards_are_open_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_source_can_be_sent_to_another_process(shards: Path) -> None:
-    source = feed(shards).caption_source()
+    source = feed(shards).training_source()
     source.image(0)
     sent = pickle.dumps(source)
     assert len(sent) < 5_000
@@ -187,9 +188,6 @@ def test_a_resumed_epoch_gives_the_rest_once(epoch: int, processed: int, rank: i
 class Learner(pl.LightningModule):
     """Writes down what it is fed, and may be killed in a step: its checkpoint then knows the steps before."""
 
-    train_batch = ImageTextBatch
-    preprocessing = PLAIN
-
     def __init__(self, log: Path, dies_at: int | None = None) -> None:
         super().__init__()
         self.log_path = log
@@ -211,6 +209,7 @@ def fit(root: Path, folder: Path, dies_at: int | None = None, resume: bool = Fal
     data = ConceptualCaptions(
         root, cache_dir=root / "cache", batch_size=4, num_workers=1, seed=3, shuffle_window=10
     )
+    data.serve(Needs(ImageTextBatch, PLAIN, "Learner"))
     keep = pl.callbacks.ModelCheckpoint(folder, save_last=True, every_n_train_steps=1)
     trainer = pl.Trainer(
         accelerator="cpu",

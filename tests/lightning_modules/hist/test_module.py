@@ -4,6 +4,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,15 +14,27 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from datamodules.batches import ImageTextBatch, PhraseBatch
-from lightning_modules.albef.module import ALBEFPretrain, Images
-from lightning_modules.base import ModelError, Optimisation
-from lightning_modules.hist.losses import Contrast, Features
-from lightning_modules.hist.module import HISTFinetune
+from lightning_modules.backbones.albef import EncodedImages, MaskedTexts
+from lightning_modules.backbones.losses import Contrast, Features
+from lightning_modules.backbones.options import DistillationOptions, MapOptions, NegativeOptions
+from lightning_modules.errors import ModelError
+from lightning_modules.hist.module import AdditionOptions, HISTFinetune, LossWeights
+from lightning_modules.optimisation import Optimisation
+from lightning_modules.pretraining.module import VisionLanguagePretrain
 from networks.layers.class_activation import minmax
 from networks.layers.tokenizer import Tokens, pre_caption
-from tests.lightning_modules.conftest import WORDS, fit, gradients, tiny_network, train_step
+from tests.lightning_modules.conftest import (
+    MAP_LAYERS,
+    NETWORK,
+    WORDS,
+    fit,
+    gradients,
+    tiny_network,
+    train_step,
+)
 
 Build = Callable[..., Any]
+NO_DISTILLATION = {"distillation": DistillationOptions(share=0.0)}
 PARTNERS: dict[str, list[str | None]] = {
     "none": [None, None, None, None],
     "all": ["the blue hat", "a car", "big tree", "the old man on the left"],
@@ -42,10 +55,14 @@ def hist_batch(partners: str = "some", rows: int = 4) -> PhraseBatch:
     )
 
 
-def mask_first_word(tokens: Tokens) -> tuple[Tensor, Tensor]:
+def mask_first_word(tokens: Tokens) -> MaskedTexts:
     chosen = torch.zeros_like(tokens.ids, dtype=torch.bool)
     chosen[:, 1] = True
-    return tokens.ids.masked_fill(chosen, 4), chosen
+    return MaskedTexts(tokens, tokens.ids.masked_fill(chosen, 4), chosen)
+
+
+def map_options(**changes: Any) -> dict[str, MapOptions]:
+    return {"maps": MapOptions(layers=MAP_LAYERS, **changes)}
 
 
 class OneByOne:
@@ -57,13 +74,13 @@ class OneByOne:
     """
 
     def __init__(self, module: HISTFinetune, batch: PhraseBatch, distillation: float) -> None:
-        self.network, self.tokenizer, self.module, self.batch = (
-            copy.deepcopy(module.network),
-            module.tokenizer,
-            module,
-            batch,
-        )
-        self.rows, self.distillation = range(len(batch)), distillation
+        self.network = copy.deepcopy(module.network)
+        self.backbone = module.backbone
+        self.tokenizer = module.backbone.tokenizer
+        self.module = module
+        self.batch = batch
+        self.rows = range(len(batch))
+        self.distillation = distillation
         with torch.no_grad():
             parameters = dict(self.network.named_parameters())
             for name, twin in parameters.items():
@@ -75,7 +92,7 @@ class OneByOne:
     def ids(self, text: str) -> Tensor:
         return self.tokenizer([pre_caption(text, 50)]).ids
 
-    def fuse(self, ids: Tensor, row: int, momentum: bool = False, **options: bool) -> Any:
+    def fuse(self, ids: Tensor, row: int, momentum: bool = False, **options: Any) -> Any:
         ones = torch.ones_like(ids)
         image = self.network.encode_image(self.batch.images[row : row + 1], momentum)
         return self.network.fuse(
@@ -130,7 +147,7 @@ class OneByOne:
         losses = []
         for row in self.rows:
             ids = self.ids(self.batch.phrases[row])
-            masked, _ = mask_first_word(Tokens(ids, torch.ones_like(ids)))
+            masked = mask_first_word(Tokens(ids, torch.ones_like(ids))).masked_ids
             prediction = F.log_softmax(self.network.mlm_logits(self.fuse(masked, row).hidden[0, 1]), dim=-1)
             teacher = F.softmax(
                 self.network.mlm_logits(self.fuse(masked, row, momentum=True).hidden[0, 1], momentum=True),
@@ -143,21 +160,21 @@ class OneByOne:
         return torch.stack(losses).mean()
 
     def raw_map(self, text: str, row: int, longest: int) -> Tensor:
-        fused = self.fuse(self.ids(text), row, return_attention=True, create_graph=True)
+        fused = self.fuse(self.ids(text), row, attention_layers=self.backbone.map_layers, create_graph=True)
         logits = self.network.match_logits(fused.hidden)[0]
         target = {
             "itm_logit": logits[1],
             "itm_loss": F.cross_entropy(logits, torch.tensor(1)),
-            "logprob": F.log_softmax(logits, dim=0)[1],
-        }[self.module.cam_target]
-        length = {"mean_all": longest, "sum": 1}.get(self.module.cam_tokens)
+            "log_probability": F.log_softmax(logits, dim=0)[1],
+        }[self.backbone.maps.target]
+        length = {"mean_all": longest, "sum": 1}.get(self.backbone.maps.tokens)
         maps = []
         for attention in fused.attentions:
             (gradient,) = torch.autograd.grad(target, attention, create_graph=True)
-            product = (gradient.clamp(min=0) if self.module.cam_relu == "per_element" else gradient)[
+            product = (gradient.clamp(min=0) if self.backbone.maps.relu == "per_element" else gradient)[
                 0, :, :, 1:
             ] * attention[0, :, :, 1:]
-            product = product[:, 1:] if self.module.cam_tokens == "mean_no_special" else product
+            product = product[:, 1:] if self.backbone.maps.tokens == "mean_no_special" else product
             maps.append(
                 (product.mean(dim=0).sum(dim=0) / (length or product.shape[1])).clamp(min=0).view(4, 4)
             )
@@ -177,23 +194,25 @@ class OneByOne:
         longest = [max(self.ids(text).shape[1] for text in kind) for kind in zip(*texts, strict=True)]
         for (row, _), triple in zip(pairs, texts, strict=True):
             maps = [self.raw_map(text, row, length) for text, length in zip(triple, longest, strict=True)]
-            if self.module.add_maps == "minmax":
+            if self.module.addition.maps == "minmax":
                 maps = [minmax(one) for one in maps]
             joined = (
-                torch.maximum(maps[0], maps[1]) if self.module.add_combine == "max" else maps[0] + maps[1]
+                torch.maximum(maps[0], maps[1])
+                if self.module.addition.combine == "max"
+                else maps[0] + maps[1]
             )
-            joined = joined.clamp(max=1) if self.module.add_combine == "clamp" else joined
+            joined = joined.clamp(max=1) if self.module.addition.combine == "clamp" else joined
             difference = (joined - maps[2]).abs()
-            losses.append(difference.mean() if self.module.add_maps == "minmax" else difference.sum())
+            losses.append(difference.mean() if self.module.addition.maps == "minmax" else difference.sum())
         return torch.stack(losses).mean() if losses else torch.zeros(())
 
     def terms(self) -> dict[str, Tensor]:
         terms = dict(zip(("itc", "itm"), self.alignment(self.batch.phrases), strict=True)) | {
             "mlm": self.language()
         }
-        if self.module.subject_weight:
+        if self.module.weights.subject:
             terms |= zip(("subject_itc", "subject_itm"), self.alignment(self.batch.subjects), strict=True)
-        if self.module.add_weight:
+        if self.module.weights.add:
             terms["add"] = self.addition()
         return terms
 
@@ -204,8 +223,8 @@ def assert_same_step(
     """One step gives the terms, the loss and the gradients that texts one by one give. ``weights``: of the
     terms other than ITC, ITM, MLM.
     """
-    module.mask = mask_first_word
-    naive = OneByOne(module, batch, module.distillation * min(1.0, epochs))
+    module.backbone.mask = mask_first_word
+    naive = OneByOne(module, batch, module.backbone.distillation.share * min(1.0, epochs))
     loss, logged = train_step(module, batch, epochs)
     expected = naive.terms()
     assert set(logged) == {*expected, "loss"}
@@ -236,7 +255,9 @@ class TestStep:
         values = []
         for enabled in (False, True):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-                values.append(module.addition_term(Images(images, images, Features(images, images)), batch))
+                values.append(
+                    module.addition_term(EncodedImages(images, images, Features(images, images)), batch)
+                )
         assert values[1].dtype == torch.float32
         assert_close(values[1], values[0], rtol=0.02, atol=0.0)
         values[1].backward()
@@ -248,15 +269,17 @@ class TestStep:
 
     @pytest.mark.parametrize(("subject", "add"), [(0.0, 1.0), (1.0, 0.0), (0.5, 3.0)])
     def test_weights(self, build: Build, subject: float, add: float) -> None:
-        module = build(HISTFinetune, subject_weight=subject, add_weight=add)
+        module = build(HISTFinetune, weights=LossWeights(subject, add))
         assert_same_step(
             module, hist_batch(), 0.5, {"subject_itc": subject, "subject_itm": subject, "add": add}
         )
 
     def test_without_either_loss_it_is_pretraining(self, build: Build) -> None:
-        module, plain = build(HISTFinetune, subject_weight=0.0, add_weight=0.0), build(ALBEFPretrain)
+        module = build(HISTFinetune, weights=LossWeights(0.0, 0.0))
+        plain = build(VisionLanguagePretrain)
         batch = hist_batch()
-        module.mask = plain.mask = mask_first_word
+        module.backbone.mask = mask_first_word
+        plain.backbone.mask = mask_first_word
         loss, logged = train_step(module, batch)
         expected, _ = train_step(plain, ImageTextBatch(batch.images, batch.phrases, batch.keys))
         assert set(logged) == {"itc", "itm", "mlm", "loss"}
@@ -276,7 +299,8 @@ class TestStep:
     def test_when_their_share_is_zero_the_terms_are_neither_made_nor_logged(
         self, build: Build, schedule: str, epochs: float
     ) -> None:
-        module, batch = build(HISTFinetune, alpha_schedule=schedule, distillation=0.0), hist_batch("all")
+        module = build(HISTFinetune, alpha_schedule=schedule, backbone=NO_DISTILLATION)
+        batch = hist_batch("all")
         calls = counted(module.network)
         _, logged = train_step(module, batch, epochs)
         assert set(logged) == {"itc", "itm", "mlm", "loss"}
@@ -286,17 +310,17 @@ class TestStep:
     @pytest.mark.parametrize(
         "switches",
         [
-            {"cam_target": "itm_loss"},
-            {"cam_target": "logprob"},
-            {"cam_relu": "after_mean"},
-            {"cam_tokens": "mean_all"},
-            {"cam_tokens": "sum"},
-            {"cam_tokens": "mean_no_special"},
-            {"add_maps": "minmax"},
-            {"add_maps": "minmax", "add_combine": "clamp"},
-            {"add_maps": "minmax", "add_combine": "max"},
-            {"add_combine": "max"},
-            {"distillation": 0.0},
+            {"backbone": map_options(target="itm_loss")},
+            {"backbone": map_options(target="log_probability")},
+            {"backbone": map_options(relu="after_mean")},
+            {"backbone": map_options(tokens="mean_all")},
+            {"backbone": map_options(tokens="sum")},
+            {"backbone": map_options(tokens="mean_no_special")},
+            {"addition": AdditionOptions("minmax")},
+            {"addition": AdditionOptions("minmax", "clamp")},
+            {"addition": AdditionOptions("minmax", "max")},
+            {"addition": AdditionOptions("raw", "max")},
+            {"backbone": NO_DISTILLATION},
         ],
         ids=str,
     )
@@ -316,21 +340,21 @@ class TestStep:
 
     def test_no_negative_has_the_same_text(self, build: Build) -> None:
         """Row 0's best negative is row 1, unless both are of the same text."""
-        module = build(HISTFinetune, negative_mask="same_text")
+        backbone = build(HISTFinetune, backbone={"negatives": NegativeOptions(exclude="same_text")}).backbone
         similarities = torch.tensor([[0.0, 9.0, 1.0], [9.0, 0.0, 1.0], [1.0, 2.0, 0.0]])
         contrast = Contrast(torch.zeros(()), similarities, similarities)
-        images, texts = module.draw_negatives(contrast, ["man", "man", "dog"])
+        images, texts = backbone.draw_negatives(contrast, ["man", "man", "dog"])
         assert images.tolist() == texts.tolist() == [2, 2, 1]
-        module.negative_mask = "diagonal"
-        assert module.draw_negatives(contrast, ["man", "man", "dog"])[0].tolist() == [1, 0, 1]
+        backbone.negatives = NegativeOptions(exclude="diagonal")
+        assert backbone.draw_negatives(contrast, ["man", "man", "dog"])[0].tolist() == [1, 0, 1]
 
     def test_no_negative_is_mentioned(self, build: Build) -> None:
         """The man of row 0 also stands in image 1, whose captions say so; the dog of row 1 is not in image 0."""
-        module = build(HISTFinetune, negative_mask="mentioned")
+        backbone = build(HISTFinetune, backbone={"negatives": NegativeOptions(exclude="mentioned")}).backbone
         similarities = torch.tensor([[0.0, 9.0, 1.0], [9.0, 0.0, 1.0], [1.0, 2.0, 0.0]])
         contrast = Contrast(torch.zeros(()), similarities, similarities)
         mentioned = [frozenset({"man"}), frozenset({"dog", "a man"}), frozenset({"hat"})]
-        images, texts = module.draw_negatives(contrast, ["man", "dog", "hat"], mentioned)
+        images, texts = backbone.draw_negatives(contrast, ["man", "dog", "hat"], mentioned)
         assert images.tolist() == [2, 0, 1]
         assert texts.tolist() == [1, 2, 1]
 
@@ -346,7 +370,7 @@ def counted(network: Any) -> Counter[str]:
             kind = f"{name} momentum" if options.get("momentum") else name
             calls[kind] += 1
             calls[f"{kind} rows"] += len(arguments[0]) if arguments else 0
-            calls["maps"] += bool(options.get("return_attention"))
+            calls["maps"] += bool(options.get("attention_layers"))
             return original(*arguments, **options)
 
         setattr(network, name, wrapper)
@@ -379,7 +403,7 @@ class TestRun:
         seen: list[tuple[float, bool]] = []
         original = module.log_terms
         module.log_terms = lambda loss, terms: (
-            seen.append((module.distillation_now, "add" in terms)),
+            seen.append((module.backbone.distillation_share(module.training_progress(0)), "add" in terms)),
             original(loss, terms),
         )
         fit(module, [hist_batch("some")] * 4, max_epochs=2)
@@ -388,11 +412,11 @@ class TestRun:
 
     def test_it_learns(self, build: Build) -> None:
         optimisation = Optimisation(lr=3e-3, schedule="constant")
-        module, batch = (
-            build(HISTFinetune, alpha_schedule="constant", distillation=0.0, optimisation=optimisation),
-            hist_batch("all"),
+        batch = hist_batch("all")
+        module = build(
+            HISTFinetune, alpha_schedule="constant", backbone=NO_DISTILLATION, optimisation=optimisation
         )
-        module.mask = mask_first_word
+        module.backbone.mask = mask_first_word
         losses: list[float] = []
         original = module.log_terms
         module.log_terms = lambda loss, terms: (losses.append(loss.item()), original(loss, terms))
@@ -403,13 +427,13 @@ class TestRun:
         with pytest.raises(ModelError, match=r"set --data\.batch_size to 2 or more"):
             train_step(build(HISTFinetune), hist_batch(rows=1))
 
-    @pytest.mark.parametrize("cls", [ALBEFPretrain, HISTFinetune])
+    @pytest.mark.parametrize("cls", [VisionLanguagePretrain, HISTFinetune])
     def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_terms(
         self, build: Build, cls: type
     ) -> None:
         batch: Any = hist_batch()
         batch.images[:] = math.nan
-        if cls is ALBEFPretrain:
+        if cls is VisionLanguagePretrain:
             batch = ImageTextBatch(batch.images, batch.phrases, batch.keys)
         with pytest.raises(
             ModelError, match=r"the loss became nan at step 0 \(itc=nan, .*itm=nan, .*mlm=nan.*\): lower .*lr"
@@ -446,7 +470,7 @@ class TestGround:
         self, build: Build, images: Tensor, queries_per_pass: int
     ) -> None:
         together = build(HISTFinetune).eval().ground(images, QUERIES, IMAGE_OF_QUERY)
-        module = build(HISTFinetune, queries_per_pass=queries_per_pass).eval()
+        module = build(HISTFinetune, backbone=map_options(queries_per_pass=queries_per_pass)).eval()
         calls = counted(module.network)
         assert_close(module.ground(images, QUERIES, IMAGE_OF_QUERY), together, rtol=1e-4, atol=1e-4)
         assert calls["encode_image rows"] == 3
@@ -470,14 +494,14 @@ class TestGround:
 
 
 def test_match_is_the_cosine_of_every_image_with_every_text(build: Build, images: Tensor) -> None:
-    module = build(HISTFinetune, max_tokens=4).eval()
+    module = build(HISTFinetune, backbone={"max_tokens": 4}).eval()
     texts = ["a red dog on the left", "a red dog on the hat"]
     similarities = module.match(images, texts)
     assert similarities.shape == (3, 2)
     network = module.network
     for n in range(3):
         for m, text in enumerate(texts):
-            tokens = module.tokenizer([text])
+            tokens = module.backbone.tokenizer([text])
             image, words = (
                 network.image_feature(network.encode_image(images[n : n + 1])),
                 network.text_feature(network.encode_text(*tokens)),
@@ -487,5 +511,5 @@ def test_match_is_the_cosine_of_every_image_with_every_text(build: Build, images
 
 
 def test_vocabulary_and_network_must_agree(build: Build) -> None:
-    with pytest.raises(ModelError, match=f"has {len(WORDS)} tokens and network.vocab_size is 99"):
-        build(HISTFinetune, tiny_network(vocab_size=99))
+    with pytest.raises(ModelError, match=f"has {len(WORDS)} tokens and the network's text.vocab_size is 99"):
+        build(HISTFinetune, tiny_network(text=replace(NETWORK["text"], vocab_size=99)))

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from datamodules.batches import GroundingBatch, ImageTextBatch
-from lightning_modules.base import CanGround, ModelError
+from lightning_modules.capabilities import CanGround
+from lightning_modules.errors import ModelError
 from lightning_modules.mcb_attention.losses import Queries, total_variation
 from lightning_modules.mcb_attention.module import MCBAttention
 from lightning_modules.mcb_attention.pretrain import BackboneOptimisation, DigitPretrain, black_of

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from commands import image_vectors, span_baselines
+import cli
 from datamodules.sets.caption_vectors import ImageVectors
 from networks import groupvit
 from tests.fakes.base import save_image
@@ -27,7 +27,7 @@ def test_baselines_are_judged_and_printed(tmp_path: Path, capsys: pytest.Capture
     pytest.importorskip("open_clip")
     path = tmp_path / "few.jsonl"
     path.write_text("\n".join(map(json.dumps, ROWS)))
-    assert span_baselines.main(["spans", "--spans", str(path), "--pieces", "2"]) == 0
+    assert cli.main(["spans", "--spans", str(path), "--pieces", "2"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("few (subword)")]
     methods = (
         "one group",
@@ -57,7 +57,7 @@ def test_byte_pairs_of_captions_are_listed_by_frequency(
         "--write_vocabulary",
         str(tmp_path / "pieces.txt"),
     ]
-    assert span_baselines.main(["spans", *options]) == 0
+    assert cli.main(["spans", *options]) == 0
     from lightning_modules.text_group.tokenizer import CLIPTokenizer
 
     expected = [CLIPTokenizer().pieces(word)[0] for word in ("a", "dog")]
@@ -79,43 +79,36 @@ def test_openers_of_captions_are_listed_and_judged(
     )
     spans.write_text("\n".join(map(json.dumps, ROWS)))
     assert (
-        span_baselines.main(
-            ["spans", "--captions", str(captions), "--write_openers", str(openers), "--count", "1"]
-        )
-        == 0
+        cli.main(["spans", "--captions", str(captions), "--write_openers", str(openers), "--count", "1"]) == 0
     )
     assert openers.read_text() == "in\n"
     assert "1 openers written" in capsys.readouterr().out
-    assert span_baselines.main(["spans", "--spans", str(spans), "--openers", str(openers)]) == 0
+    assert cli.main(["spans", "--spans", str(spans), "--openers", str(openers)]) == 0
     out = capsys.readouterr().out
     assert out.count("cut at openers  ") == 1
     assert out.count("cut at openers, joined (4)") == 1
-    assert span_baselines.main(["spans", "--spans", str(spans), "--openers", str(tmp_path / "none.txt")]) == 1
+    assert cli.main(["spans", "--spans", str(spans), "--openers", str(tmp_path / "none.txt")]) == 1
     assert "make it with `python cli.py spans --write_openers" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        span_baselines.main(["spans", "--write_openers", str(openers)])
+        cli.main(["spans", "--write_openers", str(openers)])
     assert "--captions FILE says what to count in" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("open_clip")
-    assert span_baselines.main(["spans", "--spans", str(tmp_path / "none.jsonl")]) == 1
+    assert cli.main(["spans", "--spans", str(tmp_path / "none.jsonl")]) == 1
     assert "not found" in capsys.readouterr().err
-    assert (
-        span_baselines.main(["spans", "--spans", str(tmp_path / "none.jsonl"), "--run", str(tmp_path)]) == 1
-    )
+    assert cli.main(["spans", "--spans", str(tmp_path / "none.jsonl"), "--run", str(tmp_path)]) == 1
     assert "holds no run" in capsys.readouterr().err
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
     (tmp_path / "config.yaml").write_text(
-        "model: {class_path: TextGroupDiscovery, init_args: {network: CausalTransformer, of_another_version: 1}}"
+        "model: {class_path: TextGroupDiscovery, init_args: {network: CausalTransformer, older: 1}}"
     )
-    assert (
-        span_baselines.main(["spans", "--spans", str(tmp_path / "none.jsonl"), "--run", str(tmp_path)]) == 1
-    )
+    assert cli.main(["spans", "--spans", str(tmp_path / "none.jsonl"), "--run", str(tmp_path)]) == 1
     assert "does not fit this version" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        span_baselines.main(["spans"])
+        cli.main(["spans"])
 
 
 def test_vectors_of_a_folder_in_two_parts(
@@ -142,7 +135,7 @@ def test_vectors_of_a_folder_in_two_parts(
         "2",
     ]
     for part in ("0/2", "1/2"):
-        assert image_vectors.main(["vectors", *options, "--part", part]) == 0
+        assert cli.main(["vectors", *options, "--part", part]) == 0
     assert "1 images skipped" in capsys.readouterr().out
     found = ImageVectors(tmp_path / "vectors")
     assert found.feats.shape == (5, 24)
@@ -155,10 +148,8 @@ def test_vectors_of_a_folder_in_two_parts(
     expected = encoder(image.expand(-1, -1, 32, 32)).pooled[0]
     assert torch.allclose(torch.from_numpy(found.feats[found.find("3")]).float(), expected, atol=2e-2)
     assert (
-        image_vectors.main(
-            ["vectors", *options[:2], "--weights", str(tmp_path / "none.bin"), "--out", str(tmp_path)]
-        )
+        cli.main(["vectors", *options[:2], "--weights", str(tmp_path / "none.bin"), "--out", str(tmp_path)])
         == 1
     )
     with pytest.raises(SystemExit):
-        image_vectors.main(["vectors", *options, "--part", "2/2"])
+        cli.main(["vectors", *options, "--part", "2/2"])

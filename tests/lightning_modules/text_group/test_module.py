@@ -13,8 +13,10 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from datamodules.batches import ImageTextBatch
-from lightning_modules.base import CanGround, CanGroupTokens, CanMatch, ModelError, Optimisation
+from lightning_modules.capabilities import CanGround, CanGroupTokens, CanMatch
+from lightning_modules.errors import ModelError
 from lightning_modules.loading import read_weights
+from lightning_modules.optimisation import Optimisation
 from lightning_modules.text_group.gradient_cache import random_state, replayed
 from lightning_modules.text_group.losses import contrastive_loss
 from lightning_modules.text_group.module import TextGroupDiscovery

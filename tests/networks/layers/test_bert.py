@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.testing import assert_close
+from torch import Tensor
 
-from networks.layers.bert import BertModel
+from networks.layers.bert import BertModel, BertSize
+from tests.parity import assert_parity
 
 
 @torch.no_grad()
@@ -20,32 +21,20 @@ def test_blip_layout_matches_transformers() -> None:
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
     }
-    theirs = blip.BlipTextModel(
-        blip.BlipTextConfig(**sizes, max_position_embeddings=16), add_pooling_layer=False
-    ).eval()
+    config = blip.BlipTextConfig(**sizes, max_position_embeddings=16)
+    theirs = blip.BlipTextModel(config, add_pooling_layer=False).eval()
     torch.manual_seed(0)
     for parameter in theirs.parameters():
         parameter.normal_(std=0.3)
-    ours = BertModel(
-        width=24,
-        depth=4,
-        heads=4,
-        intermediate=40,
-        vocab_size=90,
-        max_positions=16,
-        encoder_width=20,
-        fusion_layer=0,
-        use_token_types=False,
-    ).eval()
+    size = BertSize(width=24, depth=4, heads=4, intermediate=40, vocab_size=90, max_positions=16)
+    ours = BertModel(size, encoder_width=20, fusion_layer=0, use_token_types=False).eval()
     ours.load_state_dict(
         {"embeddings.position_ids": torch.arange(16)[None]} | theirs.state_dict(), strict=True
     )
 
-    ids, mask, image = (
-        torch.randint(1, 90, (3, 5)),
-        torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]]),
-        torch.randn(3, 7, 20),
-    )
+    ids = torch.randint(1, 90, (3, 5))
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0]])
+    image = torch.randn(3, 7, 20)
     kept = {}
     for index in (1, 2):
         module = theirs.encoder.layer[index].crossattention.self
@@ -55,30 +44,25 @@ def test_blip_layout_matches_transformers() -> None:
     expected = theirs(
         ids, attention_mask=mask, encoder_hidden_states=image, output_attentions=True
     ).last_hidden_state
-    hidden, attentions = ours.fuse(ours.encode_text(ids, mask), mask, image, attention_layers=(1, 2))
-    assert_close(hidden.detach(), expected, atol=1e-4, rtol=1e-4)
-    assert_close(attentions[0].detach(), kept[1], atol=1e-5, rtol=1e-4)
-    assert_close(attentions[1].detach(), kept[2], atol=1e-5, rtol=1e-4)
-    assert_close(
-        ours.encode_text_alone(ids, mask),
-        theirs(ids, attention_mask=mask).last_hidden_state,
-        atol=1e-4,
-        rtol=1e-4,
-    )
+    alone = theirs(ids, attention_mask=mask).last_hidden_state
+    reference = {"hidden": expected, "attention 1": kept[1], "attention 2": kept[2], "alone": alone}
+
+    def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
+        model = ours.to(dtype)
+        text = model.encode_text(ids, mask)
+        hidden, attentions = model.fuse(text, mask, image.to(dtype), attention_layers=(1, 2))
+        alone = model.encode_text_alone(ids, mask)
+        return {"hidden": hidden, "attention 1": attentions[0], "attention 2": attentions[1], "alone": alone}
+
+    assert_parity(numbers, reference)
 
 
 def test_two_attention_layers_share_one_graph() -> None:
-    model = BertModel(
-        width=8,
-        depth=3,
-        heads=2,
-        intermediate=8,
-        vocab_size=20,
-        max_positions=8,
-        encoder_width=6,
-        fusion_layer=0,
-    ).eval()
-    ids, mask, image = torch.tensor([[3, 4]]), torch.ones(1, 2), torch.randn(1, 5, 6)
+    size = BertSize(width=8, depth=3, heads=2, intermediate=8, vocab_size=20, max_positions=8)
+    model = BertModel(size, encoder_width=6, fusion_layer=0).eval()
+    ids = torch.tensor([[3, 4]])
+    mask = torch.ones(1, 2)
+    image = torch.randn(1, 5, 6)
     with torch.no_grad():
         hidden, attentions = model.fuse(model.encode_text(ids, mask), mask, image, attention_layers=(0, 2))
     gradients = torch.autograd.grad(hidden.pow(2).sum() + hidden[0, 0, 0], attentions)

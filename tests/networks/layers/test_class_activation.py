@@ -53,15 +53,14 @@ def test_grid_is_filled_row_by_row() -> None:
     assert cam.tolist() == [[[1, 2, 3], [4, 5, 6]]]
 
 
-@pytest.mark.parametrize("kind", ["itm_logit", "itm_loss", "neg_itm_loss", "logprob"])
+@pytest.mark.parametrize("kind", ["itm_logit", "itm_loss", "log_probability"])
 def test_targets_by_hand(kind: str) -> None:
     logits = torch.tensor([[0.0, 1.0], [2.0, 2.0]])
     log_probability = math.log(math.e / (1 + math.e)) + math.log(0.5)
     expected = {
         "itm_logit": 3.0,
         "itm_loss": -log_probability,
-        "neg_itm_loss": log_probability,
-        "logprob": log_probability,
+        "log_probability": log_probability,
     }
     assert cam_target(logits, kind).item() == pytest.approx(expected[kind])
 
@@ -74,7 +73,7 @@ def test_loss_as_target_points_away_from_the_evidence_and_vanishes_when_confiden
     assert gradient("itm_logit", 0) == 1
     assert gradient("itm_loss", 0) == -0.5
     assert -1e-3 < gradient("itm_loss", 8) < 0
-    assert gradient("logprob", 0) == 0.5
+    assert gradient("log_probability", 0) == 0.5
 
 
 def test_target_is_differentiable_where_the_caller_has_gradients_off() -> None:

@@ -1,0 +1,117 @@
+"""What the parser says about a command, in one sentence.
+
+The parser wraps what went wrong in the options and classes that lead there, and wraps in the same way what a
+class of ours says in its constructor.
+"""
+
+from __future__ import annotations
+
+import re
+
+from commands.config_errors import unknown_option
+from commands.options import known_options
+from commands.suggest import nearest
+
+UNION = re.compile(r"Does not validate against any of the Union subtypes")
+WRAPPERS = re.compile(
+    r"Parser key \"(?P<key>[^\"]+)\": |Problem with given class_path '[^']+': |"
+    + UNION.pattern
+    + r" Subtypes: \[.+?\] Errors: - "
+)
+# Where the innermost error ends, and the parser goes on with other subtypes and with the value.
+END = re.compile(r" - (?:Expected an? |Not a valid |Problem with |Parser key )| Given value(?: type)?:")
+UNKNOWN = re.compile(
+    r"[Uu]nrecognized arguments?:? (\S+)|Option '([^']+)' is not accepted|Key '([^']+)' is not expected"
+)
+MESSAGE_LENGTH = 400  # characters of an error that is not understood
+
+
+def explain(error: Exception) -> str | None:
+    """One sentence about an error of the parser or of the trainer's constructor.
+
+    Returns:
+        The sentence, or None for any other error.
+    """
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    if type(error).__name__ == "MisconfigurationException" or text.startswith("You selected an invalid"):
+        return text
+    package = type(error).__module__.split(".")[0]
+    if package not in {"jsonargparse", "argparse"} and UNION.search(text) is None:
+        return None
+    if "arguments are required" in text:
+        return "no model and no data are named: give --config FILE."
+    keys, inner = unwrap(text)
+    return (
+        _unknown_option(keys, inner)
+        or _unknown_field(inner)
+        or _wrong_value(keys, inner)
+        or _wrong_value_of_union(keys, inner, text)
+        or inner[:MESSAGE_LENGTH]
+    )
+
+
+def unwrap(text: str) -> tuple[list[str], str]:
+    """The options that lead to the innermost error, and what it says.
+
+    Example:
+        >>> unwrap('Parser key "model": Parser key "width": Expected an int')
+        (['model', 'width'], 'Expected an int')
+    """
+    keys: list[str] = []
+    wrapper = WRAPPERS.match(text)
+    while wrapper:
+        if wrapper["key"]:
+            keys.append(wrapper["key"])
+        text = text[wrapper.end() :]
+        wrapper = WRAPPERS.match(text)
+    return keys, END.split(text)[0].strip()
+
+
+def _unknown_option(keys: list[str], text: str) -> str | None:
+    unknown = UNKNOWN.search(text)
+    if not unknown:
+        return None
+    name = next(group for group in unknown.groups() if group).split("=")[0].lstrip("-")
+    known = [part for key in keys for part in key.split(".")]
+    parts = [part for part in name.split(".") if part != "init_args"]
+    return unknown_option(".".join([*known, *parts]), len(known), parts[-1], known_options())
+
+
+def _unknown_field(text: str) -> str | None:
+    unknown = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)
+    if not unknown:
+        return None
+    return f"{unknown[1]} has no field {unknown[2]!r}{nearest(unknown[2], known_options()) or '.'}"
+
+
+def _wrong_value(keys: list[str], text: str) -> str | None:
+    wrong = re.match(r"Expected an? (.+?)\. Got value: (.*)", text)
+    if not wrong:
+        return None
+    value = "null" if wrong[2] == "None" else repr(wrong[2])
+    choices: list[str] = []
+    if wrong[1].startswith("typing.Literal"):
+        choices = re.findall(r"'([^']+)'", wrong[1])
+    expected = f"one of {', '.join(choices)}" if choices else f"of type {_type_name(wrong[1])}"
+    return f"{'.'.join(keys)} must be {expected}, not {value}{nearest(wrong[2], choices) or '.'}"
+
+
+def _wrong_value_of_union(keys: list[str], inner: str, text: str) -> str | None:
+    """The sentence about a value that fits none of several types."""
+    if not inner.startswith("Expected a"):
+        return None
+    innermost = text[text.rindex(UNION.pattern, 0, text.index(inner)) :]
+    types, _, rest = innermost.partition(" Given value type: ")
+    value = re.search(r"Given value: (\S+)", rest)
+    names = [_type_name(name) for name in re.findall(r"Expected an? (.+?)(?= - Expected|$)", types)]
+    if value is None:
+        return None
+    return f"{'.'.join(keys)} must be of type {' or '.join(names)}, not {value[1]!r}."
+
+
+def _type_name(text: str) -> str:
+    """A type as a user would call it: ``<class 'collections.abc.Sequence'>`` -> ``Sequence``."""
+    name = re.match(r"<class '(?:.+\.)?(.+)'>", text)
+    if not name:
+        return text
+    return "null" if name[1] == "NoneType" else name[1]

@@ -1,0 +1,176 @@
+"""Tables of runs: what the files of configs/ablation hold, and what each of their runs is given."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from commands.runs import RunError
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row or a stage of a table: a run.
+
+    Args:
+        name: as printed.
+        config: its configuration at each scale, e.g. ``{paper: ..., demo: ...}``.
+        options: option -> value, or option -> {scale: value}.
+        weights: option -> name of the stage or of the earlier row whose last checkpoint it is set to.
+        paper: column -> the paper's number, in per cent.
+        trained: whether it is trained before it is judged.
+    """
+
+    name: str
+    config: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+    paper: dict[str, float] = field(default_factory=dict)
+    trained: bool = True
+
+    @property
+    def folder(self) -> str:
+        """Its name as a folder may be called.
+
+        Example:
+            >>> Row("scratch, beta 0.1").folder
+            'scratch-beta-0.1'
+        """
+        return re.sub(r"[^\w.]+", "-", self.name).strip("-")
+
+
+@dataclass(frozen=True)
+class Table:
+    """What is run and what is printed.
+
+    Args:
+        name: of its file; its runs lie in a folder of that name.
+        scales: names of the scales that it can be run at, the usual one first.
+        columns: title -> ``dataset/protocol/metric``, or with ``/n`` behind it the number of samples; or a
+            key of ``metrics.json``, e.g. ``step``; or None for what only the paper has measured.
+        stages: runs that are trained, but not judged, for rows to start from.
+        rows: runs that are judged.
+        baselines: methods that need no training, printed above the rows.
+    """
+
+    name: str
+    scales: tuple[str, ...]
+    columns: dict[str, str | None]
+    stages: tuple[Row, ...]
+    rows: tuple[Row, ...]
+    baselines: tuple[str, ...] = ()
+
+    def run_name(self, row: Row, scale: str, seed: int) -> str:
+        """The name of a run."""
+        return f"{self.name}-{scale}/{row.folder}-seed{seed}"
+
+    def before(self, rows: Iterable[Row]) -> list[Row]:
+        """All runs that these rows need, themselves included, in the order of the file."""
+        needed: set[str] = set()
+        waiting = [row.name for row in rows]
+        by_name = {row.name: row for row in (*self.stages, *self.rows)}
+        while waiting:
+            name = waiting.pop()
+            needed.add(name)
+            waiting.extend(by_name[name].weights.values())
+        return [row for name, row in by_name.items() if name in needed]
+
+
+def read_table(path: Path) -> Table:
+    """Reads a table of runs.
+
+    Args:
+        path: a file of configs/ablation.
+
+    Raises:
+        RunError: no such file, or it lacks something.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        table = _table(path.stem, content)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise RunError(
+            f"{path} is no table of runs ({type(error).__name__}: {error}); those of configs/ablation show "
+            "what it must hold."
+        ) from error
+    _check_names(path, table)
+    return table
+
+
+def _table(name: str, content: dict[str, Any]) -> Table:
+    usual_config = content.get("config", {})
+    scales = content.get("scales")
+    if scales is None:
+        scales = ["paper"] if isinstance(usual_config, str) else list(usual_config)
+
+    def read_row(row: dict[str, Any]) -> Row:
+        config = row.get("config", usual_config)
+        if isinstance(config, str):
+            config = dict.fromkeys(scales, config)
+        return Row(**{**row, "config": config})
+
+    stages = content.get("stages") or {}
+    return Table(
+        name,
+        tuple(scales),
+        content["columns"],
+        tuple(read_row({"name": stage, **stages[stage]}) for stage in stages),
+        tuple(read_row(row) for row in content["rows"]),
+        tuple(content.get("baselines") or ()),
+    )
+
+
+def _check_names(path: Path, table: Table) -> None:
+    """Raises `RunError` if a row names a column, a stage or an earlier row that the table does not have."""
+    earlier: set[str] = set()
+    for row in (*table.stages, *table.rows):
+        for start in row.weights.values():
+            if start not in earlier:
+                raise RunError(
+                    f"{path} has no stage and no earlier row {start!r}, which {row.name!r} starts from."
+                )
+        for column in row.paper:
+            if column not in table.columns:
+                raise RunError(f"{path} has no column {column!r}, which {row.name!r} names.")
+        earlier.add(row.name)
+
+
+def arguments(table: Table, row: Row, scale: str, seed: int, runs: Path) -> list[str]:
+    """What ``fit`` and ``test`` of a row are given.
+
+    Args:
+        table: that the row is in.
+        row: the row or stage.
+        scale: one of the table's.
+        seed: of the run.
+        runs: folder of all runs.
+
+    Raises:
+        RunError: the row has no configuration, or no value of an option, for the scale.
+    """
+    words = ["--config", _at_scale(table, row, "configuration", row.config, scale)]
+    words += ["--runs", str(runs), "--name", table.run_name(row, scale, seed), "--seed_everything", str(seed)]
+    by_name = {start.name: start for start in (*table.stages, *table.rows)}
+    for option, start in row.weights.items():
+        folder = runs / table.run_name(by_name[start], scale, seed)
+        words += [f"--{option}", str(folder / "checkpoints" / "last.ckpt")]
+    for option, value in row.options.items():
+        if isinstance(value, dict) and set(value) <= set(table.scales):
+            value = _at_scale(table, row, option, value, scale)
+        words += [f"--{option}", value if isinstance(value, str) else json.dumps(value)]
+    return words
+
+
+def _at_scale(table: Table, row: Row, what: str, values: dict[str, Any], scale: str) -> Any:
+    if scale not in values:
+        raise RunError(
+            f"{row.name!r} of {table.name} has no {what} for the scale {scale!r} "
+            f"(it has: {', '.join(values)})."
+        )
+    return values[scale]

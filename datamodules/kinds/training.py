@@ -1,0 +1,124 @@
+"""What all kinds of training samples share.
+
+A record that cannot be read never ends an epoch: the next readable one takes its place, and its name and the
+reason travel with the batch (``skipped``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datamodules.batches import Phrase, Preprocessing
+from datamodules.errors import DataError
+from datamodules.kinds.base import Source
+from datamodules.samplers import EpochSampler
+from datamodules.storage.images import augment, resize_for_training, to_tensor
+
+# Finds the noun phrases of each of several captions.
+FindPhrases = Callable[[Sequence[str]], list[list[Phrase]]]
+
+
+class TrainingSource(Source):
+    """Records to learn from."""
+
+    def sampler(self, batch_size: int, seed: int, rank: int, world_size: int) -> EpochSampler:
+        """The order in which a rank is trained on the records."""
+        return EpochSampler(len(self), batch_size, seed, rank, world_size)
+
+    def phrases(self, index: int) -> list[Phrase] | None:
+        """The noun phrases of all captions of a record; None where they come from a chunker."""
+        return None
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Training-time changes of an image that leave its captions true.
+
+    Args:
+        crop_scale: area of the random crop as shares of the image; (1, 1) for none. ALBEF pre-training crops
+            (0.2, 1), its fine-tuning (0.5, 1); the stage in which HIST's losses act only resizes (facts of
+            SelfEQ's public code, on which HIST builds).
+        flip: probability of a horizontal flip. Words such as "left" are not swapped, as in the public codes.
+        jitter: brightness, contrast and saturation factors in 1 ± this.
+    """
+
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    flip: float = 0.0
+    jitter: float = 0.0
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(H,W,3) uint8 -> (h,w,3) uint8, changed at random."""
+        return augment(image, rng, self.crop_scale, self.flip, self.jitter)
+
+
+T = TypeVar("T", bound=TrainingSource)
+
+
+class TrainingView(Dataset, Generic[T]):
+    """Item (epoch, index) -> sample, everything random drawn from (seed, epoch, index).
+
+    A sample is a tuple: its image (or what stands in for it), its texts, its key, and the lines of records
+    that had to be passed over.
+
+    Args:
+        source: the records.
+        preprocessing: of the model.
+        augmentation: changes of the images.
+        seed: of everything that is drawn.
+        find_phrases: finds the phrases of captions, where the source does not know them.
+
+    Attributes:
+        needs_phrases: whether its samples are made of phrases.
+    """
+
+    needs_phrases: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        source: T,
+        preprocessing: Preprocessing,
+        augmentation: Augmentation,
+        seed: int,
+        find_phrases: FindPhrases | None = None,
+    ) -> None:
+        self.source = source
+        self.preprocessing = preprocessing
+        self.augmentation = augmentation
+        self.seed = seed
+        self.find_phrases = find_phrases
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def texts(self, index: int, rng: np.random.Generator) -> tuple | None:
+        """What is learnt about record ``index`` this time; None if it offers nothing."""
+        raise NotImplementedError
+
+    def image(self, index: int, rng: np.random.Generator) -> Tensor:
+        """(3,h,w) uint8, augmented and resized. Raises `DataError` if it cannot be read."""
+        augmented = self.augmentation(self.source.image(index), rng)  # type: ignore[attr-defined]
+        return to_tensor(resize_for_training(augmented, self.preprocessing, rng))
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple:
+        epoch, first = item
+        skipped: list[str] = []
+        for offset in range(len(self)):
+            index = (first + offset) % len(self)
+            rng = np.random.default_rng([self.seed, epoch, index])
+            try:
+                texts = self.texts(index, rng)
+                if texts is None:
+                    continue
+                image = self.image(index, rng)
+            except DataError as error:
+                skipped.append(f"{self.source.key(index)}\t{error}")
+                continue
+            return image, *texts, self.source.key(index), skipped
+        reason = skipped[-1] if skipped else "no caption has a phrase"
+        raise DataError(f"no image of {len(self)} gives a training sample; the last reason: {reason}")

@@ -1,0 +1,86 @@
+"""What methods on a vision-language backbone share: matching, grounding, and where the run stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_modules.backbones.base import TrainingStep, VisionLanguageBackbone
+from lightning_modules.base import WeakgroundModule
+from lightning_modules.errors import ModelError
+from lightning_modules.optimisation import Optimisation
+
+
+class BackboneModule(WeakgroundModule):
+    """Base of the methods that are written against `VisionLanguageBackbone`.
+
+    Args:
+        backbone: the network and how it is used.
+        optimisation: optimiser and schedule.
+        pretrained: weights of the network to start from.
+    """
+
+    def __init__(
+        self, backbone: VisionLanguageBackbone, optimisation: Optimisation, pretrained: Path | None
+    ) -> None:
+        super().__init__(optimisation, pretrained)
+        self.backbone = backbone
+        self.network = backbone.network
+        self.preprocessing = backbone.preprocessing
+
+    def training_progress(self, batch_idx: int) -> TrainingStep:
+        """Where the run stands."""
+        trainer: Any = self.trainer
+        return TrainingStep(
+            epochs_done=self.epochs_done,
+            first_of_accumulation=batch_idx % trainer.accumulate_grad_batches == 0,
+            gather=self.rows_of_all_processes,
+        )
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs since the start, with fractions."""
+        trainer: Any = self.trainer
+        batches_done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        return self.current_epoch + batches_done / max(1, trainer.num_training_batches)
+
+    def rows_of_all_processes(self, rows: Tensor) -> Tensor:
+        """(B,...) of this process -> (P B,...) of all P."""
+        if self.trainer.world_size == 1:
+            return rows
+        return self.all_gather(rows).flatten(0, 1)  # type: ignore[union-attr]
+
+    # Capabilities.
+
+    @torch.no_grad()
+    def ground(self, images: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
+        """Class activation maps in [0,1]. See `lightning_modules.capabilities.CanGround`."""
+        return self.backbone.heatmaps(images, phrases, image_of_query)
+
+    @torch.no_grad()
+    def match(self, images: Tensor, texts: list[str]) -> Tensor:
+        """Cosines of the contrastive features. See `lightning_modules.capabilities.CanMatch`."""
+        return self.backbone.similarity(images, texts)
+
+    # Checkpoints remember the vocabulary, without which their word embeddings mean nothing.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the vocabulary's fingerprint."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["vocabulary"] = self.backbone.fingerprint
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Also refuses the checkpoint of another vocabulary.
+
+        Raises:
+            ModelError: it was trained with another one.
+        """
+        super().on_load_checkpoint(checkpoint)
+        if checkpoint.get("vocabulary", self.backbone.fingerprint) != self.backbone.fingerprint:
+            raise ModelError(
+                "the checkpoint was trained with another vocabulary; "
+                "set --model.backbone.vocabulary to that file."
+            )

@@ -21,7 +21,7 @@ import pytest
 from datamodules.errors import DataError
 from datamodules.storage import index as index_module
 from datamodules.storage import index_writer
-from datamodules.storage.index import ArrowIndex, open_index
+from datamodules.storage.index import ArrowIndex, index_files, open_index
 
 SCHEMA = pa.schema(
     [
@@ -283,3 +283,18 @@ def test_a_killed_builder_blocks_nobody(source: Path, tmp_path: Path) -> None:
     assert sorted(
         path.suffix for path in (source.parent / ".weakground").iterdir() if path.suffix != ".lock"
     ) == [".arrow"]
+
+
+def test_the_index_files_of_a_data_set(read_only: Path, tmp_path: Path) -> None:
+    """Beside its files, one folder below, and in the cache folder; none of another data set."""
+    root = read_only.parent
+    cache = tmp_path / "cache"
+    assert index_files(root, cache) == []
+    elsewhere = build(read_only, cache_dir=cache).path
+    (tmp_path / "twin").mkdir()
+    twin = build(read_only.rename(tmp_path / "twin" / read_only.name), cache_dir=cache).path
+    below = twin.parent / "below"
+    assert elsewhere.is_relative_to(cache)
+    assert index_files(root, cache) == [elsewhere]
+    assert index_files(tmp_path, cache) == [elsewhere, twin]
+    assert index_files(below, cache) == []

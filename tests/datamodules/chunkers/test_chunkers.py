@@ -1,3 +1,5 @@
+"""Chunkers find the phrases of captions and their subjects, whatever the caption."""
+
 from __future__ import annotations
 
 import pickle
@@ -318,7 +320,8 @@ class TestLLM:
             model.transformer.ln_f.bias.copy_(
                 100 * model.transformer.wte.weight[tokenizer.convert_tokens_to_ids("\n")]
             )
-        generate, lengths = model.generate, []
+        generate = model.generate
+        lengths = []
 
         def measured(**options):
             output = generate(**options)

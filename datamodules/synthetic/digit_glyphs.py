@@ -66,7 +66,8 @@ def mnist_glyphs(root: Path, split: Literal["train", "val", "test"]) -> Glyphs:
     images, labels = (_read_idx(_find(root, name)) for name in FILES["test" if split == "test" else "train"])
     if images.shape[1:] != (SIDE, SIDE) or len(images) != len(labels) or labels.max(initial=0) > 9:
         raise DataError(
-            f"{root}: {len(images)} images of {images.shape[1:]} pixels with {len(labels)} labels are not MNIST."
+            f"{root}: {len(images)} images of {images.shape[1:]} pixels with {len(labels)} labels are not "
+            "MNIST."
         )
     held_out = min(MNIST_VALIDATION, len(images) // 6)
     rows = {

@@ -48,8 +48,11 @@ class End(NamedTuple):
 
 
 def read_all(datamodule: GroundingDataModule) -> End:
-    """Opens what is trained and tested on, and reads every sample. Raises `DataError` if it cannot be opened."""
-    kept, skipped = 0, []
+    """Opens what is trained and tested on, and reads every sample. Raises `DataError` if it cannot be
+    opened.
+    """
+    kept = 0
+    skipped: list[str] = []
     captions = datamodule.caption_source()
     if captions is not None:
         skipped += captions.broken
@@ -64,7 +67,8 @@ def read_all(datamodule: GroundingDataModule) -> End:
         view, _ = view_of(source, PLAIN)
         for index in range(len(view)):
             sample, lines = view[index]
-            kept, skipped = kept + (sample is not None), skipped + lines
+            kept += sample is not None
+            skipped += lines
     return End(kept, skipped)
 
 
@@ -507,7 +511,8 @@ def test_damaged_annotations_are_refused_or_skipped(kind: Any, tmp_path: Path) -
     for path in files:
         if path.suffix.lower() not in PHOTOGRAPHS:
             chosen.setdefault((path.suffix, path.parent.name), path)
-    noticed, unclear = 0, []
+    noticed = 0
+    unclear: list[str] = []
     for number, path in enumerate(chosen.values()):
         for damage, change in DAMAGES.items():
             root = tmp_path / f"{number}-{damage}"
@@ -517,7 +522,8 @@ def test_damaged_annotations_are_refused_or_skipped(kind: Any, tmp_path: Path) -
                 noticed += read_all(damaged) != sound
             except DataError as error:
                 noticed += 1
-                unclear += [f"{path}, {damage}: of several lines"] * ("\n" in str(error))
+                if "\n" in str(error):
+                    unclear.append(f"{path}, {damage}: of several lines")
             except Exception as error:  # what a user would see as a traceback
                 unclear.append(f"{path}, {damage}: {type(error).__name__}: {error}")
     assert unclear == []

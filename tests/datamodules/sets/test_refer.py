@@ -87,14 +87,14 @@ def test_masks_of_a_set(tmp_path: Path) -> None:
     assert RefCOCO(root=tmp_path).evaluation_source("val").queries(0)[0].mask is None  # type: ignore[union-attr]
 
 
-def split_source(folder: Path, splits: list[str], split: str) -> ReferSource:
-    """A set in which the reference n is of ``splits[n]``; what is of ``split``."""
+def split_source(folder: Path, splits: list[str], name: str) -> ReferSource:
+    """A set in which the reference n is of ``splits[n]``; the source of the split ``name``."""
     writer = Writer(folder / "images", "{}.jpg")
     for split in splits:
         writer.object(writer.image((1, 2, 3)), split, [split], [1, 2, 3, 4])
     writer.write(folder, "unc")
     annotations = ReferAnnotations(folder, "unc")
-    return ReferSource(annotations, annotations.rows(split), folder / "images")
+    return ReferSource(annotations, annotations.rows(name), folder / "images")
 
 
 @pytest.mark.parametrize(

@@ -84,11 +84,11 @@ def made_batch(captions: int, step: Step) -> tuple[Pieces, torch.Tensor]:
 def module_of(mode: str, step: Step) -> Any:
     """The method in training mode, without a trainer; it keeps the terms that it would log."""
     torch.manual_seed(0)
-    size = TextSize(width=step.width, depth=step.depth, vocab_size=step.vocab_size)
+    size = TextSize(width=step.width, vocab_size=step.vocab_size)
     tokenizer = SimpleNamespace(vocab_size=step.vocab_size, start_id=-1, end_id=-1, digest="")
     memory = MemoryOptions(step.chunk if mode == "cached" else None)
     with patch.object(inference, "tokenizer_of", lambda vocabulary: tokenizer):
-        module: Any = TextGroupDiscovery(TextGroupTransformer(size=size), memory=memory)
+        module: Any = TextGroupDiscovery(TextGroupTransformer(depth=step.depth, size=size), memory=memory)
     module.trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace())
     module.manual_backward = lambda loss: loss.backward()
     module.terms = {}

@@ -3,12 +3,11 @@ run goes on with the rest of its epoch.
 
     python -m benchmarks.streams [--size tiny]
 
-It writes 200,000 pairs into shards as img2dataset would (10,000 different JPEGs of 96 pixels in each),
-builds the index, and reads one epoch. What it is compared with: `read_image` alone on the same JPEGs in
-memory, in one process; the same loader over JPEGs in memory, so that it decodes and knows no shard; and
-webdataset. All take turns, so that whatever else the machine does strikes each; processor seconds hardly
-depend on that. Then a training run of the whole epoch is killed with SIGKILL in its midst and resumed from its
-last checkpoint.
+It writes 200,000 pairs into shards as img2dataset would (10,000 different JPEGs of 96 pixels in each), builds
+the index, and reads one epoch. What it is compared with: `read_image` alone on the same JPEGs in memory, in
+one process; the same loader over JPEGs in memory, so that it decodes and knows no shard; and webdataset. All
+take turns, so that whatever else the machine does strikes each; processor seconds hardly depend on that. Then
+a training run of the whole epoch is killed with SIGKILL in its midst and resumed from its last checkpoint.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ def test_a_checkpoint_remembers_the_image_encoder_by_its_fingerprint(
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     assert not any(name.startswith("image_encoder.") for name in state)
 
-    def load(module: TextGroupDiscovery) -> None:
+    def load(module: Any) -> None:
         options: dict[str, Any] = {"ckpt_path": tmp_path / "last.ckpt", "weights_only": True}
         quiet_trainer().test(module, [], verbose=False, **options)
 

@@ -33,8 +33,8 @@ from datamodules.sets.visual_genome import VisualGenomeSplit, open_regions
 REGIONS = 50
 WORDS = (  # noqa: SIM905 (a list of words reads better)
     "man woman dog cat tree car street sign window building white black red blue green brown wearing shirt "
-    "on the of a in with and sky grass table standing sitting holding large small wooden plate water road wall "
-    "chair light hair head leg face boat train horse bus kite snow surfboard"
+    "on the of a in with and sky grass table standing sitting holding large small wooden plate water road "
+    "wall chair light hair head leg face boat train horse bus kite snow surfboard"
 ).split()
 
 

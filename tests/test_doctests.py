@@ -8,7 +8,7 @@ import pkgutil
 
 import pytest
 
-PACKAGES = ("metrics",)
+PACKAGES = ("callbacks", "metrics")
 MODULES = sorted(
     module.name
     for package in PACKAGES

@@ -48,7 +48,7 @@ class GroundingScore(WrapperMetric):
         self.box_accuracy = Rate()
         self.mean_iou = Mean()
 
-    def update(  # type: ignore[override]  # returns the decisions, which torchmetrics' own update would swallow
+    def update(  # type: ignore[override]  # (gives back the decisions; torchmetrics expects nothing)
         self,
         heatmaps: Tensor,
         boxes: Sequence[Tensor],

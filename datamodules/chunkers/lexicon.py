@@ -124,7 +124,9 @@ def _inflect(verb: str) -> tuple[str, str, str]:
         return s_form, verb[:-2] + "ying", verb + "d"
     if verb.endswith("e") and not verb.endswith(("ee", "oe", "ye")):
         return s_form, verb[:-1] + "ing", verb + "d"
-    stem = verb + verb[-1] if _doubles_its_end(verb) else verb
+    stem = verb
+    if _doubles_its_end(verb):
+        stem += verb[-1]
     if consonant_y:
         ed_form = verb[:-1] + "ied"
     elif verb.endswith("e"):
@@ -143,9 +145,11 @@ def _doubles_its_end(verb: str) -> bool:
 
 def _degrees(adjective: str) -> tuple[str, str]:
     """Comparative and superlative."""
-    stem = adjective[:-1] + "i" if adjective.endswith("y") else adjective.removesuffix("e")
-    if adjective in adjectives.DOUBLING:
-        stem += stem[-1]
+    stem = adjective.removesuffix("e")
+    if adjective.endswith("y"):
+        stem = adjective[:-1] + "i"
+    elif adjective in adjectives.DOUBLING:
+        stem += adjective[-1]
     return stem + "er", stem + "est"
 
 

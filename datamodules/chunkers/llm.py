@@ -85,7 +85,7 @@ class LLMChunker(Chunker):
         self.batch_size = batch_size
         self.max_new_tokens = max_new_tokens
         self.device = device
-        self.examples = tuple(EXAMPLES if examples is None else examples)
+        self.examples = EXAMPLES if examples is None else tuple(examples)
         self._loaded: tuple[Any, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,7 +105,9 @@ class LLMChunker(Chunker):
             spans = locate(parse_phrases(answer), tokens)
             phrases.append([Phrase(phrase_text(tokens, *span), "", *span) for span in spans])
         subjects = self._ask_for_subjects([phrase.text for row in phrases for phrase in row])
-        return [[replace(phrase, subject=subjects[phrase.text]) for phrase in row] for row in phrases]
+        for row in phrases:
+            row[:] = [replace(phrase, subject=subjects[phrase.text]) for phrase in row]
+        return phrases
 
     def _ask_for_phrases(self, captions: Sequence[str]) -> list[str]:
         """The model's answer for each caption; "" for captions without words, for which it is not asked."""
@@ -120,7 +122,9 @@ class LLMChunker(Chunker):
     def _ask_for_subjects(self, texts: Sequence[str]) -> dict[str, str]:
         """The subject of each text, for which the model is asked once."""
         unique = list(dict.fromkeys(texts))
-        answers = self.generate([self.subject_prompt(text) for text in unique]) if unique else []
+        if not unique:
+            return {}
+        answers = self.generate([self.subject_prompt(text) for text in unique])
         return {text: parse_subject(answer, text) for text, answer in zip(unique, answers, strict=True)}
 
     def phrase_prompt(self, caption: str) -> str:

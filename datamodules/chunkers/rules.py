@@ -100,8 +100,8 @@ def head_noun(phrase: str) -> str:
     phrases = RuleChunker(drop_settings=False)([phrase])[0]
     if phrases:
         return phrases[0].subject
-    words = phrase.lower().split()
-    return words[-1].strip(PUNCTUATION) if words else ""
+    words = phrase.lower().split() or [""]
+    return words[-1].strip(PUNCTUATION)
 
 
 class Slots(NamedTuple):
@@ -142,16 +142,22 @@ def split_slots(tokens: Sequence[str]) -> Slots:
             slots.add(token, "S", i)
             continue
         plural_possessive = token.endswith(("s'", "s\u2019")) and token[0] not in PUNCTUATION
-        word = token.lower() if plural_possessive else token.strip(PUNCTUATION).lower()
+        word = token.lower()
+        if not plural_possessive:
+            word = word.strip(PUNCTUATION)
         if not word:
-            slots.add(token, "," if token == "," else ".", i)
+            slots.add(token, _punctuation_tag(token), i)
             continue
         if token[0] in PUNCTUATION:
             slots.add(token[0], ".", i)
         slots.add(word, "." if word in {"-", "--"} else lexicon.tag(word), i)
         if token[-1] in PUNCTUATION and not plural_possessive:
-            slots.add(token[-1], "," if token[-1] == "," else ".", i)
+            slots.add(token[-1], _punctuation_tag(token[-1]), i)
     return slots
+
+
+def _punctuation_tag(mark: str) -> str:
+    return "," if mark == "," else "."
 
 
 def head_slot(words: Sequence[str], tags: str, first: int, last: int) -> int:

@@ -131,10 +131,13 @@ def _close_ing(word: str, before: str, after: str, next_word: str) -> str:
     if word == "looking" and after in "NJK":
         return "J"  # "funny looking"
     if word in verbs.GERUND_MODIFIERS and next_word in verbs.GERUND_HEADS:
-        return "V" if before in "NVX" and next_word in verbs.GERUND_OBJECTS else "J"
+        has_object = before in "NVX" and next_word in verbs.GERUND_OBJECTS
+        return "V" if has_object else "J"
     if word in verbs.ADJECTIVAL_ING and before in "PC.," and after in "NJKWw":
         return "J"
-    return "N" if before == "P" and after in "P.," and word in nouns.AMBIGUOUS_ING_NOUNS else "V"
+    if word in nouns.AMBIGUOUS_ING_NOUNS and before == "P" and after in "P.,":
+        return "N"
+    return "V"
 
 
 def _close_participle(word: str, before: str, after: str) -> str:
@@ -166,9 +169,9 @@ def _is_verb(tag: str, words: Sequence[str], closed: Sequence[str], after: str, 
     if before == "B":
         return rather_verb and after in _COMPLEMENT
     if before == "C":
-        if clause.verb_seen and after in ("DPBX" if rather_verb else "D"):
-            return True
-        return rather_verb and len(closed) > 1 and closed[-2] in "VBP"
+        if not rather_verb:
+            return clause.verb_seen and after == "D"
+        return (clause.verb_seen and after in "DPBX") or (len(closed) > 1 and closed[-2] in "VBP")
     if before in ".,":
         return rather_verb and (after in "DPB" or (ends_in_s and len(closed) > 0 and after in ".,"))
     return False  # the object of a preposition or a verb

@@ -32,12 +32,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError
 from datamodules.kinds.captions import CaptionSource
-from datamodules.sets.image_caption_folder import is_unicode
 from datamodules.storage.images import read_image
 from datamodules.storage.index import open_index
 from datamodules.storage.layout import Layout, Part, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
 from datamodules.storage.shards import ShardSource
+from datamodules.storage.text_files import is_unicode
 
 Subset = Literal["gcc3m", "cc12m"]
 PUBLISHED = {"gcc3m": 3_318_333, "cc12m": 12_423_374}

@@ -26,13 +26,12 @@ from datamodules.storage.label_maps import (
     Labelled,
     LabelMapSource,
     in_order,
-    listed_names,
     table,
-    text_lines,
     to_labels,
 )
 from datamodules.storage.layout import Layout, Part, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
+from datamodules.storage.text_files import listed_names, text_lines
 
 PAGE = "https://cs.stanford.edu/~roozbeh/pascal-context/"
 LABEL_MAPS = "SegmentationClassContext"

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datamodules.errors import DataError
-from datamodules.storage.label_maps import read_label_map, text_lines
+from datamodules.storage.label_maps import read_label_map
+from datamodules.storage.text_files import text_lines
 
 CAPTION_KEYS = ("caption", "text", "sentence")
 WORD_KEYS = ("words", "tokens")

@@ -15,6 +15,7 @@ import yaml
 
 from commands import doctor, machine
 from datamodules.sets.coco_captions import COCOCaptions
+from datamodules.storage.index import index_files
 from tests.fakes import coco_captions
 from tests.tiny import ROOT
 
@@ -65,7 +66,7 @@ def test_the_papers_recipe_names_everything_and_how_to_obtain_it(
         "COCOCaptions: python cli.py prepare COCOCaptions",
         "Flickr30kEntities: python cli.py prepare Flickr30kEntities",
         "HISTFinetune.pretrained: python cli.py prepare ALBEF --download",
-        "HISTFinetune.vocabulary: python cli.py prepare bert-vocabulary --download",
+        "ALBEFBackbone.vocabulary: python cli.py prepare bert-vocabulary --download",
     ):
         assert line in output
     assert output.count("  Flickr30kEntities: ") == 1  # though it stands under val and test
@@ -94,6 +95,25 @@ def test_a_complete_set_is_in_order(
     output = capsys.readouterr().out
     assert "5 of 6 photographs of train2014" in output
     assert "python cli.py prepare COCOCaptions --root coco --download" in output
+
+
+def test_a_damaged_index_is_named_with_the_way_out(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = {"root": "coco", "num_workers": 0}
+    coco_captions.write(folder / "coco")
+    COCOCaptions(**arguments).training_source()
+    (index,) = index_files(Path("coco"))
+    content = {"data": node("COCOCaptions", **arguments)}
+    assert "index" not in findings(content)
+    damaged = bytearray(index.read_bytes())
+    damaged[damaged.index(b".jpg")] ^= 1
+    index.write_bytes(damaged)
+    finding = findings(content)["index"]
+    assert (finding.place, finding.state) == (str(index), "damaged")
+    assert "delete it, and it will be built anew" in finding.advice
+    assert doctor.main(["doctor", *config(folder / "c.yaml", **content)]) == 1
+    assert f"index: {index} has been damaged" in capsys.readouterr().out
+    index.unlink()
+    assert "index" not in findings(content)
 
 
 def test_options_decide_what_is_needed(folder: Path) -> None:

@@ -147,8 +147,10 @@ def test_augment_off_is_the_identity() -> None:
 
 
 def test_crops_keep_to_their_area_and_aspect() -> None:
-    image, rng = coordinates(100, 200), np.random.default_rng(0)
-    areas, starts = [], set()
+    image = coordinates(100, 200)
+    rng = np.random.default_rng(0)
+    areas = []
+    starts = set()
     for _ in range(300):
         crop = augment(image, rng, (0.1, 0.4), 0.0, 0.0)
         height, width = crop.shape[:2]
@@ -164,14 +166,16 @@ def test_crops_keep_to_their_area_and_aspect() -> None:
 
 
 def test_half_of_the_images_are_flipped() -> None:
-    image, rng = coordinates(4, 10), np.random.default_rng(0)
+    image = coordinates(4, 10)
+    rng = np.random.default_rng(0)
     flipped = [int(augment(image, rng, (1.0, 1.0), 0.5, 0.0)[0, 0, 1]) for _ in range(400)]
     assert set(flipped) == {0, 9}
     assert 150 < sum(column == 9 for column in flipped) < 250
 
 
 def test_jitter_stays_within_its_bounds() -> None:
-    grey, rng = np.full((4, 4, 3), 100, np.uint8), np.random.default_rng(0)
+    grey = np.full((4, 4, 3), 100, np.uint8)
+    rng = np.random.default_rng(0)
     values = [int(augment(grey, rng, (1.0, 1.0), 0.0, 0.3)[0, 0, 0]) for _ in range(300)]
     assert 69 <= min(values) < 80  # of a uniform grey image only the brightness changes
     assert 120 < max(values) <= 130

@@ -227,7 +227,8 @@ def fit(root: Path, folder: Path, dies_at: int | None = None, resume: bool = Fal
 
 
 def test_a_killed_run_goes_on_with_the_rest(shards: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole = tmp_path / "whole"
+    killed = tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
     fit(shards, whole)

@@ -5,10 +5,10 @@
 512 image features at every position of a 64 x 64 map and a text of 128, d = 1024, forward and backward,
 float32. The plain form repeats the text at every position and takes both transforms there, as the public
 layers do. ``spectrum once`` takes the text's transform once an image; ``matrix`` applies the layer as the
-matrix that it is for a given text; ``folded`` folds it into the 1 x 1 convolution that follows (512 channels),
-which the rows marked "+ conv" have, too. All must agree. On a CPU it is the processor's time that counts,
-whatever else the machine does. Memory is the peak above what was there before: on a GPU as the allocator
-counts it, on a CPU what a process of its own had resident.
+matrix that it is for a given text; ``folded`` folds it into the 1 x 1 convolution that follows (512
+channels), which the rows marked "+ conv" have, too. All must agree. On a CPU it is the processor's time that
+counts, whatever else the machine does. Memory is the peak above what was there before: on a GPU as the
+allocator counts it, on a CPU what a process of its own had resident.
 """
 
 from __future__ import annotations

@@ -3,12 +3,11 @@ run goes on with the rest of its epoch.
 
     python -m benchmarks.streams [--size tiny]
 
-It writes 200,000 pairs into shards as img2dataset would (10,000 different JPEGs of 96 pixels in each),
-builds the index, and reads one epoch. What it is compared with: `read_image` alone on the same JPEGs in
-memory, in one process; the same loader over JPEGs in memory, so that it decodes and knows no shard; and
-webdataset. All take turns, so that whatever else the machine does strikes each; processor seconds hardly
-depend on that. Then a training run of the whole epoch is killed with SIGKILL in its midst and resumed from its
-last checkpoint.
+It writes 200,000 pairs into shards as img2dataset would (10,000 different JPEGs of 96 pixels in each), builds
+the index, and reads one epoch. What it is compared with: `read_image` alone on the same JPEGs in memory, in
+one process; the same loader over JPEGs in memory, so that it decodes and knows no shard; and webdataset. All
+take turns, so that whatever else the machine does strikes each; processor seconds hardly depend on that. Then
+a training run of the whole epoch is killed with SIGKILL in its midst and resumed from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -117,6 +117,11 @@ def write_shards(root: Path, pairs: int) -> None:
 
 def decode(jpeg: bytes) -> np.ndarray:
     return read_image(cast(Path, io.BytesIO(jpeg)))
+
+
+def decode_all(jpegs: Sequence[bytes]) -> int:
+    """How many were decoded."""
+    return len([decode(jpeg) for jpeg in jpegs])
 
 
 class InMemory(CaptionSource):
@@ -229,7 +234,7 @@ def measure_reading(root: Path, source: ShardSource, scale: Scale) -> Report:
     turns, unshared = [], []
     for n in tqdm(range(scale.turns), desc="reading an epoch", leave=False):
         jpegs = [jpeg for _, jpeg, _ in readers.memory.records[n :: scale.turns]]
-        alone = rates(lambda jpegs=jpegs: len([decode(jpeg) for jpeg in jpegs]), this_process)
+        alone = rates(partial(decode_all, jpegs), this_process)
         at_hand = rates(lambda: BATCH * len(list(islice(readers.at_hand, few))), workers_of(readers.at_hand))
         stream = rates(lambda: read(per_turn), workers_of(readers.stream))
         other = rates(lambda: BATCH * len(list(islice(readers.other, few))), workers_of(readers.other))

@@ -27,10 +27,12 @@ from tqdm import tqdm
 
 from benchmarks._common import Report, Size, in_own_process, peak_memory, report
 from callbacks.evaluations.results import format_rows
+from lightning_modules.text_group import inference
 from lightning_modules.text_group import module as text_group
 from lightning_modules.text_group.module import TextGroupDiscovery
+from lightning_modules.text_group.options import MemoryOptions
 from lightning_modules.text_group.tokenizer import Pieces
-from networks.text_group import TextGroupTransformer
+from networks.text_group import TextGroupTransformer, TextSize
 
 MODES = ("plain", "one pass", "cached")
 
@@ -82,10 +84,11 @@ def made_batch(captions: int, step: Step) -> tuple[Pieces, torch.Tensor]:
 def module_of(mode: str, step: Step) -> Any:
     """The method in training mode, without a trainer; it keeps the terms that it would log."""
     torch.manual_seed(0)
-    network = TextGroupTransformer(width=step.width, depth=step.depth, vocab_size=step.vocab_size)
+    size = TextSize(width=step.width, vocab_size=step.vocab_size)
     tokenizer = SimpleNamespace(vocab_size=step.vocab_size, start_id=-1, end_id=-1, digest="")
-    with patch.object(text_group, "tokenizer_of", lambda vocabulary: tokenizer):
-        module: Any = TextGroupDiscovery(network, cache_chunk=step.chunk if mode == "cached" else None)
+    memory = MemoryOptions(step.chunk if mode == "cached" else None)
+    with patch.object(inference, "tokenizer_of", lambda vocabulary: tokenizer):
+        module: Any = TextGroupDiscovery(TextGroupTransformer(depth=step.depth, size=size), memory=memory)
     module.trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace())
     module.manual_backward = lambda loss: loss.backward()
     module.terms = {}

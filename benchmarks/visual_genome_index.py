@@ -32,9 +32,9 @@ from datamodules.sets.visual_genome import VisualGenomeSplit, open_regions
 
 REGIONS = 50
 WORDS = (  # noqa: SIM905 (a list of words reads better)
-    "man woman dog cat tree car street sign window building white black red blue green brown wearing"
-    " shirt on the of a in with and sky grass table standing sitting holding large small wooden plate"
-    " water road wall chair light hair head leg face boat train horse bus kite snow surfboard"
+    "man woman dog cat tree car street sign window building white black red blue green brown wearing shirt "
+    "on the of a in with and sky grass table standing sitting holding large small wooden plate water road "
+    "wall chair light hair head leg face boat train horse bus kite snow surfboard"
 ).split()
 
 
@@ -59,9 +59,14 @@ def generate(root: Path, images: int) -> None:
                 for k in range(REGIONS)
             ]
             regions.write(f'{", " if n else "["}{{"regions": [{", ".join(lines)}], "id": {number}}}')
-            url = f"https://x/VG_100K/{number}.jpg"
-            size = f'"width": 800, "height": 600, "url": "{url}", "coco_id": null'
-            sizes.write(f'{", " if n else "["}{{"image_id": {number}, {size}}}')
+            size = {
+                "image_id": number,
+                "width": 800,
+                "height": 600,
+                "url": f"https://x/VG_100K/{number}.jpg",
+                "coco_id": None,
+            }
+            sizes.write((", " if n else "[") + json.dumps(size))
         regions.write("]")
         sizes.write("]")
     with (root / "data_splits.pickle").open("wb") as file:
@@ -123,7 +128,7 @@ def load_json(root: Path) -> dict[str, float]:
 
 
 def worker(way: str, root: Path, source: Any, ready: Any, results: Any) -> None:
-    """Reads every phrase, and tells the MiB that are its own, those with its share of others, and the letters."""
+    """Reads every phrase; puts its own MiB, those with its share of others, and the letters read."""
     process = psutil.Process()
     before = process.memory_full_info()
     if way == "json":
@@ -161,7 +166,7 @@ def workers(way: str, root: Path, number: int, context: Any, source: Any = None)
 
 @dataclass(frozen=True)
 class Scale:
-    """The images of the data set, and of the baseline's; worker processes; and rows that are read."""
+    """Images of the data set and of the baseline, worker processes, and rows that are read."""
 
     images: int = 108_077
     baseline: int = 10_000
@@ -189,7 +194,7 @@ def line(title: str, numbers: dict[str, float]) -> str:
 
 
 def run(size: Size) -> Report:
-    """The costs of opening the data and of holding it in a worker, as shares of those with ``json.load``."""
+    """What opening and holding the data in a worker cost, as shares of the same with ``json.load``."""
     scale = Scale(images=60, baseline=40, workers=2, reads=200) if size == "tiny" else Scale()
     fresh = fresh_processes()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Say what a data set or published weights need and what of it is there; with --download, fetch what is free."""
+"""What a data set or published weights need, and what of it is there; --download fetches what is free."""
 
 from __future__ import annotations
 

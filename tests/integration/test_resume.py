@@ -155,8 +155,8 @@ def test_a_resume_with_another_batch_says_that_its_epoch_differs(
         )
         assert (
             any(
-                "began with images: 24, images a step: 4, seed: 0, and goes on with images: 24, images a step: 2, seed: 0;"
-                in str(warning.message)
+                "began with images: 24, images a step: 4, seed: 0, "
+                "and goes on with images: 24, images a step: 2, seed: 0;" in str(warning.message)
                 for warning in recwarn.list
             )
             == warned

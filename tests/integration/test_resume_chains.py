@@ -33,7 +33,7 @@ class Greys(GroundingDataModule):
 
     name = "greys"
 
-    def caption_source(self) -> ListSource:
+    def training_source(self) -> ListSource:
         return ListSource([[f"grey {index}"] for index in range(2 * BATCHES + 1)])
 
     def evaluation_source(self, split: Any) -> ListSource:

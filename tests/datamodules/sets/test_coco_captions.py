@@ -95,7 +95,8 @@ DAMAGES = {
     "cut": b'{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "capt',
     "list": b"[]",
     "no captions": b'{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}',
-    "not UTF-8": b'{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "\xff\xfe"}]}',
+    "not UTF-8": b'{"images": [{"id": 1, "file_name": "a.jpg"}], '
+    b'"annotations": [{"image_id": 1, "caption": "\xff\xfe"}]}',
     "enormous number": b'{"images": [{"id": 1'
     + b"0" * 30
     + b', "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a"}]}',

@@ -14,9 +14,10 @@ def test_a_phrase_is_asked_once_with_the_boxes_of_all_it_names() -> None:
     source = SceneSource(0, "test", 40, 48)
     several = 0
     for index in range(len(source)):
-        scene, queries = make_scene(0, "test", index, 48), source.queries(index)
+        scene = make_scene(0, "test", index, 48)
+        queries = source.queries(index)
         assert [query.phrase for query in queries] == list(
-            dict.fromkeys(said.phrase.text for said in scene.phrases)
+            dict.fromkeys(mention.phrase.text for mention in scene.phrases)
         )
         for query in queries:
             assert query.fault(48, 48) is None

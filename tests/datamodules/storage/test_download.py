@@ -20,12 +20,12 @@ def server() -> Iterator[Server]:
 
 def test_a_file_is_fetched_checked_and_then_left_alone(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "new" / "x.bin"
-    told: list[tuple[int, int]] = []
-    how = download(server.url(), path, CHECKSUM, len(CONTENT), lambda *sizes: told.append(sizes))
+    progress: list[tuple[int, int]] = []
+    how = download(server.url(), path, CHECKSUM, len(CONTENT), lambda *sizes: progress.append(sizes))
     assert how == "sha256 is right"
     assert path.read_bytes() == CONTENT
     assert files_below(tmp_path) == ["new/x.bin"]
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert progress[-1] == (len(CONTENT), len(CONTENT))
     download(server.url(), path, CHECKSUM)
     assert len(server.ranges_asked) == 1
 
@@ -74,9 +74,9 @@ def test_a_start_that_cannot_be_gone_on_with_is_thrown_away(
 
 
 def test_another_file_than_the_known_one_is_deleted(server: Server, tmp_path: Path) -> None:
-    for known in ({"checksum": "sha256:" + "0" * 64}, {"checksum": "md5:" + "0" * 32}, {"size": 17}):
+    for facts in ({"checksum": "sha256:" + "0" * 64}, {"checksum": "md5:" + "0" * 32}, {"size": 17}):
         with pytest.raises(DownloadError, match="came whole, but it") as raised:
-            download(server.url(), tmp_path / "x", **known)  # type: ignore[arg-type]
+            download(server.url(), tmp_path / "x", **facts)  # type: ignore[arg-type]
         assert "instead of" in str(raised.value)
         assert files_below(tmp_path) == []
 

@@ -10,22 +10,7 @@ import torch
 from lightning_modules.errors import ModelError
 from lightning_modules.text_group.tokenizer import ChosenPieces, CLIPTokenizer, WordPieces, tokenizer_of
 from tests.lightning_modules.conftest import WORDS
-
-CAPTIONS = [
-    "a red dog",
-    "the tall man on the left",
-    "a small green car of the old man",
-    "hat",
-    "the big tree",
-    "a blue hat and a cat",
-]
-
-
-@pytest.fixture
-def vocabulary(tmp_path: Path) -> Path:
-    path = tmp_path / "vocabulary.txt"
-    path.write_text("\n".join(WORDS))
-    return path
+from tests.lightning_modules.text_group.helpers import CAPTIONS
 
 
 def test_clip_pieces_are_open_clips() -> None:

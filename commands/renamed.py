@@ -99,8 +99,6 @@ RENAMED_OPTIONS: dict[str, str] = {
     "model.network.position_std": "model.network.spread.positions",
     "model.network.group_std": "model.network.spread.groups",
     "model.openers": "model.text.openers",
-    "model.image_encoder": "model.images.encoder",
-    "model.image_weights": "model.images.pretrained",
     "model.contrastive_weight": "model.weights.contrastive",
     "model.reconstruction_weight": "model.weights.reconstruction",
     "model.balance_weight": "model.weights.balance",
@@ -108,7 +106,7 @@ RENAMED_OPTIONS: dict[str, str] = {
     "model.candidates": "model.reconstruction.candidates",
     "model.cache_chunk": "model.memory.cache_chunk",
     "model.logits_chunk": "model.memory.logits_chunk",
-    "model.ground_temperature": "model.images.grounding_temperature",
+    "model.ground_temperature": "model.grounding_temperature",
 }
 # The short name of an old class -> that of the new one.
 RENAMED_CLASSES: dict[str, str] = {

@@ -187,7 +187,7 @@ def check_value(value: Any, annotation: Any, option: str) -> None:
     """
     if value is None and not _allows_null(annotation):
         expected = getattr(annotation, "__name__", annotation)
-        raise ConfigError(f"{option} must be of type {expected}, not null.")
+        raise ConfigError(f"{option} must be of type {expected}, not null; leave it out for its default.")
     if isinstance(value, list):
         for number, item in enumerate(value):
             check_value(item, annotation, f"{option}[{number}]")

@@ -298,13 +298,13 @@ def path_finding(name: str, path: Path) -> Finding:
 
 def class_nodes(content: Any) -> Iterator[tuple[type, Mapping[str, Any]]]:
     """Every class of this project below ``content`` with its arguments."""
-    from commands.config_errors import OURS
+    from commands.options import known_classes
 
     if isinstance(content, list):
         for item in content:
             yield from class_nodes(item)
     if isinstance(content, dict):
-        kind = OURS.get(str(content.get("class_path", "")).rsplit(".", 1)[-1])
+        kind = known_classes().get(str(content.get("class_path", "")).rsplit(".", 1)[-1])
         if kind is not None:
             yield kind, content.get("init_args") or {}
         for value in content.values():

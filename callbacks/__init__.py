@@ -1,0 +1,1 @@
+"""What happens beside training: evaluations, pictures, and the record of a run."""

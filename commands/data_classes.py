@@ -18,13 +18,15 @@ from datamodules.base import GroundingDataModule
 from datamodules.catalogue import DATASETS
 from datamodules.errors import DataError
 
+SPLITS: tuple[typing.Literal["val", "test"], ...] = ("val", "test")
+
 
 def class_named(name: str) -> type[GroundingDataModule]:
     """A listed data set. Raises `DataError`."""
-    found = {kind.__name__: kind for kind in DATASETS}
-    if name not in found:
-        raise DataError(f"no data set {name!r} is listed in datamodules/catalogue.py{nearest(name, found)}")
-    return found[name]
+    classes = {kind.__name__: kind for kind in DATASETS}
+    if name not in classes:
+        raise DataError(f"no data set {name!r} is listed in datamodules/catalogue.py{nearest(name, classes)}")
+    return classes[name]
 
 
 def construct(kind: type[GroundingDataModule], root: Path, options: Mapping[str, str]) -> GroundingDataModule:
@@ -33,14 +35,15 @@ def construct(kind: type[GroundingDataModule], root: Path, options: Mapping[str,
     Raises:
         DataError: it has no such option, or not that value.
     """
-    accepted = accepted_arguments(kind)
-    for option in options:
-        if option not in accepted:
-            raise DataError(f"{kind.__name__} has no option {option!r}{nearest(option, accepted)}")
-    values: dict[str, Any] = {
-        option: typed(option, accepted[option], text) for option, text in options.items()
-    }
-    return kind(**({"root": root} if "root" in accepted else {}) | values)
+    annotations = accepted_arguments(kind)
+    arguments: dict[str, Any] = {}
+    if "root" in annotations:
+        arguments["root"] = root
+    for option, text in options.items():
+        if option not in annotations:
+            raise DataError(f"{kind.__name__} has no option {option!r}{nearest(option, annotations)}")
+        arguments[option] = typed(option, annotations[option], text)
+    return kind(**arguments)
 
 
 def typed(option: str, annotation: Any, text: str) -> Any:
@@ -48,25 +51,23 @@ def typed(option: str, annotation: Any, text: str) -> Any:
 
     Raises:
         DataError: none of its values is written so.
+
+    Example:
+        >>> typed("year", typing.Literal[2014, 2017], "2017")
+        2017
     """
-    kinds = (
-        typing.get_args(annotation)
-        if typing.get_origin(annotation) in {typing.Union, UnionType}
-        else (annotation,)
-    )
-    choices = [
-        value
-        for kind in kinds
-        if typing.get_origin(kind) is typing.Literal
-        for value in typing.get_args(kind)
-    ]
+    is_union = typing.get_origin(annotation) in {typing.Union, UnionType}
+    kinds = typing.get_args(annotation) if is_union else (annotation,)
+    choices: list[Any] = []
+    for kind in kinds:
+        if typing.get_origin(kind) is typing.Literal:
+            choices += typing.get_args(kind)
+    for choice in choices:
+        if str(choice) == text:
+            return choice
     if choices:
-        for choice in choices:
-            if str(choice) == text:
-                return choice
-        raise DataError(
-            f"{option} must be one of {', '.join(map(str, choices))}, not {text!r}{nearest(text, map(str, choices))}"
-        )
+        names = list(map(str, choices))
+        raise DataError(f"{option} must be one of {', '.join(names)}, not {text!r}{nearest(text, names)}")
     if Path in kinds:
         return Path(text)
     return text if str in kinds else yaml.safe_load(text)
@@ -76,22 +77,21 @@ def sources_of(datamodule: GroundingDataModule) -> Iterator[tuple[str, Any]]:
     """Every split that the data set has, with its source, or with the `DataError` that says why it cannot be
     opened.
     """
-    splits: tuple[typing.Literal["val", "test"], ...] = ("val", "test")
     try:
-        if (captions := datamodule.caption_source()) is not None:
-            yield "train", captions
+        captions = datamodule.training_source()
     except DataError as error:
         yield "train", error
-    for split in splits:
+    else:
+        if captions is not None:
+            yield "train", captions
+    for split in SPLITS:
         try:
-            opened = datamodule.evaluation_sources(split)
+            sources = datamodule.evaluation_sources(split)
         except DataError as error:
             yield split, error
             continue
-        for name, source in opened.items():
-            yield (
-                split
-                if len(opened) == 1 or name == datamodule.name
-                else name.removeprefix(f"{datamodule.name}_"),
-                source,
-            )
+        for name, source in sources.items():
+            if len(sources) == 1 or name == datamodule.name:
+                yield split, source
+            else:
+                yield name.removeprefix(f"{datamodule.name}_"), source

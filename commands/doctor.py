@@ -6,56 +6,25 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
-import platform
-import shutil
+import inspect
 import sys
+import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from callbacks.evaluations.results import format_rows
-from commands.prepare import command, next_step
-from datamodules.sets.layouts import LAYOUTS
-from datamodules.sets.layouts_weights import CHECKPOINTS
-from datamodules.storage.layout import Found, Layout, check
+from commands.machine import Finding, machine_findings, package_findings
+from commands.prepare import next_step
+from datamodules.published_weights import WEIGHTS
+from datamodules.storage.layout import Layout, instructions
+from datamodules.storage.local_copy import LocalCopy, PartState
 
-CORE = (
-    "torch",
-    "torchvision",
-    "lightning",
-    "torchmetrics",
-    "transformers",
-    "numpy",
-    "scipy",
-    "opencv-python-headless",
-    "pillow",
-    "pyarrow",
-    "wandb",
-)
 OUTPUTS = frozenset({"cache_dir"})  # folders that are written, not needed
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something that is needed: what it is, where it was looked for, how much of it is there, and what to do
-    next (empty if nothing).
-    """
-
-    needed: str
-    place: str
-    state: str
-    details: str = ""
-    advice: str = ""
-
-    @property
-    def sound(self) -> bool:
-        return not self.advice
-
-
 def main(argv: list[str]) -> int:
+    """Runs the subcommand; returns 0 if all that is needed is in order, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="cli.py doctor", description=__doc__)
     parser.add_argument(
         "--config",
@@ -68,232 +37,179 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv[1:])
     machine = [*machine_findings(), *package_findings()]
     print(show("machine", machine))
+    sound = all(finding.sound for finding in machine)
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "lightning")):
+        print("\nData sets and weights are looked for once the packages above are installed.")
+        return 1
     if arguments.config:
-        from commands.config_errors import ConfigError, check_config
+        return max(0 if sound else 1, diagnose_config(arguments.config))
+    print(show("data sets and weights in their default folders", default_findings(), advise=False))
+    print(
+        "\nnext: python cli.py prepare NAME for one of them; "
+        "python cli.py doctor --config FILE for what a configuration needs."
+    )
+    return 0 if sound else 1
 
-        try:
-            check_config([word for path in arguments.config for word in ("--config", str(path))])
-            needed = list(config_findings(merged(arguments.config)))
-        except ConfigError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        print(
-            show("needed by " + ", ".join(map(str, arguments.config)), needed)
-            if needed
-            else "\nThe configuration needs no files."
-        )
+
+def diagnose_config(paths: list[Path]) -> int:
+    """Prints what configurations need, laid over each other; returns 0 if all of it is in order."""
+    from commands.config_errors import ConfigError, check_config
+
+    words: list[str] = []
+    for path in paths:
+        words += ["--config", str(path)]
+    try:
+        check_config(words)
+        findings = list(config_findings(merged(paths)))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if findings:
+        print(show("needed by " + ", ".join(map(str, paths)), findings))
     else:
-        needed = []
-        print(show("data sets and weights in their default folders", default_findings(), advise=False))
-        print(
-            "\nnext: python cli.py prepare NAME for one of them; python cli.py doctor --config FILE for what a configuration needs."
-        )
-    return 0 if all(finding.sound for finding in [*machine, *needed]) else 1
+        print("\nThe configuration needs no files.")
+    return 0 if all(finding.sound for finding in findings) else 1
 
 
 def show(title: str, findings: list[Finding], advise: bool = True) -> str:
     """A table, and below it the advice for each thing that is not in order."""
     rows = [[finding.needed, finding.place, finding.state, finding.details] for finding in findings]
-    advice = (
-        dict.fromkeys(f"  {finding.needed}: {finding.advice}" for finding in findings if finding.advice)
-        if advise
-        else {}
-    )
-    return "\n".join(
-        [
-            f"\n{title}\n",
-            format_rows(["what", "where", "state", "details"], rows),
-            *(["", *advice] if advice else []),
-        ]
-    )
-
-
-# The machine.
-
-
-def machine_findings() -> Iterator[Finding]:
-    """Python, cores, memory, disk and accelerator."""
-    version = platform.python_version()
-    old = "" if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed."
-    yield Finding("Python", sys.executable, version, advice=old)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9 if hasattr(os, "sysconf") else 0.0
-    yield Finding(
-        "processor", platform.machine(), f"{cores} cores", f"{memory:.0f} GB of memory" if memory else ""
-    )
-    free = shutil.disk_usage(Path.cwd()).free / 1e9
-    yield Finding(
-        "free disk",
-        str(Path.cwd()),
-        f"{free:,.0f} GB",
-        advice="" if free > 1 else "less than 1 GB is free; checkpoints will not fit.",
-    )
-    yield _accelerator()
-
-
-def _accelerator() -> Finding:
-    if importlib.util.find_spec("torch") is None:
-        return Finding("GPU", "", "unknown", "torch is missing")
-    import torch
-
-    if torch.cuda.is_available():
-        properties = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-        names = ", ".join(f"{found.name} ({found.total_memory / 1e9:.0f} GB)" for found in properties)
-        return Finding("GPU", f"CUDA {torch.version.cuda}", str(len(properties)), names)
-    if torch.backends.mps.is_available():
-        return Finding("GPU", "Metal", "1")
-    return Finding("GPU", "", "none", "trains on the processor")
-
-
-def package_findings() -> Iterator[Finding]:
-    """The core packages against what the project asks for."""
-    from packaging.requirements import Requirement
-
-    try:
-        wanted = {
-            found.name: found.specifier
-            for found in map(Requirement, metadata.requires("weakground") or [])
-            if found.marker is None
-        }
-    except metadata.PackageNotFoundError:
-        wanted = {}
-    for name in dict.fromkeys((*CORE, *wanted)):
-        specifier = str(wanted.get(name, ""))
-        try:
-            version = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            yield Finding(
-                name,
-                "",
-                "missing",
-                specifier,
-                "make setup, or pip install --constraint constraints.txt --editable .",
-            )
-            continue
-        good = name not in wanted or wanted[name].contains(version, prereleases=True)
-        yield Finding(name, "", version, specifier, "" if good else f"{specifier} is needed: make setup.")
-
-
-# Data sets and weights.
+    lines = [f"\n{title}\n", format_rows(["what", "where", "state", "details"], rows)]
+    advice = [f"  {finding.needed}: {finding.advice}" for finding in findings if finding.advice]
+    if advise and advice:
+        lines += ["", *dict.fromkeys(advice)]
+    return "\n".join(lines)
 
 
 def default_findings() -> list[Finding]:
-    """Every data set and checkpoint in its default folder."""
-    data = [finding_of(name, layout, layout.folder({}), {}) for name, layout in LAYOUTS.items()]
-    return data + [
-        path_finding(name, layout.folder({}) / layout.parts[0].path) for name, layout in CHECKPOINTS.items()
-    ]
+    """Every data set and all published weights in their default folders."""
+    from datamodules.catalogue import layouts
+
+    findings: list[Finding] = []
+    for layout in layouts().values():
+        findings += copy_findings(LocalCopy(layout, layout.folder({})))
+    findings = list(dict.fromkeys(findings))  # an index may lie in the folder of several data sets
+    for name, layout in WEIGHTS.items():
+        findings.append(path_finding(name, layout.folder({}) / layout.parts[0].path))
+    return findings
 
 
-def finding_of(name: str, layout: Layout, root: Path, options: Mapping[str, Any]) -> Finding:
-    """One data set or checkpoint as a whole: how many of its files are there, and the next command."""
-    found = check(layout, root, options)
-    lacking = [part for part in found if part.lacking]
-    needed = [part for part in found if not part.part.optional]
-    known = {
-        key: value
-        for key, value in options.items()
-        if key in layout.options and str(value) != layout.options[key]
-    }
+def copy_findings(copy: LocalCopy, cache_dir: Path = Path(".cache")) -> Iterator[Finding]:
+    """A data set as a whole, and those of its indexes that have been damaged since they were written."""
+    from datamodules.storage.index import index_files
+    from datamodules.storage.index_checksum import damaged_indexes
+
+    yield copy_finding(copy)
+    for path, advice in damaged_indexes(index_files(copy.root, cache_dir)).items():
+        yield Finding("index", str(path), "damaged", "delete it, and it will be built anew", advice)
+
+
+def copy_finding(copy: LocalCopy) -> Finding:
+    """A data set as a whole: how many of its files are there, and the next command."""
+    name = copy.layout.name
+    root = str(copy.root)
+    states = copy.check()
+    needed = [state for state in states if not state.part.optional]
+    lacking = [state for state in states if state.lacking]
     if not lacking:
-        partial = [part for part in found if part.state == "partial"]
-        details = "; ".join(map(_count, (partial or needed)[:2]))
-        return Finding(name, str(root), "partial" if partial else "complete", details)
-    details = "; ".join(map(_count, lacking[:2])) + (" ..." if len(lacking) > 2 else "")
-    missing = all(part.state == "missing" for part in needed)
-    advice = command(name, layout, root, known) if missing else next_step(name, layout, root, found, known)
-    return Finding(name, str(root), "missing" if missing else "incomplete", details, advice)
+        partial = [state for state in states if state.state == "partial"]
+        details = "; ".join(map(_describe, (partial or needed)[:2]))
+        return Finding(name, root, "partial" if partial else "complete", details)
+    details = "; ".join(map(_describe, lacking[:2]))
+    if len(lacking) > 2:
+        details += " ..."
+    if all(state.state == "missing" for state in needed):
+        return Finding(name, root, "missing", details, copy.command())
+    return Finding(name, root, "incomplete", details, next_step(copy, states))
 
 
-def _count(part: Found) -> str:
-    if not part.found:
-        return f"no {part.part.what}"
-    return (
-        f"{part.found:,}{'' if part.expected is None else f' of {part.expected:,}'} {part.part.what}"
-        if part.found > 1
-        else part.part.what
-    )
+def _describe(state: PartState) -> str:
+    """How much of a part is there, in words."""
+    part = state.part
+    if state.files == 0:
+        return f"no {part.content}"
+    if state.files == 1:
+        return part.content
+    if part.count is None:
+        return f"{state.files:,} {part.content}"
+    return f"{state.files:,} of {part.count:,} {part.content}"
 
 
 def config_findings(config: Mapping[str, Any]) -> Iterator[Finding]:
     """What a configuration needs: the data sets below ``data``, and the files that ``model`` and ``data``
     name, each once.
     """
-    seen: set[tuple[str, str]] = set()
+    places: set[tuple[str, str]] = set()
     for kind, values in [*class_nodes(config.get("data")), *class_nodes(config.get("model"))]:
-        for finding in _class_findings(kind, values):
-            if (key := (finding.needed, finding.place)) not in seen:
-                seen.add(key)
+        for finding in class_findings(kind, values):
+            place = (finding.needed, finding.place)
+            if place not in places:
+                places.add(place)
                 yield finding
 
 
-def _class_findings(kind: type, values: Mapping[str, Any]) -> Iterator[Finding]:
-    """The layout of a data set, and every file or folder that an argument of type Path names."""
+def class_findings(kind: type, values: Mapping[str, Any]) -> Iterator[Finding]:
+    """What an object of a configuration needs: its files if it is a data set, and every file or folder that
+    an argument of type ``Path`` names.
+    """
     defaults, paths = signature_of(kind)
     options = {**defaults, **values}
-    layout = LAYOUTS.get(kind.__name__)
+    layout: Layout | None = getattr(kind, "layout", None)
     read_by_layout: set[str] = set()
     if layout is not None:
-        read_by_layout = {"root", *layout.options, *(part.given[0] for part in layout.parts if part.given)}
-        root = options.get("root")
-        if root is None and layout.without:
-            yield Finding(kind.__name__, "-", "not needed", f"uses {layout.without}")
-        else:
-            yield finding_of(
-                kind.__name__, layout, layout.folder(options) if root is None else Path(root), options
-            )
+        folder_options = [part.folder_option[0] for part in layout.parts if part.folder_option]
+        read_by_layout = {"root", *layout.options, *folder_options}
+        yield from _layout_findings(layout, options)
     for name in paths:
         value = options.get(name)
         if isinstance(value, (str, Path)) and name not in OUTPUTS | read_by_layout:
             yield path_finding(f"{kind.__name__}.{name}", Path(value))
 
 
+def _layout_findings(layout: Layout, options: Mapping[str, Any]) -> Iterator[Finding]:
+    root = options.get("root")
+    if root is None and layout.fallback:
+        yield Finding(layout.name, "-", "not needed", f"uses {layout.fallback}")
+        return
+    folder = layout.folder(options) if root is None else Path(root)
+    yield from copy_findings(LocalCopy(layout, folder, options), Path(options.get("cache_dir", ".cache")))
+
+
 def signature_of(kind: type) -> tuple[dict[str, Any], list[str]]:
     """The defaults of a class's arguments, and which arguments take a path; what a class passes on untyped is
     typed by its base.
     """
-    import inspect
-    import typing
-
     defaults: dict[str, Any] = {}
     paths: dict[str, None] = {}
     for base in reversed(kind.__mro__):
-        if "__init__" in vars(base):
-            hints = typing.get_type_hints(vars(base)["__init__"])
-            paths |= dict.fromkeys(
-                name for name, hint in hints.items() if Path in (hint, *typing.get_args(hint))
-            )
-            parameters = inspect.signature(vars(base)["__init__"]).parameters
-            defaults |= {
-                name: found.default for name, found in parameters.items() if found.default is not found.empty
-            }
+        constructor = vars(base).get("__init__")
+        if constructor is None:
+            continue
+        for name, hint in typing.get_type_hints(constructor).items():
+            if Path in (hint, *typing.get_args(hint)):
+                paths[name] = None
+        for name, parameter in inspect.signature(constructor).parameters.items():
+            if parameter.default is not parameter.empty:
+                defaults[name] = parameter.default
     return defaults, list(paths)
 
 
 def path_finding(name: str, path: Path) -> Finding:
-    """A file or folder that an option names; weights that are published are known by the name of their file."""
+    """A file or folder that an option names; published weights are known by the name of their file."""
+    if path.is_file():
+        return Finding(name, str(path), "present", f"{path.stat().st_size / 1e6:,.1f} MB")
     if path.exists():
-        size = (
-            f"{path.stat().st_size / 1e6:,.1f} MB"
-            if path.is_file()
-            else f"{sum(1 for _ in path.iterdir()):,} entries"
-        )
-        return Finding(name, str(path), "found", size)
-    for key, layout in CHECKPOINTS.items():
+        return Finding(name, str(path), "present", f"{sum(1 for _ in path.iterdir()):,} entries")
+    for layout in WEIGHTS.values():
         steps = Path(layout.parts[0].path).parts
         if path.parts[-len(steps) :] == steps:
             root = Path(*path.parts[: -len(steps)])  # such that prepare puts it there
-            advice = (
-                layout.requires if layout.had == "by hand" else f"{command(key, layout, root, {})} --download"
-            )
+            by_hand = instructions(list(layout.parts))
+            advice = by_hand or LocalCopy(layout, root).command(download=True)
             return Finding(name, str(path), "missing", layout.title, advice)
-    return Finding(
-        name,
-        str(path),
-        "missing",
-        "",
-        f"put it there, or name another place with the option {name.rsplit('.', 1)[-1]}.",
-    )
+    option = name.rsplit(".", 1)[-1]
+    advice = f"put it there, or name another place with the option {option}."
+    return Finding(name, str(path), "missing", "", advice)
 
 
 def class_nodes(content: Any) -> Iterator[tuple[type, Mapping[str, Any]]]:
@@ -328,4 +244,5 @@ def _overlay(below: Any, above: Any) -> Any:
         return above
     if "class_path" in above and above["class_path"] != below.get("class_path"):
         return above
-    return {**below, **{key: _overlay(below.get(key), value) for key, value in above.items()}}
+    overlaid = {key: _overlay(below.get(key), value) for key, value in above.items()}
+    return {**below, **overlaid}

@@ -1,32 +1,47 @@
-"""What a data set or checkpoint needs, what of it is there, and, with --download, the fetching of what may be
-fetched freely.
-"""
+"""What a data set or published weights need, and what of it is there; --download fetches what is free."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from callbacks.evaluations.results import format_rows
-from commands.download import download
 from commands.suggest import nearest
 from datamodules.errors import DataError
-from datamodules.sets.layouts import LAYOUTS
-from datamodules.sets.layouts_weights import CHECKPOINTS
-from datamodules.storage.archives import unpack
-from datamodules.storage.layout import Found, Layout, Part, check, place
-
-ARCHIVES = ".downloads"  # below a data set's folder; emptied as archives are unpacked
+from datamodules.published_weights import WEIGHTS
+from datamodules.storage.fetch import fetch_missing
+from datamodules.storage.layout import Layout, instructions
+from datamodules.storage.local_copy import LocalCopy, PartState
 
 
 def main(argv: list[str]) -> int:
+    """Runs the subcommand; returns 0 if what was named is complete, 1 otherwise."""
+    arguments = parse_arguments(argv[1:])
+    try:
+        if arguments.markdown is not None:
+            from commands.dataset_tables import renew_page
+
+            renew_page(arguments.markdown)
+            return 0
+        if arguments.dataset is None:
+            print(overview())
+            return 0
+        layout = named(arguments.dataset)
+        options = parse_options(arguments.options)
+        root = arguments.root or layout.folder(options)
+        return prepare(LocalCopy(layout, root, options), arguments.download, arguments.keep)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def parse_arguments(words: list[str]) -> argparse.Namespace:
+    """The command line; options of a data set may stand between those of the command."""
     parser = argparse.ArgumentParser(prog="cli.py prepare", description=__doc__)
     parser.add_argument(
-        "dataset", nargs="?", help="class of a data set, or name of a checkpoint; without it, all are listed"
+        "dataset", nargs="?", help="class of a data set, or name of published weights; all if it is left out"
     )
     parser.add_argument(
         "options",
@@ -34,50 +49,38 @@ def main(argv: list[str]) -> int:
         metavar="OPTION=VALUE",
         help="as its class takes them, such as year=2017: only what they need is looked at",
     )
+    parser.add_argument("--root", type=Path, help="folder of the data set; by default that of its class")
     parser.add_argument(
-        "--root", type=Path, help="folder of the data set; by default the one in which its class looks"
-    )
-    parser.add_argument(
-        "--download",
-        action="store_true",
-        help="fetch what may be fetched freely; without it nothing is fetched",
+        "--download", action="store_true", help="fetch what is free; without it nothing is fetched"
     )
     parser.add_argument("--keep", action="store_true", help="keep archives after they were unpacked")
-    arguments = parser.parse_intermixed_args(argv[1:])  # options may stand between those of the command
-    try:
-        if arguments.dataset is None:
-            print(overview())
-            return 0
-        name, layout = named(arguments.dataset)
-        options = parse_options(arguments.options)
-        return prepare(
-            name,
-            layout,
-            arguments.root or layout.folder(options),
-            options,
-            arguments.download,
-            arguments.keep,
-        )
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="renew the tables in a page such as docs/datasets.md"
+    )
+    return parser.parse_intermixed_args(words)
 
 
-def named(name: str) -> tuple[str, Layout]:
-    """A layout by the class of its data set or the name of its checkpoint; case, ``_`` and ``-`` do not
-    matter.
+def all_layouts() -> dict[str, Layout]:
+    """The layouts of all data sets, by class, and of all published weights."""
+    from datamodules.catalogue import layouts  # loads torch
+
+    return layouts() | WEIGHTS
+
+
+def named(name: str) -> Layout:
+    """A layout by the class of its data set or the name of its weights; case, ``_`` and ``-`` do not matter.
 
     Raises:
         DataError: there is none of that name.
     """
-    layouts = LAYOUTS | CHECKPOINTS
-    known = {_plain(key): key for key in layouts}
-    key = known.get(_plain(name))
-    if key is None:
+    layouts_by_plain_name = {_plain(key): layout for key, layout in all_layouts().items()}
+    layout = layouts_by_plain_name.get(_plain(name))
+    if layout is None:
+        suggestion = nearest(_plain(name), layouts_by_plain_name) or ","
         raise DataError(
-            f"no data set or checkpoint {name!r}{nearest(_plain(name), known) or ','} `python cli.py prepare` lists them."
+            f"no data set or published weights {name!r}{suggestion} `python cli.py prepare` lists them."
         )
-    return key, layouts[key]
+    return layout
 
 
 def _plain(name: str) -> str:
@@ -85,172 +88,137 @@ def _plain(name: str) -> str:
 
 
 def parse_options(texts: list[str]) -> dict[str, str]:
-    """``["year=2014"]`` -> ``{"year": "2014"}``.
+    """The options of a data set.
 
     Raises:
         DataError: one has no ``=``.
+
+    Example:
+        >>> parse_options(["year=2014"])
+        {'year': '2014'}
     """
+    options = {}
     for text in texts:
-        if "=" not in text:
+        name, sign, value = text.partition("=")
+        if not sign:
             raise DataError(f"{text!r} is no OPTION=VALUE such as year=2017.")
-    return dict(text.split("=", 1) for text in texts)
+        options[name] = value
+    return options
 
 
 def overview() -> str:
-    """All data sets and checkpoints, how they are had and what they weigh."""
-    rows = [[key, layout.title, layout.had, layout.size] for key, layout in (LAYOUTS | CHECKPOINTS).items()]
-    return format_rows(["name", "what", "had", "size"], rows)
+    """All data sets and published weights, how they can be obtained, and their size."""
+    rows = [[name, layout.title, layout.obtained, layout.size] for name, layout in all_layouts().items()]
+    return format_rows(["name", "what it is", "obtained", "size"], rows)
 
 
-def prepare(
-    name: str, layout: Layout, root: Path, options: Mapping[str, str], fetch: bool = False, keep: bool = False
-) -> int:
+def prepare(copy: LocalCopy, fetch: bool = False, keep_archives: bool = False) -> int:
     """Says what is needed and what is there, fetches if asked, and builds the index of a data set of which no
-    part is missing; 0 if it is complete.
+    part is missing.
+
+    Returns:
+        0 if it is complete, 1 otherwise.
 
     Raises:
         DataError: fetching, unpacking or opening failed.
     """
-    print(introduction(layout))
-    found = check(layout, root, options)
-    if fetch and any(part.lacking and part.part.url for part in found):
-        fetch_parts(layout, found, root, options, keep)
-        found = check(layout, root, options)
-    print(f"\nin {root.absolute()}:\n\n{table(found)}\n")
-    if name in LAYOUTS and not any(part.state == "missing" for part in found):
-        print(f"{build(name, layout, root, options)}\n")
-    if any(part.lacking for part in found):
-        print(f"next: {next_step(name, layout, root, found, options, fetch)}")
+    print(introduction(copy.layout))
+    states = copy.check()
+    if fetch and any(state.lacking and state.part.url for state in states):
+        fetch_missing(copy, keep_archives, progress=_Progress())
+        states = copy.check()
+    print(f"\nin {copy.root.absolute()}:\n\n{table(states)}\n")
+    if copy.layout.name not in WEIGHTS and not any(state.state == "missing" for state in states):
+        print(f"{open_splits(copy)}\n")
+    if any(state.lacking for state in states):
+        print(f"next: {next_step(copy, states, fetched=fetch)}")
         return 1
     return 0
 
 
 def introduction(layout: Layout) -> str:
-    """What the publisher says."""
-    said = {
+    """What its publisher says."""
+    by_hand = instructions(list(layout.parts))
+    facts = {
         "page": layout.page,
         "licence": layout.licence,
         "size": layout.size,
-        "required": layout.requires,
-        "addresses": layout.rot,
+        "by hand": by_hand or "nothing, all of it can be fetched with --download",
+        "addresses": layout.dead_links,
     }
-    return "\n".join([layout.title, *(f"  {key:<10}{text}" for key, text in said.items() if text)])
+    return "\n".join([layout.title, *(f"  {name:<10}{text}" for name, text in facts.items() if text)])
 
 
-def table(found: list[Found]) -> str:
-    """What there is of each part."""
-    rows = [
-        [
-            part.part.path,
-            part.part.what,
-            part.state,
-            f"{part.found:,}",
-            "?" if part.expected is None else f"{part.expected:,}",
-        ]
-        for part in found
-    ]
-    return format_rows(["files", "what", "state", "found", "of"], rows)
+def table(states: list[PartState]) -> str:
+    """How much there is of each part."""
+    rows = []
+    for state in states:
+        expected = "?" if state.part.count is None else f"{state.part.count:,}"
+        rows.append([state.part.path, state.part.content, state.state, f"{state.files:,}", expected])
+    return format_rows(["files", "content", "state", "present", "expected"], rows)
 
 
-def next_step(
-    name: str,
-    layout: Layout,
-    root: Path,
-    found: list[Found],
-    options: Mapping[str, Any],
-    fetched: bool = False,
-) -> str:
+def next_step(copy: LocalCopy, states: list[PartState], fetched: bool = False) -> str:
     """What to do about what is lacking."""
-    lacking = [part.part for part in found if part.lacking]
+    lacking = [state.part for state in states if state.lacking]
     if any(part.url for part in lacking) and not fetched:
-        return f"{command(name, layout, root, options)} --download"
-    by_hand = ", ".join(
-        str(place(part, root, layout.with_options(options))[0] / part.path) for part in lacking[:3]
-    )
-    return f"by hand: {by_hand}{' ...' if len(lacking) > 3 else ''}. {layout.requires}"
-
-
-def command(name: str, layout: Layout, root: Path, options: Mapping[str, Any]) -> str:
-    """The command line of this preparation."""
-    words = ["python cli.py prepare", name, *(f"{key}={value}" for key, value in options.items())]
-    return " ".join(words if root == layout.folder(options) else [*words, f"--root {root}"])
-
-
-def fetch_parts(
-    layout: Layout, found: list[Found], root: Path, options: Mapping[str, str], keep: bool = False
-) -> None:
-    """Fetches and unpacks what is lacking and free, an archive that serves several parts once.
-
-    Raises:
-        DownloadError, ArchiveError: the first thing that went wrong; what came before stays.
-    """
-    wanted: dict[str, Part] = {}
-    for each in found:
-        if each.lacking and each.part.url:
-            wanted.setdefault(each.part.url, each.part)
-    for url, part in wanted.items():
-        folder, _ = place(part, root, layout.with_options(options))
-        direct = part.unpack is None
-        path = root / part.path if direct else root / ARCHIVES / url.rsplit("/", 1)[-1]
-        print(f"fetching {url}")
-        print(f"  {download(url, path, part.checksum, part.size, _Progress())}")
-        if not direct:
-            # An archive of photographs brings its own folder, the one that an option names.
-            unpacked = unpack(path, root / str(part.unpack) if folder == root else folder.parent)
-            print(f"  unpacked {unpacked.files:,} files, {unpacked.size:,} bytes")
-            if not keep:
-                path.unlink()
-    if (root / ARCHIVES).is_dir() and not any((root / ARCHIVES).iterdir()):
-        (root / ARCHIVES).rmdir()
+        return copy.command(download=True)
+    paths = [str(copy.search_places(part)[0] / part.path) for part in lacking]
+    if len(paths) > 3:
+        paths = [*paths[:3], "..."]
+    return f"by hand: {', '.join(paths)}. {instructions(lacking)}"
 
 
 class _Progress:
     """A line that is renewed on a terminal, or one now and then in a log."""
 
     def __init__(self) -> None:
-        self.shown = time.monotonic()
+        self.last_line = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
-        terminal, finished = sys.stdout.isatty(), done == total
-        if not finished and time.monotonic() - self.shown < (0.5 if terminal else 30):
+    def __call__(self, received: int, total: int) -> None:
+        on_terminal = sys.stdout.isatty()
+        finished = received == total
+        pause = 0.5 if on_terminal else 30.0  # seconds
+        if not finished and time.monotonic() - self.last_line < pause:
             return
-        self.shown = time.monotonic()
-        share = f" of {total / 1e6:,.0f} MB ({done / total:.0%})" if total else ""
-        print(f"  {done / 1e6:,.0f} MB{share}", end="\n" if finished or not terminal else "\r", flush=True)
+        self.last_line = time.monotonic()
+        share = f" of {total / 1e6:,.0f} MB ({received / total:.0%})" if total else ""
+        end = "\r" if on_terminal and not finished else "\n"
+        print(f"  {received / 1e6:,.0f} MB{share}", end=end, flush=True)
 
 
-def build(name: str, layout: Layout, root: Path, options: Mapping[str, str]) -> str:
-    """Opens every split, which builds its index, and compares it with what is known of it.
+def open_splits(copy: LocalCopy) -> str:
+    """Opens every split of a data set, which builds its index, and compares its counts with what is known.
 
     Raises:
         DataError: nothing can be opened.
     """
     from commands.data_classes import class_named, construct, sources_of
 
-    rows, faults = [], []
-    for split, source in sources_of(construct(class_named(name), root, options)):
+    rows: list[list[str]] = []
+    faults: list[str] = []
+    counts_by_split = {counts.split: counts for counts in reversed(copy.layout.counts_for(copy.options))}
+    for split, source in sources_of(construct(class_named(copy.layout.name), copy.root, copy.options)):
         if isinstance(source, DataError):
             faults.append(f"{split}: {source}")
             continue
-        known = next((total for total in layout.totals_of(options) if total.split == split), None)
-        counts = (
-            len(source),
-            getattr(source, "number_of_queries", None),
-        )  # a source to train on alone counts none
-        expected = (known.images, known.queries) if known else (None, None)
+        counts = counts_by_split.get(split)
+        queries = getattr(source, "number_of_queries", None)  # a source that only trains has none
         rows.append(
             [
                 split,
-                known.note if known else "",
-                *(_count(*pair) for pair in zip(counts, expected, strict=True)),
+                counts.note if counts else "",
+                _count(len(source), counts.records if counts else None),
+                _count(queries, counts.queries if counts else None),
                 f"{len(source.broken):,}",
             ]
         )
     if not rows:
-        raise DataError(" ".join(faults) or f"{name} has no split to open.")
-    opened = format_rows(["opened", "known", "images (known)", "queries (known)", "left out"], rows)
-    return "\n".join([opened, *(f"not opened: {fault}" for fault in faults)])
+        raise DataError(" ".join(faults) or f"{copy.layout.name} has no split to open.")
+    columns = ["opened", "note", "records (published)", "queries (published)", "left out"]
+    return "\n".join([format_rows(columns, rows), *(f"not opened: {fault}" for fault in faults)])
 
 
-def _count(found: int | None, known: int | None) -> str:
-    return f"{'-' if found is None else f'{found:,}'}{'' if known is None else f' ({known:,})'}"
+def _count(counted: int | None, published: int | None) -> str:
+    text = "-" if counted is None else f"{counted:,}"
+    return text if published is None else f"{text} ({published:,})"

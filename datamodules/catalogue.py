@@ -1,5 +1,6 @@
 """All data sets. A new one is listed here, and is then known to the command line and tested."""
 
+from datamodules.base import GroundingDataModule
 from datamodules.cross import CrossDataset
 from datamodules.sets.ade20k import ADE20k
 from datamodules.sets.caption_vectors import CaptionVectors
@@ -15,15 +16,17 @@ from datamodules.sets.image_caption_folder import ImageCaptionFolder
 from datamodules.sets.multi_mnist import MultiMNIST
 from datamodules.sets.nus_wide import NUSWide
 from datamodules.sets.pascal_context import PascalContext
-from datamodules.sets.refcoco import RefCOCO, RefCOCOg, RefCOCOPairs, RefCOCOPlus
+from datamodules.sets.refcoco import RefCOCO, RefCOCOg, RefCOCOPlus
+from datamodules.sets.refcoco_pairs import RefCOCOPairs
 from datamodules.sets.referit import ReferIt
 from datamodules.sets.retrieval import COCORetrieval, Flickr30kRetrieval
-from datamodules.sets.scene_spans import SceneSpans
+from datamodules.sets.scene_captions import SceneCaptions
 from datamodules.sets.scenes import Scenes
 from datamodules.sets.svo_probes import SVOProbes
 from datamodules.sets.visual_genome import VisualGenome
 from datamodules.sets.voc import PascalVOC
 from datamodules.sets.vqa import VQA
+from datamodules.storage.layout import Layout
 
 # Images with captions to learn from, or with phrases and boxes to be judged on, or both.
 CAPTIONS_AND_PHRASES = (
@@ -58,6 +61,12 @@ OTHER_JUDGED = (
     SVOProbes,
     VQA,
 )
-DATASETS = (*CAPTIONS_AND_PHRASES, *OTHER_JUDGED)
+DATASETS: tuple[type[GroundingDataModule], ...] = (*CAPTIONS_AND_PHRASES, *OTHER_JUDGED)
 # Captions to learn from without images of files.
-WITHOUT_IMAGES = (CaptionVectors, SceneSpans)
+WITHOUT_IMAGES = (CaptionVectors, SceneCaptions)
+
+
+def layouts() -> dict[str, Layout]:
+    """The layouts of all data sets that have a publisher, by the name of their class."""
+    layouts_by_class = {kind.__name__: getattr(kind, "layout", None) for kind in DATASETS}
+    return {name: layout for name, layout in layouts_by_class.items() if layout is not None}

@@ -8,8 +8,12 @@ from pathlib import Path
 from lightning_modules.errors import ModelError
 
 
-def read_vocabulary(path: Path) -> list[str]:
+def read_vocabulary(path: Path, option: str = "--model.backbone.vocabulary") -> list[str]:
     """The tokens in the order of their ids, one a line.
+
+    Args:
+        path: of the file.
+        option: the command-line option that names the file, for messages.
 
     Raises:
         ModelError: no such file, or one without the special tokens.
@@ -17,8 +21,8 @@ def read_vocabulary(path: Path) -> list[str]:
     if not path.is_file():
         raise ModelError(
             f"vocabulary {path.absolute()} not found; ALBEF and BLIP use vocab.txt of bert-base-uncased: "
-            "`python cli.py prepare bert-vocabulary --download` fetches it to data/bert (Apache-2.0), "
-            "or set --model.backbone.vocabulary."
+            "`python cli.py prepare bert-vocabulary --download` fetches it to data/bert (Apache-2.0), or set "
+            f"{option}."
         )
     tokens = path.read_text(encoding="utf-8").splitlines()
     missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[MASK]") if token not in tokens]

@@ -1,3 +1,1 @@
-"""What judges phrase grounding: pure functions, and thin ``torchmetrics`` classes around them that keep sums
-only.
-"""
+"""How methods are judged: pure functions, and thin ``torchmetrics`` classes around them."""

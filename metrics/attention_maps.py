@@ -1,9 +1,9 @@
 """Attention maps judged as they are: the box of a map against the boxes of all instances, detection, masks,
 and maps that should be blank.
 
-Facts of "Weakly Supervised Attention Learning for Textual Phrases Grounding", which says that maps are
-evaluated without post-processing, and not how they become boxes. Boxes are xyxy in pixels, the maximum
-exclusive; Q queries, K boxes of one.
+"Weakly Supervised Attention Learning for Textual Phrases Grounding" says that maps are evaluated without
+post-processing, and not how they become boxes. Boxes are xyxy in pixels, the maximum exclusive; Q queries, K
+boxes of one.
 """
 
 from __future__ import annotations
@@ -12,20 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchmetrics import Metric
 from torchmetrics.wrappers.abstract import WrapperMetric
-from torchvision.ops import box_iou  # type: ignore[import-untyped]
 
-from metrics.box_accuracy import BoxAccuracy
-from metrics.boxes import check_boxes
-from metrics.intervals import Estimate, mean_estimate, rate_estimate
-
-SCORES = 1024  # steps into which detection scores are rounded, so that average precision needs counts only
+from metrics.boxes import best_iou, check_boxes
+from metrics.detections import DetectionPrecision, components, largest_box, matched_boxes
+from metrics.intervals import Estimate
+from metrics.sums import Mean, Rate
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class MapRules:
 
     Args:
         name: written beside every number.
-        threshold: a pixel is part of the map from this share of its largest value on ("greater than").
+        threshold: a pixel belongs to the map if it is greater than this share of the map's largest value.
         blank: a map whose largest value is below this is blank: it has no box.
         min_area: pixels of the smallest component that counts as a detection.
         box: of a query with one box, the box of the ``whole`` map above its threshold, or that of its
@@ -49,126 +45,63 @@ class MapRules:
 
 
 def map_masks(maps: Tensor, rules: MapRules) -> Tensor:
-    """(Q,h,w) -> (Q,h,w) bool: where a map is above its threshold; nowhere if it is blank."""
+    """Where a map is above its threshold; nowhere if it is blank.
+
+    Args:
+        maps: (Q,h,w) in [0, 1].
+        rules: threshold and blank are used.
+
+    Returns:
+        (Q,h,w) bool.
+
+    Example:
+        >>> map_masks(torch.tensor([[[0.2, 0.8, 0.3]]]), MapRules(threshold=0.25)).tolist()
+        [[[False, True, True]]]
+    """
     top = maps.amax((1, 2), keepdim=True)
     return (maps > rules.threshold * top) & (top >= rules.blank)
 
 
 def tight_boxes(masks: Tensor) -> Tensor:
-    """(Q,h,w) bool -> (Q,4) float64: the smallest box around each mask; NaN around nothing."""
-    columns, rows = masks.any(1), masks.any(2)
+    """The smallest box around each mask.
+
+    Args:
+        masks: (Q,h,w) bool.
+
+    Returns:
+        (Q,4) float64; NaN around nothing.
+
+    Example:
+        >>> tight_boxes(torch.tensor([[[False, True, True], [False, False, True]]])).tolist()
+        [[1.0, 0.0, 3.0, 2.0]]
+    """
     boxes = torch.full((len(masks), 4), torch.nan, dtype=torch.float64, device=masks.device)
-    for side, along in enumerate((columns, rows)):
-        found, length = along.any(1), along.shape[1]
-        boxes[found, side] = along[found].int().argmax(1).double()
-        boxes[found, side + 2] = length - along[found].flip(1).int().argmax(1).double()
+    for side, occupied in enumerate((masks.any(1), masks.any(2))):  # (Q,w) columns, (Q,h) rows
+        rows = occupied.any(1)
+        boxes[rows, side] = occupied[rows].int().argmax(1).double()
+        boxes[rows, side + 2] = occupied.shape[1] - occupied[rows].flip(1).int().argmax(1).double()
     return boxes
 
 
-def components(heat: np.ndarray, mask: np.ndarray, min_area: int = 1) -> np.ndarray:
-    """The 8-connected parts of a mask: (h,w) float and bool -> (n,5) float64, box and the mean of the map
-    inside; the best first.
-    """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    means = np.bincount(labels.ravel(), heat.ravel().astype(np.float64), count) / stats[
-        :, cv2.CC_STAT_AREA
-    ].clip(1)
-    x, y, width, height, area = stats.T
-    found = np.stack((x, y, x + width, y + height, means), 1)[1:][area[1:] >= min_area]
-    return found[np.argsort(-found[:, 4], kind="stable")]
-
-
-def largest_box(parts: Tensor) -> Tensor:
-    """Of (n,5) components that with the largest area of box times mean: (4,), NaN if there is none."""
-    if not len(parts):
-        return parts.new_full((4,), torch.nan)
-    return parts[((parts[:, 2:4] - parts[:, :2]).prod(1) * parts[:, 4]).argmax(), :4]
-
-
-def matched_boxes(predicted: Tensor, targets: Tensor) -> Tensor:
-    """(n,4), (K,4) -> (K,4): for each target a prediction of its own, pairs taken greedily from the highest
-    IoU; NaN for a target that is left over.
-    """
-    ious, matched = (
-        box_iou(predicted.double(), targets.double()),
-        torch.full((len(targets), 4), torch.nan, dtype=torch.float64),
-    )
-    while ious.numel() and ious.max() > 0:
-        row, column = divmod(int(ious.argmax()), len(targets))
-        matched[column] = predicted[row].double()
-        ious[row, :] = ious[:, column] = 0
-    return matched
-
-
-def hits_of_detections(predicted: Tensor, targets: Tensor, threshold: float) -> Tensor:
-    """Whether each detection finds a target: (n,4) best first, (K,4) -> (n,) bool. A target is found once, by
-    the best detection of at least that IoU.
-    """
-    ious, hits = box_iou(predicted.double(), targets.double()), torch.zeros(len(predicted), dtype=torch.bool)
-    for row in range(len(predicted) if len(targets) else 0):
-        column = int(ious[row].argmax())
-        if ious[row, column] >= threshold:
-            hits[row] = True
-            ious[:, column] = -1
-    return hits
-
-
-def average_precision(right: Tensor, wrong: Tensor, targets: int) -> float:
-    """Area under the interpolated precision-recall curve, every point of it, from counts of detections by
-    score: (S,), (S,) ascending, -> [0,1].
-    """
-    right, wrong = right.flip(0).cumsum(0).double(), wrong.flip(0).cumsum(0).double()
-    precision = torch.where(right + wrong > 0, right / (right + wrong).clamp(min=1), 0.0)
-    envelope = precision.flip(0).cummax(0).values.flip(0)
-    steps = torch.diff(right, prepend=right.new_zeros(1))
-    return float((envelope * steps).sum() / targets)
-
-
-class DetectionPrecision(Metric):
-    """Mean over the classes of the average precision at one IoU, from integer counts; its interval is not
-    known.
+def mask_iou(mask: np.ndarray, boxes: np.ndarray) -> float:
+    """IoU of a mask with the area that boxes cover together. A pixel belongs to a box if its centre does.
 
     Args:
-        classes: names of the classes; detections of others are not counted.
-        threshold: IoU from which a detection is right.
+        mask: (h,w) bool.
+        boxes: (K,4).
+
+    Returns:
+        A value in [0, 1]; 0 if both are empty.
+
+    Example:
+        >>> mask_iou(np.ones((2, 4), bool), np.array([[0.0, 0.0, 2.0, 2.0]]))
+        0.5
     """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    right: Tensor
-    wrong: Tensor
-    targets: Tensor
-
-    def __init__(self, classes: Sequence[str], threshold: float) -> None:
-        super().__init__()
-        self.class_of = {name: index for index, name in enumerate(classes)}
-        self.threshold = threshold
-        for name in ("right", "wrong"):
-            self.add_state(name, torch.zeros(len(classes), SCORES, dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("targets", torch.zeros(len(classes), dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, name: str, detections: Tensor, targets: Tensor) -> None:
-        """One query: its class, (n,5) detections with scores in [0,1], best first, and (K,4) boxes."""
-        if name not in self.class_of:
-            return
-        index = self.class_of[name]
-        self.targets[index] += len(targets)
-        hits = hits_of_detections(detections[:, :4], targets, self.threshold)
-        scores = (detections[:, 4].clamp(0, 1) * (SCORES - 1)).round().long()
-        for state, chosen in ((self.right, scores[hits]), (self.wrong, scores[~hits])):
-            state[index] += chosen.bincount(minlength=SCORES).to(state.device)
-
-    def compute(self) -> Estimate:
-        """The mean, and the number of boxes that were to be found."""
-        asked = self.targets.nonzero()[:, 0].tolist()
-        values = [
-            average_precision(self.right[index], self.wrong[index], int(self.targets[index]))
-            for index in asked
-        ]
-        return Estimate(
-            sum(values) / len(values) if values else torch.nan, torch.nan, torch.nan, int(self.targets.sum())
-        )
+    area = np.zeros(mask.shape, bool)
+    for x0, y0, x1, y1 in np.rint(boxes).astype(int):
+        area[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
+    union = (mask | area).sum()
+    return float((mask & area).sum() / union) if union else 0.0
 
 
 class AttentionMapScore(WrapperMetric):
@@ -195,14 +128,14 @@ class AttentionMapScore(WrapperMetric):
     ) -> None:
         super().__init__()
         self.rules = rules
-        self.accuracies = torch.nn.ModuleDict(
-            {_suffix(threshold): BoxAccuracy(threshold) for threshold in thresholds}
-        )
+        self.thresholds = {f"{100 * threshold:.0f}": threshold for threshold in thresholds}
+        self.average_iou = Mean()
+        self.accuracies = torch.nn.ModuleDict({name: Rate() for name in self.thresholds})
         self.precisions = torch.nn.ModuleDict(
-            {_suffix(threshold): DetectionPrecision(classes, threshold) for threshold in thresholds}
+            {name: DetectionPrecision(classes, threshold) for name, threshold in self.thresholds.items()}
         )
-        self.mask_ious = Average()
-        self.blank_maps = Share()
+        self.mask_ious = Mean()
+        self.blank_maps = Rate()
 
     def update(
         self,
@@ -229,47 +162,60 @@ class AttentionMapScore(WrapperMetric):
             raise ValueError(
                 f"maps have shape {tuple(maps.shape)} and not (Q, h, w) for Q = {len(boxes)} queries."
             )
-        groups, group_of_query = (
-            sizes.cpu().unique(dim=0, return_inverse=True) if len(boxes) else (sizes, sizes)
-        )
-        for group, (height, width) in enumerate(groups.tolist()):
-            rows = (group_of_query == group).nonzero()[:, 0].tolist()
-            full = interpolate(
+        if not len(boxes):
+            return
+        # One resize for all maps whose images have the same size.
+        distinct_sizes, index_of_size = sizes.cpu().unique(dim=0, return_inverse=True)
+        for index, (height, width) in enumerate(distinct_sizes.tolist()):
+            rows = (index_of_size == index).nonzero()[:, 0].tolist()
+            stretched = interpolate(
                 maps[rows][:, None].float(), size=(height, width), mode="bilinear", align_corners=False
             )[:, 0]
-            self._update_sized(
-                full,
+            self._update_stretched(
+                stretched,
                 [phrases[row] for row in rows],
                 [boxes[row].cpu().double().reshape(-1, 4) for row in rows],
             )
 
-    def _update_sized(self, maps: Tensor, phrases: Sequence[str], boxes: Sequence[Tensor]) -> None:
+    def _update_stretched(self, maps: Tensor, phrases: Sequence[str], boxes: Sequence[Tensor]) -> None:
+        """Adds queries whose images have one size, that of the maps; boxes are float64 on the CPU."""
         masks = map_masks(maps, self.rules)
-        whole, heats, arrays = tight_boxes(masks).cpu(), maps.cpu().numpy(), masks.cpu().numpy()
-        self.blank_maps.update(whole[[not len(found) for found in boxes]].isnan().any(1))
-        nothing = torch.zeros(0, 4, dtype=torch.float64)
-        matched, targets, mask_ious = [nothing], [nothing], []
-        for heat, mask, box, phrase, truth in zip(heats, arrays, whole, phrases, boxes, strict=True):
-            if not len(truth):
+        whole = tight_boxes(masks).cpu()
+        absent = [not len(targets) for targets in boxes]
+        self.blank_maps.update(whole[absent].isnan().any(1))
+
+        no_box = torch.zeros(0, 4, dtype=torch.float64)
+        matched = [no_box]
+        matched_targets = [no_box]
+        mask_ious = []
+        rows = zip(maps.cpu().numpy(), masks.cpu().numpy(), whole, phrases, boxes, strict=True)
+        for heat, mask, whole_box, phrase, targets in rows:
+            if not len(targets):
                 continue
-            found = torch.from_numpy(components(heat, mask, self.rules.min_area))
+            parts = torch.from_numpy(components(heat, mask, self.rules.min_area))
             for precision in self.precisions.values():
-                precision.update(phrase, found, truth)
-            one = box if self.rules.box == "whole" else largest_box(found)
-            matched.append(one[None] if len(truth) == 1 else matched_boxes(found[:, :4], truth))
-            targets.append(truth)
-            mask_ious.append(mask_iou(mask, truth.numpy()))
-        for accuracy in self.accuracies.values():
-            accuracy.update(torch.cat(matched), torch.cat(targets)[:, None])
+                precision.update(phrase, parts, targets)
+            if len(targets) > 1:
+                matched.append(matched_boxes(parts[:, :4], targets))
+            elif self.rules.box == "whole":
+                matched.append(whole_box[None])
+            else:
+                matched.append(largest_box(parts)[None])
+            matched_targets.append(targets)
+            mask_ious.append(mask_iou(mask, targets.numpy()))
+
+        ious = best_iou(torch.cat(matched), torch.cat(matched_targets)[:, None])
+        self.average_iou.update(ious)
+        for name, threshold in self.thresholds.items():
+            self.accuracies[name].update(ious >= threshold)
         self.mask_ious.update(torch.tensor(mask_ious, dtype=torch.float64))
 
     def compute(self) -> dict[str, Estimate]:
         """See the class; without queries the values are nan and n is 0."""
-        accuracies = {suffix: accuracy.compute() for suffix, accuracy in self.accuracies.items()}
         return {
-            "average_iou": next(iter(accuracies.values()))["mean_iou"],
-            **{f"accuracy_{suffix}": found["box_accuracy"] for suffix, found in accuracies.items()},
-            **{f"map_{suffix}": precision.compute() for suffix, precision in self.precisions.items()},
+            "average_iou": self.average_iou.compute(),
+            **{f"accuracy_{name}": accuracy.compute() for name, accuracy in self.accuracies.items()},
+            **{f"map_{name}": precision.compute() for name, precision in self.precisions.items()},
             "mask_iou": self.mask_ious.compute(),
             "blank_absent": self.blank_maps.compute(),
         }
@@ -277,75 +223,7 @@ class AttentionMapScore(WrapperMetric):
     def reset(self) -> None:
         """Starts over."""
         super().reset()
-        for part in (*self.accuracies.values(), *self.precisions.values(), self.mask_ious, self.blank_maps):
+        for part in (self.average_iou, self.mask_ious, self.blank_maps):
             part.reset()
-
-
-class Average(Metric):
-    """The mean of values in [0,1], summed as integers of 2^-32, so that no order of the samples changes a
-    digit.
-    """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    total: Tensor
-    squares: Tensor
-    count: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("total", "squares", "count"):
-            self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, values: Tensor) -> None:
-        """(n,) float64."""
-        fixed = (
-            (torch.stack((values, values.square())) * (1 << 32)).round().long().sum(1).to(self.total.device)
-        )
-        self.total += fixed[0]
-        self.squares += fixed[1]
-        self.count += len(values)
-
-    def compute(self) -> Estimate:
-        """The mean with its normal interval."""
-        return mean_estimate(int(self.total) / (1 << 32), int(self.squares) / (1 << 32), int(self.count))
-
-
-class Share(Metric):
-    """How many of the given are true; two integer sums."""
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    hits: Tensor
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name in ("hits", "total"):
-            self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, given: Tensor) -> None:
-        """(n,) bool."""
-        self.hits += given.sum().to(self.hits.device)
-        self.total += len(given)
-
-    def compute(self) -> Estimate:
-        """The share with its Wilson interval."""
-        return rate_estimate(int(self.hits), int(self.total))
-
-
-def mask_iou(mask: np.ndarray, boxes: np.ndarray) -> float:
-    """IoU of a mask with the area that boxes cover together: (h,w) bool, (K,4) -> [0,1]. A pixel belongs to a
-    box if its centre does.
-    """
-    area = np.zeros(mask.shape, bool)
-    for x0, y0, x1, y1 in np.rint(boxes).astype(int):
-        area[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
-    union = (mask | area).sum()
-    return float((mask & area).sum() / union) if union else 0.0
-
-
-def _suffix(threshold: float) -> str:
-    return f"{100 * threshold:.0f}"
+        for part in (*self.accuracies.values(), *self.precisions.values()):
+            part.reset()

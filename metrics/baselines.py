@@ -1,5 +1,5 @@
-"""Heat maps that know nothing, to be judged under the same protocol as a model: a number means little without
-them.
+"""Heat maps of methods that look at nothing, judged under the same protocol as a model: a number means little
+without them.
 """
 
 from __future__ import annotations
@@ -17,33 +17,58 @@ _SIGMA = 0.25 / np.sqrt(2 * np.log(2))
 
 
 def bumps(centres: Tensor, grid: int | tuple[int, int]) -> Tensor:
-    """Gaussian bumps at ``centres`` (q,2), y and x as fractions of the image: (q,h,w) float32, half an image
-    side wide at half of their peak.
+    """Gaussian bumps, half an image side wide at half of their peak.
+
+    Args:
+        centres: (q,2), y and x as fractions of the image.
+        grid: side of the maps, or their height and width.
+
+    Returns:
+        (q,h,w) float32, in [0, 1].
     """
     height, width = (grid, grid) if isinstance(grid, int) else grid
     y = (torch.arange(height, dtype=torch.float64) + 0.5) / height - centres[:, :1].double()
     x = (torch.arange(width, dtype=torch.float64) + 0.5) / width - centres[:, 1:].double()
-    across = [torch.exp(-(offset**2) / (2 * _SIGMA**2)) for offset in (y, x)]
-    return (across[0][:, :, None] * across[1][:, None, :]).float()
+    along_y = torch.exp(-(y**2) / (2 * _SIGMA**2))
+    along_x = torch.exp(-(x**2) / (2 * _SIGMA**2))
+    return (along_y[:, :, None] * along_x[:, None, :]).float()
 
 
 def centre_heatmaps(q: int, grid: int | tuple[int, int] = 65) -> Tensor:
-    """q times the same bump in the middle of the image: (q,h,w). Its point is the centre, its box about the
-    middle half of each side.
+    """The same bump in the middle of every image. Its point is the centre, its box about the middle half of
+    each side.
 
     An odd grid has one largest cell; on an even one the four middle cells tie, and the point may be up to
     half a cell above and left of the centre.
+
+    Args:
+        q: number of maps.
+        grid: side of the maps, or their height and width.
+
+    Returns:
+        (q,h,w) float32.
+
+    Example:
+        >>> centre_heatmaps(1, grid=3)[0, 1].tolist()
+        [0.2916322648525238, 1.0, 0.2916322648525238]
     """
     return bumps(torch.full((1, 2), 0.5), grid).expand(q, -1, -1)
 
 
 def random_heatmaps(keys: Sequence[str], grid: int | tuple[int, int] = 65) -> Tensor:
-    """One bump a query, its centre uniform over the image and a function of the query's key alone: (q,h,w).
+    """One bump a query, its centre uniform over the image and a function of the query's key alone.
 
     A bump and not noise: the largest value of noise is as uniform, but the box around noise is the whole
-        image. The centre comes from the CRC-32 of
-    the key, mixed; hence the same on every machine, in any batch and order. Under a protocol that averages
-    the mentions of a chain, give them one key, or the average of several bumps is drawn to the middle.
+    image. The centre comes from the CRC-32 of the key, mixed; hence it is the same on every machine, in any
+    batch and order. Under a protocol that averages the mentions of a chain, give them one key: the average of
+    several bumps would be drawn to the middle.
+
+    Args:
+        keys: q names.
+        grid: side of the maps, or their height and width.
+
+    Returns:
+        (q,h,w) float32.
     """
     crc = np.array([zlib.crc32(key.encode()) for key in keys], dtype=np.uint64)
     state = crc + np.uint64(0x9E3779B97F4A7C15)

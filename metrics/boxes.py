@@ -19,18 +19,35 @@ BoxRule = Literal["reference", "clean"]
 
 # Pixels stretched at a time. On a CPU blocks that fit its cache are three times as fast; an accelerator wants
 # them large.
-_CPU_PIXELS, _PIXELS = 1 << 17, 1 << 24
+_CPU_PIXELS = 1 << 17
+_PIXELS = 1 << 24
 
 
 def area(boxes: Tensor) -> Tensor:
-    """(...,4) -> (...), width times height without "+1"; 0 for a box that a change of convention has turned
-    inside out, NaN for a NaN row.
+    """Width times height, without "+1".
+
+    Args:
+        boxes: (...,4).
+
+    Returns:
+        (...); 0 for a box that a change of convention has turned inside out, NaN for a NaN row.
     """
     return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 
 def union_box(boxes: Tensor) -> Tensor:
-    """(...,K,4) -> (...,4): the smallest box around all K, NaN rows ignored; NaN where there is none."""
+    """The smallest box around several.
+
+    Args:
+        boxes: (...,K,4), NaN rows for none.
+
+    Returns:
+        (...,4); NaN where there is no box.
+
+    Example:
+        >>> union_box(torch.tensor([[0.0, 0.0, 2.0, 2.0], [5.0, 1.0, 6.0, 4.0]])).tolist()
+        [0.0, 0.0, 6.0, 4.0]
+    """
     missing = boxes.isnan()
     low = boxes.masked_fill(missing, torch.inf).amin(-2)
     high = boxes.masked_fill(missing, -torch.inf).amax(-2)
@@ -39,10 +56,17 @@ def union_box(boxes: Tensor) -> Tensor:
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of boxes pair by pair: (...,4) and (...,4), broadcast, -> (...). 0 where a box
-    is NaN or both are empty.
+    """Intersection over union of boxes pair by pair (``torchvision.ops.box_iou`` has every pair instead).
 
-    (``torchvision.ops.box_iou`` has every pair instead.)
+    Args:
+        a, b: (...,4), broadcast against each other.
+
+    Returns:
+        (...) in [0, 1]; 0 where a box is NaN or both are empty.
+
+    Example:
+        >>> iou(torch.tensor([0.0, 0.0, 4.0, 2.0]), torch.tensor([2.0, 0.0, 6.0, 2.0])).item()
+        0.3333333432674408
     """
     shared = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
     intersection = shared.clamp(min=0).prod(-1)
@@ -50,41 +74,62 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(union > 0, intersection / union, 0.0)
 
 
+def best_iou(predicted: Tensor, targets: Tensor) -> Tensor:
+    """IoU with the best fitting target.
+
+    Args:
+        predicted: (q,4), NaN for none.
+        targets: (q,K,4), NaN rows for none; in the unit of ``predicted``.
+
+    Returns:
+        (q,) in [0, 1]; 0 for a NaN prediction.
+
+    Example:
+        >>> targets = torch.tensor([[[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 4.0, 2.0]]])
+        >>> best_iou(torch.tensor([[0.0, 0.0, 4.0, 2.0]]), targets).tolist()
+        [1.0]
+    """
+    return iou(predicted[:, None], targets).amax(-1)
+
+
 def pad_boxes(boxes: Sequence[Tensor]) -> Tensor:
     """q tensors (K_i,4) -> (q,K,4) float64 on the CPU, K the largest of the K_i and at least 1, filled up
     with NaN rows.
     """
-    padded = torch.full((len(boxes), max([1, *(len(b) for b in boxes)]), 4), torch.nan, dtype=torch.float64)
+    counts = [len(boxes_of_query) for boxes_of_query in boxes]
+    padded = torch.full((len(boxes), max([1, *counts]), 4), torch.nan, dtype=torch.float64)
     if boxes:
-        counts = torch.tensor([len(b) for b in boxes])
-        padded[torch.arange(padded.shape[1]) < counts[:, None]] = (
-            torch.cat([b.reshape(-1, 4) for b in boxes]).double().cpu()
-        )
+        taken = torch.arange(padded.shape[1]) < torch.tensor(counts)[:, None]
+        flat = torch.cat([boxes_of_query.reshape(-1, 4) for boxes_of_query in boxes])
+        padded[taken] = flat.double().cpu()
     return padded
 
 
 def check_boxes(boxes: Sequence[Tensor], keys: Sequence[str] | None = None) -> None:
-    """Raises ValueError, in one sentence, for a box that is not four finite numbers in the order (x0, y0, x1,
-    y1); it may lie outside the image.
+    """Checks that each box is four finite numbers with x0 <= x1 and y0 <= y1; it may leave the image.
 
     Args:
         boxes: q tensors (K,4).
         keys: q names for the message.
+
+    Raises:
+        ValueError: the first box that is not so, and its query.
     """
-    for i, wrong_shape in enumerate(b.ndim != 2 or b.shape[-1] != 4 for b in boxes):
-        if wrong_shape:
-            raise ValueError(
-                f"the boxes of {_named(i, keys)} have shape {tuple(boxes[i].shape)} and not (K, 4)."
-            )
+    for query, boxes_of_query in enumerate(boxes):
+        if boxes_of_query.ndim != 2 or boxes_of_query.shape[-1] != 4:
+            shape = tuple(boxes_of_query.shape)
+            raise ValueError(f"the boxes of {_named(query, keys)} have shape {shape} and not (K, 4).")
     if not boxes:
         return
     flat = torch.cat(list(boxes)).cpu()
     bad = ~flat.isfinite().all(-1) | (flat[:, 2:] < flat[:, :2]).any(-1)
     if bad.any():
         row = int(bad.nonzero()[0])
-        owner = int(np.searchsorted(np.cumsum([len(b) for b in boxes]), row, side="right"))
+        ends = np.cumsum([len(boxes_of_query) for boxes_of_query in boxes])
+        query = int(np.searchsorted(ends, row, side="right"))
         raise ValueError(
-            f"the box {flat[row].tolist()} of {_named(owner, keys)} is not x0 <= x1, y0 <= y1 in finite numbers."
+            f"the box {flat[row].tolist()} of {_named(query, keys)} "
+            "is not x0 <= x1, y0 <= y1 in finite numbers."
         )
 
 
@@ -104,7 +149,8 @@ def cubehelix_grey() -> Tensor:
     fraction = np.linspace(0, 1, 256)
     angle = 2 * np.pi * (0.5 / 3 - 1.5 * fraction)
     amplitude = fraction * (1 - fraction) / 2
-    cos, sin = np.array([-0.14861, -0.29227, 1.97294]), np.array([1.78277, -0.90649, 0.0])
+    cos = np.array([-0.14861, -0.29227, 1.97294])
+    sin = np.array([1.78277, -0.90649, 0.0])
     rgb = fraction[:, None] + amplitude[:, None] * (
         np.outer(np.cos(angle), cos) + np.outer(np.sin(angle), sin)
     )
@@ -154,11 +200,13 @@ def boxes_from_heatmaps(
         q float64 arrays (n,5): x0, y0, x1, y1 in pixels of the map, the maximum exclusive, and the confidence
         in [0, 1]; best first.
     """
+    if not len(heatmaps):
+        return []
     pixels = _CPU_PIXELS if heatmaps.device.type == "cpu" else _PIXELS
-    blocks = heatmaps.split(max(1, pixels // max(1, heatmaps[0].numel()))) if len(heatmaps) else ()
-    found = _clean_boxes if rule == "clean" else _reference_boxes
+    blocks = heatmaps.split(max(1, pixels // max(1, heatmaps[0].numel())))
+    find_boxes = _clean_boxes if rule == "clean" else _reference_boxes
     prepared = (_above_threshold(block, rule, threshold) for block in blocks)
-    return [found(heat, nms_iou, drop) for block in prepared for heat in block]
+    return [find_boxes(heat, nms_iou, drop) for block in prepared for heat in block]
 
 
 def _above_threshold(heatmaps: Tensor, rule: BoxRule, threshold: float) -> np.ndarray:
@@ -175,7 +223,14 @@ def _above_threshold(heatmaps: Tensor, rule: BoxRule, threshold: float) -> np.nd
 def boxes_from_heatmap(
     heatmap: Tensor | np.ndarray, rule: BoxRule = "reference", **options: float
 ) -> np.ndarray:
-    """One map (h,w) -> (n,5), see :func:`boxes_from_heatmaps`."""
+    """One map (h,w) -> (n,5), see :func:`boxes_from_heatmaps`.
+
+    Example:
+        >>> heatmap = torch.zeros(8, 8)
+        >>> heatmap[2:4, 1:6] = 0.8
+        >>> boxes_from_heatmap(heatmap, "clean").tolist()
+        [[1.0, 2.0, 6.0, 4.0, 1.0]]
+    """
     return boxes_from_heatmaps(torch.as_tensor(heatmap)[None], rule, **options)[0]
 
 

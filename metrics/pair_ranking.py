@@ -18,10 +18,21 @@ from metrics.intervals import Estimate, rate_estimate
 
 
 def wins(positive: Tensor, negative: Tensor) -> Tensor:
-    """(P,) scores of the right and of the wrong one -> (P,) bool; a tie is lost.
+    """Which pairs are right; a tie is wrong.
+
+    Args:
+        positive: (P,) scores of the right ones.
+        negative: (P,) scores of the wrong ones.
+
+    Returns:
+        (P,) bool.
 
     Raises:
         ValueError: shapes that differ, or scores that are not finite.
+
+    Example:
+        >>> wins(torch.tensor([0.3, 0.2]), torch.tensor([0.1, 0.2])).tolist()
+        [True, False]
     """
     if positive.shape != negative.shape or positive.ndim != 1:
         raise ValueError(
@@ -50,8 +61,15 @@ class PairRanking(Metric):
             self.add_state(name, torch.zeros(len(self.groups), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, positive: Tensor, negative: Tensor, groups: Sequence[str]) -> None:
-        """Adds P pairs: scores (P,) of the right and of the wrong one, and the group of each pair. Raises
-        ValueError for an unknown group.
+        """Adds pairs.
+
+        Args:
+            positive: (P,) scores of the right ones.
+            negative: (P,) scores of the wrong ones.
+            groups: the group of each pair.
+
+        Raises:
+            ValueError: an unknown group, shapes that differ, or scores that are not finite.
         """
         right = wins(positive, negative).long().to(self.won.device)
         index = torch.tensor(
@@ -64,10 +82,8 @@ class PairRanking(Metric):
         """``accuracy``, and ``accuracy_<group>`` for each of several groups, with Wilson intervals, over all
         processes.
         """
-        found = {"accuracy": rate_estimate(int(self.won.sum()), int(self.asked.sum()))}
+        estimates = {"accuracy": rate_estimate(int(self.won.sum()), int(self.asked.sum()))}
         if len(self.groups) > 1:
-            found |= {
-                f"accuracy_{group}": rate_estimate(int(self.won[n]), int(self.asked[n]))
-                for n, group in enumerate(self.groups)
-            }
-        return found
+            for n, group in enumerate(self.groups):
+                estimates[f"accuracy_{group}"] = rate_estimate(int(self.won[n]), int(self.asked[n]))
+        return estimates

@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, fields, replace
 from functools import cache
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class Protocol:
         query_unit: ``phrase`` makes every mention a decision; ``chain`` averages the maps of a chain's
             mentions into one decision.
         point_resize: how a map is resized to the image before its first maximum (row by row) is the point.
-            ``bilinear`` has half-pixel centres and is OpenCV's INTER_LINEAR, to 2e-14 in float64.
+            ``bilinear`` has half-pixel centres and agrees with OpenCV's INTER_LINEAR to 2e-14 in float64.
         point_size: side of the square to which a map is brought first (bilinear); None keeps the model's own
             grid.
         precision: arithmetic of the resizing; the reference codes differ, and ties fall differently.
@@ -39,7 +39,7 @@ class Protocol:
             grid.
         gt_box: the prediction is compared with the ``union`` of the query's boxes, or with the best fitting
             of them (``any``).
-        min_area: a query is asked only if its box covers more than this fraction of the image; 0 asks all.
+        min_area: a query is judged only if its box covers more than this fraction of the image; 0 judges all.
         area_rule: which box that is: the ``first``, the ``union``, or ``each`` of them.
         box_convention: ``exclusive`` takes boxes as batches hold them; ``reference`` as the reference loaders
             hold them, see :func:`evaluated_boxes`.
@@ -67,9 +67,10 @@ class Protocol:
 
     def __post_init__(self) -> None:
         for field, choices in _choices().items():
-            if getattr(self, field) not in choices:
+            value = getattr(self, field)
+            if value not in choices:
                 raise ValueError(
-                    f"protocol '{self.name}' has {field}={getattr(self, field)!r}, which is none of {', '.join(choices)}."
+                    f"protocol '{self.name}' has {field}={value!r}, which is none of {', '.join(choices)}."
                 )
         if not 0 <= self.min_area < 1:
             raise ValueError(
@@ -79,12 +80,10 @@ class Protocol:
 
 @cache
 def _choices() -> dict[str, tuple[str, ...]]:
+    """The choices of each field that has some."""
     hints = get_type_hints(Protocol)
-    return {
-        field.name: get_args(hints[field.name])
-        for field in fields(Protocol)
-        if get_args(hints[field.name]) and hints[field.name] != int | None
-    }
+    literals = [field.name for field in fields(Protocol) if get_origin(hints[field.name]) is Literal]
+    return {name: get_args(hints[name]) for name in literals}
 
 
 SELFEQ = Protocol(
@@ -118,7 +117,7 @@ float32, one decision a chain in float64; point and box accuracy on the 224 x 22
 resize, inclusive bounds; the Flickr loader hands over the union of a chain's boxes, so both decisions use it;
 a chain counts if its *first* box covers more than 5 % of the image. The Visual Genome branch of that code
 prefixes the prompt twice; ``prompt="image of image of "`` repeats that. Boxes are compared as the loaders
-hold them, which for ReferIt are cut to integers: that is the data set's to repeat."""
+hold them, which for ReferIt are cut to integers: that is left to the data set."""
 
 CLEAN = Protocol(
     name="clean",
@@ -134,10 +133,14 @@ PRESETS = {preset.name: preset for preset in (SELFEQ, WWBL, CLEAN)}
 
 
 def protocol(name: str | Protocol, **changes: Any) -> Protocol:
-    """The preset ``name`` (a Protocol is taken as it is), with ``changes`` to its fields.
+    """A preset by its name (a Protocol is taken as it is), with changes to its fields.
 
     Raises:
         ValueError: no such preset; names the nearest.
+
+    Example:
+        >>> protocol("wwbl", box_size=None).prompt
+        'image of '
     """
     if isinstance(name, Protocol):
         return replace(name, **changes)
@@ -149,8 +152,20 @@ def protocol(name: str | Protocol, **changes: Any) -> Protocol:
     return replace(PRESETS[name], **changes)
 
 
+def changed_protocol(name: str, changes: dict[str, Any] | None) -> Protocol:
+    """A preset by its name; with changes to its fields it is called ``<name>*``.
+
+    Example:
+        >>> changed_protocol("clean", None).name, changed_protocol("clean", {"min_area": 0.05}).name
+        ('clean', 'clean*')
+    """
+    if not changes:
+        return protocol(name)
+    return replace(protocol(name), **{**changes, "name": f"{name}*"})
+
+
 def evaluated_boxes(boxes: Tensor, sizes: Tensor, rules: Protocol, published: PublishedBoxes) -> Tensor:
-    """Boxes of a batch -> the numbers that the protocol compares with. The one place where conventions meet.
+    """The boxes of a batch in the convention that the protocol compares in. Conventions meet here alone.
 
     A batch holds the 0-based box with the maximum exclusive. Where the data set publishes 1-based inclusive
     corners (Flickr30k Entities: xmin..xmax), that is (xmin-1, ymin-1, xmax, ymax); the reference loaders

@@ -1,4 +1,4 @@
-"""Groups of a caption's tokens that no model of groups has found: the baselines of phrase segmentation.
+"""The baselines of phrase segmentation: groups of a caption's tokens that come from no model of groups.
 
 Every function gives a label for each of T tokens. Those on vectors cluster the (T,W) hidden states of some
 text encoder, one caption at a time.
@@ -13,9 +13,12 @@ from itertools import pairwise
 import numpy as np
 
 # Prepositions, conjunctions and auxiliaries, which open a new part of an English caption.
-_OPENING = """about above across after against along alongside amid among and are around as at atop away be because been before behind being below beneath
-beside besides between beyond but by down during for from has have having if in inside into is like near off on onto or out outside over past so than that
-through to toward towards under underneath up upon was were what when where which while who with within without"""
+_OPENING = """
+about above across after against along alongside amid among and are around as at atop away be because been
+before behind being below beneath beside besides between beyond but by down during for from has have having if
+in inside into is like near off on onto or out outside over past so than that through to toward towards under
+underneath up upon was were what when where which while who with within without
+"""
 FUNCTION_WORDS = frozenset(_OPENING.split())
 
 
@@ -35,60 +38,90 @@ def random_groups(tokens: int, groups: int, rng: np.random.Generator) -> list[in
 
 
 def equal_pieces(tokens: int, groups: int) -> list[int]:
-    """``groups`` pieces of consecutive tokens, as equal in length as can be."""
+    """Pieces of consecutive tokens, as equal in length as can be.
+
+    Example:
+        >>> equal_pieces(5, groups=2)
+        [0, 0, 0, 1, 1]
+    """
     return [token * groups // tokens for token in range(tokens)]
 
 
 def pieces_at(opens: Sequence[bool]) -> list[int]:
-    """Pieces of consecutive tokens, a new one wherever ``opens`` is true."""
+    """Pieces of consecutive tokens, a new one wherever ``opens`` is true.
+
+    Example:
+        >>> pieces_at([False, True, False, True])
+        [0, 1, 1, 2]
+    """
     return np.cumsum(np.asarray(opens, dtype=int)).tolist()
 
 
 def function_word_pieces(words: Sequence[str]) -> list[int]:
-    """Pieces of consecutive words, a new one at each function word and after each punctuation mark."""
+    """Pieces of consecutive words, a new one at each function word and after each punctuation mark.
+
+    Example:
+        >>> function_word_pieces(["A", "man", "in", "a", "hat"])
+        [0, 0, 1, 1, 1]
+    """
     lower = [word.lower() for word in words]
-    return pieces_at(
-        [
-            n > 0 and (word in FUNCTION_WORDS or not lower[n - 1][-1:].isalnum())
-            for n, word in enumerate(lower)
-        ]
-    )
+    opens = [False] if words else []
+    for previous, word in pairwise(lower):
+        opens.append(word in FUNCTION_WORDS or not previous[-1:].isalnum())
+    return pieces_at(opens)
 
 
 def find_openers(captions: Iterable[Sequence[str]], count: int) -> list[str]:
     """The words that open a new part of a caption, found in captions alone: frequent ones that stand after
     words of many kinds.
 
-    A word that occurs n times, after words whose entropy is H, scores log n + H; the ``count`` words of the
-    highest score are taken. In English these are prepositions, conjunctions, articles and auxiliaries, which
-    nobody had to list. First words of captions do not count, and letters' case is ignored.
+    A word that occurs n times, after words whose entropy is H, scores log n + H. In English the words of the
+    highest score are prepositions, conjunctions, articles and auxiliaries, which nobody had to list. First
+    words of captions do not count, and letters' case is ignored.
+
+    Args:
+        captions: each as words.
+        count: how many words to take.
+
+    Returns:
+        The words, lower case, of the highest score first.
     """
-    pairs: Counter[tuple[str, str]] = Counter()
+    pair_counts: Counter[tuple[str, str]] = Counter()
     for words in captions:
-        lower = [word.lower() for word in words]
-        pairs.update(pairwise(lower))
-    total: Counter[str] = Counter()
-    for (_, word), n in pairs.items():
-        total[word] += n
-    # log n + H = log n - sum p log p over what stands before the word, of which p = m / n.
-    scores = {word: float(np.log(n)) for word, n in total.items()}
-    for (_, word), m in pairs.items():
-        scores[word] -= m / total[word] * float(np.log(m / total[word]))
+        pair_counts.update(pairwise(word.lower() for word in words))
+    word_counts: Counter[str] = Counter()
+    for (_, word), count_of_pair in pair_counts.items():
+        word_counts[word] += count_of_pair
+    # log n + H = log n - sum p log p over what stands before the word.
+    scores = {word: float(np.log(n)) for word, n in word_counts.items()}
+    for (_, word), count_of_pair in pair_counts.items():
+        share = count_of_pair / word_counts[word]
+        scores[word] -= share * float(np.log(share))
     return sorted(scores, key=lambda word: (-scores[word], word))[:count]
 
 
 def opener_pieces(words: Sequence[str], openers: Iterable[str]) -> list[int]:
-    """Pieces of consecutive words, a new one at each opener that follows a word that is none: "A man | in a
-    hat | is sleeping".
+    """Pieces of consecutive words, a new one at each opener that follows a word that is none.
+
+    Example:
+        >>> opener_pieces(["A", "man", "in", "a", "hat"], openers=["in", "a"])
+        [0, 0, 1, 1, 1]
     """
-    known = frozenset(openers)
-    opens = [word.lower() in known for word in words]
-    return pieces_at([n > 0 and opens[n] and not opens[n - 1] for n in range(len(words))])
+    opener_set = frozenset(openers)
+    is_opener = [word.lower() in opener_set for word in words]
+    opens = [False] if words else []
+    for previous, opener in pairwise(is_opener):
+        opens.append(opener and not previous)
+    return pieces_at(opens)
 
 
 def joined_by_place(pieces: Sequence[int], groups: int) -> list[int]:
     """Pieces of consecutive tokens joined to at most ``groups``: each goes where its middle falls if the
     caption is cut into equal parts.
+
+    Example:
+        >>> joined_by_place([0, 0, 1, 1, 1, 2, 2, 3], groups=2)
+        [0, 0, 0, 0, 0, 1, 1, 1]
     """
     labels = np.asarray(pieces)
     middles = {piece: np.flatnonzero(labels == piece).mean() + 0.5 for piece in set(pieces)}
@@ -96,13 +129,23 @@ def joined_by_place(pieces: Sequence[int], groups: int) -> list[int]:
 
 
 def span_groups(words: int, spans: Sequence[tuple[int, int]]) -> list[int]:
-    """The words of each span (end exclusive) together; between spans, too."""
+    """The words of each span (end exclusive) together, and those between two spans together.
+
+    Example:
+        >>> span_groups(5, [(0, 2), (3, 5)])
+        [1, 1, 2, 3, 3]
+    """
     edges = {edge for span in spans for edge in span}
     return pieces_at([n in edges for n in range(words)])
 
 
 def of_words(groups: Sequence[int], word_of_token: Sequence[int]) -> list[int]:
-    """Groups of words -> groups of the words' tokens."""
+    """Groups of words -> groups of the words' tokens.
+
+    Example:
+        >>> of_words([5, 6], word_of_token=[0, 0, 1])
+        [5, 5, 6]
+    """
     return [groups[word] for word in word_of_token]
 
 
@@ -125,18 +168,22 @@ def spectral(vectors: np.ndarray, groups: int, seed: int = 0) -> list[int]:
     if len(vectors) <= groups:
         return singletons(len(vectors))
     squares = pairwise_distances(vectors, metric="sqeuclidean")
-    affinity = np.exp(-squares / max(float(np.median(squares[~np.eye(len(vectors), dtype=bool)])), 1e-12))
-    return (
-        SpectralClustering(groups, affinity="precomputed", random_state=seed).fit_predict(affinity).tolist()
-    )
+    off_diagonal = ~np.eye(len(vectors), dtype=bool)
+    median = float(np.median(squares[off_diagonal]))
+    affinity = np.exp(-squares / max(median, 1e-12))
+    clustering = SpectralClustering(groups, affinity="precomputed", random_state=seed)
+    return clustering.fit_predict(affinity).tolist()
 
 
 def mean_shift(vectors: np.ndarray) -> list[int]:
-    """Mean shift with scikit-learn's own bandwidth; it has no number of clusters. Where that bandwidth is 0,
-    singletons.
+    """Mean shift with the bandwidth that scikit-learn estimates; it has no number of clusters. Singletons
+    where that bandwidth is 0.
     """
     from sklearn.cluster import MeanShift, estimate_bandwidth
 
-    if len(vectors) < 2 or not (bandwidth := estimate_bandwidth(vectors)):
+    if len(vectors) < 2:
+        return singletons(len(vectors))
+    bandwidth = estimate_bandwidth(vectors)
+    if not bandwidth:
         return singletons(len(vectors))
     return MeanShift(bandwidth=bandwidth).fit_predict(vectors).tolist()

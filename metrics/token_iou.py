@@ -19,11 +19,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from metrics.intervals import Estimate, mean_estimate
+from metrics.sums import SCALE, fixed_point
 
 Level = Literal["subword", "word"]
-# Scores are summed as integers of 2^-32, so that any split of the captions over processes gives the same
-# digits.
-_SCALE = 1 << 32
 NAMES = ("tiou", "precision", "recall", "f1")
 
 
@@ -32,10 +30,10 @@ def token_scores(
 ) -> np.ndarray:
     """Scores of every caption that has a phrase.
 
-    For a group g and a phrase s, with A the tokens of all phrases: IoU = |g & s| / |(g & A) | s|, P = |g & s|
-        / |g & A|, R = |g & s| / |s|. The one-to-one
-    matching of groups and phrases with the greatest sum of IoUs is taken, and each score is averaged over its
-    min(groups, phrases) pairs.
+    For a group g and a phrase s, with A the tokens of all phrases:
+    IoU = |g & s| / |(g & A) | s|, P = |g & s| / |g & A|, R = |g & s| / |s|.
+    The one-to-one matching of groups and phrases with the greatest sum of IoUs is taken, and each score is
+    averaged over its min(groups, phrases) pairs.
 
     Args:
         assignments: for each caption the group of each of its tokens, any integers.
@@ -47,58 +45,86 @@ def token_scores(
 
     Raises:
         ValueError: lengths that differ, or a phrase without tokens, or out of its caption.
+
+    Example:
+        "a dog | runs", grouped as "a | dog runs", with the phrase "a dog".
+
+        >>> token_scores([[0, 1, 1]], [[range(0, 2)]]).tolist()
+        [[0.5, 1.0, 0.5, 0.6666666666666666]]
     """
     if len(assignments) != len(phrases):
         raise ValueError(f"{len(assignments)} captions are grouped and {len(phrases)} have phrases.")
-    judged = [
-        (list(groups), [list(phrase) for phrase in spans])
-        for groups, spans in zip(assignments, phrases, strict=True)
-        if len(spans)
-    ]
-    for groups, spans in judged:
+    scores = []
+    for groups, phrases_of_caption in zip(assignments, phrases, strict=True):
+        spans = [list(phrase) for phrase in phrases_of_caption]
         if any(not span or min(span) < 0 or max(span) >= len(groups) for span in spans):
             raise ValueError(
                 f"a phrase has no token, or one out of the {len(groups)} of its caption: {spans}."
             )
-    return np.array([_scores(groups, spans) for groups, spans in judged]).reshape(-1, 4)
+        if spans:
+            scores.append(_scores(list(groups), spans))
+    return np.array(scores).reshape(-1, 4)
 
 
 def _scores(groups: list[int], spans: list[list[int]]) -> np.ndarray:
     """(4,) of one caption."""
-    found, group_of_token = np.unique(groups, return_inverse=True)
-    shared = np.zeros((len(found), len(spans)))
+    distinct_groups, group_of_token = np.unique(groups, return_inverse=True)
+    shared = np.zeros((len(distinct_groups), len(spans)))
     for column, span in enumerate(spans):
         np.add.at(shared[:, column], group_of_token[span], 1)
-    of_group, of_phrase = shared.sum(axis=1), shared.sum(axis=0)
-    iou = shared / (of_group[:, None] + of_phrase - shared)
+    group_sizes = shared.sum(axis=1)  # tokens in no phrase do not count
+    phrase_sizes = shared.sum(axis=0)
+    iou = shared / (group_sizes[:, None] + phrase_sizes - shared)
+
     rows, columns = linear_sum_assignment(iou, maximize=True)
-    both, held, wanted = shared[rows, columns], of_group[rows], of_phrase[columns]
-    scores = np.stack(
-        [iou[rows, columns], both / np.maximum(held, 1), both / wanted, 2 * both / (held + wanted)]
-    )
-    return scores.mean(axis=1)
+    overlap = shared[rows, columns]
+    group_size = group_sizes[rows]
+    phrase_size = phrase_sizes[columns]
+    precision = overlap / np.maximum(group_size, 1)
+    recall = overlap / phrase_size
+    f1 = 2 * overlap / (group_size + phrase_size)
+    return np.stack([iou[rows, columns], precision, recall, f1]).mean(axis=1)
 
 
 def tokens_of_spans(word_of_token: Sequence[int], spans: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Spans over words (end exclusive) as lists of tokens. A span of which no token is left (a truncated
-    caption) is dropped.
+    """Spans over words as lists of tokens. A span of which no token is left (a truncated caption) is dropped.
+
+    Args:
+        word_of_token: the word of each token.
+        spans: start and end over the words, the end exclusive.
+
+    Example:
+        >>> tokens_of_spans([0, 1, 1, 2], [(1, 3)])
+        [[1, 2, 3]]
     """
-    found = [
-        [token for token, word in enumerate(word_of_token) if start <= word < end] for start, end in spans
-    ]
-    return [tokens for tokens in found if tokens]
+    tokens_of_span = []
+    for start, end in spans:
+        tokens = [token for token, word in enumerate(word_of_token) if start <= word < end]
+        if tokens:
+            tokens_of_span.append(tokens)
+    return tokens_of_span
 
 
 def words_from_tokens(
     group_of_token: Sequence[int], word_of_token: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """Groups of words, the first piece of each deciding: (group of each word, that word), for words that have
-    a token.
+    """Groups of words; the first token of a word decides.
+
+    Args:
+        group_of_token: the group of each token.
+        word_of_token: the word of each token.
+
+    Returns:
+        The group of each word that has a token, and these words.
+
+    Example:
+        >>> words_from_tokens([4, 2, 3], [0, 2, 2])
+        ([4, 2], [0, 2])
     """
-    first: dict[int, int] = {}
+    group_of_word: dict[int, int] = {}
     for group, word in zip(group_of_token, word_of_token, strict=True):
-        first.setdefault(word, group)
-    return list(first.values()), list(first)
+        group_of_word.setdefault(word, group)
+    return list(group_of_word.values()), list(group_of_word)
 
 
 class TokenIoU(Metric):
@@ -131,21 +157,23 @@ class TokenIoU(Metric):
         """Adds captions.
 
         Args:
-            grouped: for each caption the group of every token and the word of every token, as `group_tokens`
-                gives them.
+            grouped: for each caption the group of every token and the word of every token, as a module's
+                ``group_tokens`` gives them.
             spans: for each caption its phrases as spans over words, end exclusive.
         """
-        pairs = [words_from_tokens(*caption) if self.level == "word" else caption for caption in grouped]
-        phrases = [tokens_of_spans(words, gold) for (_, words), gold in zip(pairs, spans, strict=True)]
-        scores = torch.from_numpy(token_scores([groups for groups, _ in pairs], phrases)).to(self.sums.device)
-        self.sums += (scores * _SCALE).round().long().sum(dim=0)
-        self.squares += (scores**2 * _SCALE).round().long().sum(dim=0)
+        if self.level == "word":
+            grouped = [words_from_tokens(groups, words) for groups, words in grouped]
+        assignments = [groups for groups, _ in grouped]
+        phrases = [tokens_of_spans(words, gold) for (_, words), gold in zip(grouped, spans, strict=True)]
+        scores = torch.from_numpy(token_scores(assignments, phrases)).to(self.sums.device)
+        self.sums += fixed_point(scores).sum(dim=0)
+        self.squares += fixed_point(scores**2).sum(dim=0)
         self.captions += len(scores)
 
     def compute(self) -> dict[str, Estimate]:
         """``tiou``, ``precision``, ``recall`` and ``f1`` with their intervals, over all processes."""
         n = int(self.captions)
         return {
-            name: mean_estimate(int(self.sums[i]) / _SCALE, int(self.squares[i]) / _SCALE, n)
+            name: mean_estimate(int(self.sums[i]) / SCALE, int(self.squares[i]) / SCALE, n)
             for i, name in enumerate(NAMES)
         }

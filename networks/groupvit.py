@@ -1,5 +1,4 @@
-"""GroupViT's image encoder (Xu et al. 2022, arXiv:2202.11094), frozen: patches fall into 64 groups, these
-into 8.
+"""GroupViT's frozen image encoder (Xu et al. 2022, arXiv:2202.11094): patches to 64 groups, these to 8.
 
 The network is transformers' `GroupViTVisionModel`; weights come from the hub's files
 (nvidia/groupvit-gcc-yfcc is the one trained on GCC3M, GCC12M and YFCC14M; gcc-redcaps is another) or from the
@@ -33,8 +32,13 @@ RENAMES = (
 
 
 class ImageGroups(NamedTuple):
-    """What the encoder sees in images: ``pooled`` (N,D), the mean of the ``groups`` (N,M,D); ``maps``
-    (N,M,h,w), to which group each patch belongs, summing to 1 over the groups."""
+    """Encoded images.
+
+    Args:
+        pooled: (N,D), the mean of the groups.
+        groups: (N,M,D).
+        maps: (N,M,h,w), to which group each patch belongs, summing to 1 over the groups.
+    """
 
     pooled: Tensor
     groups: Tensor
@@ -42,7 +46,18 @@ class ImageGroups(NamedTuple):
 
 
 def convert_official(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The image encoder's part of an official checkpoint under transformers' names."""
+    """The image encoder's part of an official checkpoint under transformers' names.
+
+    Args:
+        state: the tensors of the whole model by their official names.
+
+    Returns:
+        Tensors of ``vision_model.``; none if the file is not an official one.
+
+    Example:
+        >>> list(convert_official({"img_encoder.patch_embed.norm.bias": torch.zeros(2)}))
+        ['vision_model.embeddings.layernorm.bias']
+    """
     converted = {}
     for key, value in state.items():
         if not key.startswith("img_encoder."):
@@ -59,13 +74,17 @@ def convert_official(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 class GroupViTImageEncoder(nn.Module):
-    """The frozen encoder. It has no gradients and stays in evaluation mode, whatever is asked of it: training
-    mode would add noise to the groups.
+    """The frozen encoder.
+
+    It has no gradients and starts in evaluation mode: training mode would add noise to the groups.
 
     Args:
-        image_size, patch_size: in pixels, of a square image.
-        width, heads: D and attention heads; 384 and 6 in the published ones.
-        depths: layers of the three stages. group_tokens: groups of the first two.
+        image_size: side of a square image in pixels.
+        patch_size: side of a patch in pixels.
+        width: D, 384 in the published ones.
+        heads: of the attention, 6 in the published ones.
+        depths: layers of the three stages.
+        group_tokens: groups of the first two stages.
 
     Raises:
         ValueError: when the sizes do not divide.
@@ -83,14 +102,14 @@ class GroupViTImageEncoder(nn.Module):
         super().__init__()
         if image_size % patch_size or width % heads:
             raise ValueError(
-                f"an image of {image_size} pixels must divide into patches of {patch_size}, and {width} numbers among {heads} heads"
+                f"an image of {image_size} pixels must divide into patches of {patch_size}, and {width} "
+                f"numbers among {heads} heads"
             )
-        from transformers.models.groupvit.modeling_groupvit import (
-            GroupViTVisionConfig,
-            GroupViTVisionModel,
-        )  # here, since it takes a second to import
+        # Imported here, since it takes a second.
+        from transformers.models.groupvit.modeling_groupvit import GroupViTVisionConfig, GroupViTVisionModel
 
-        self.image_size, self.width = image_size, width
+        self.image_size = image_size
+        self.width = width
         self.grid = (image_size // patch_size, image_size // patch_size)
         config = GroupViTVisionConfig(
             image_size=image_size,
@@ -104,30 +123,24 @@ class GroupViTImageEncoder(nn.Module):
             num_output_groups=[*group_tokens, group_tokens[-1]],
         )
         self.model: Any = GroupViTVisionModel(config)
-        self.model.requires_grad_(False)
-        self.train(False)
-
-    def train(self, mode: bool = True) -> GroupViTImageEncoder:
-        """Stays in evaluation mode."""
-        return super().train(False)
-
-    def requires_grad_(self, requires_grad: bool = True) -> GroupViTImageEncoder:
-        """Stays frozen."""
-        return super().requires_grad_(False)
+        self.requires_grad_(False).eval()
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> ImageGroups:
-        """(N,3,image_size,image_size), normalised by ImageNet's statistics. Raises ValueError for another
-        size.
+        """Encodes images (N,3,image_size,image_size), normalised by ImageNet's statistics.
+
+        Raises:
+            ValueError: images of another size.
         """
         if images.shape[-2:] != (self.image_size, self.image_size):
             raise ValueError(
-                f"images are {tuple(images.shape[-2:])} pixels but this model takes {self.image_size} x {self.image_size}"
+                f"images are {tuple(images.shape[-2:])} pixels but this model takes {self.image_size} x "
+                f"{self.image_size}"
             )
-        found = self.model(images, output_attentions=True)
-        first, second = found.attentions
+        outputs = self.model(images, output_attentions=True)
+        first, second = outputs.attentions
         maps = (second @ first).unflatten(-1, self.grid)
-        return ImageGroups(found.pooler_output, found.last_hidden_state, maps)
+        return ImageGroups(outputs.pooler_output, outputs.last_hidden_state, maps)
 
     def adapt_state_dict(self, state: dict[str, Any]) -> dict[str, Tensor]:
         """The official file's layout or that of the hub's whole model -> the keys of this module.
@@ -136,11 +149,11 @@ class GroupViTImageEncoder(nn.Module):
             ValueError: no weights of GroupViT's image encoder.
         """
         state = state.get("model", state)
-        found = convert_official(state) or {
-            key: value for key, value in state.items() if key.startswith("vision_model.")
-        }
-        if not found:
+        vision = convert_official(state)
+        if not vision:
+            vision = {key: value for key, value in state.items() if key.startswith("vision_model.")}
+        if not vision:
             raise ValueError(
                 "no weights of GroupViT's image encoder: no key begins with img_encoder. or vision_model."
             )
-        return {f"model.{key}": value for key, value in found.items()}
+        return {f"model.{key}": value for key, value in vision.items()}

@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
         "datamodules.handover",
         "lightning_modules.base",
         "lightning_modules.capabilities",
+        "lightning_modules.errors",
     },
     "commands": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks"},
     "cli": {"commands"},

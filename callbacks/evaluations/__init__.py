@@ -1,0 +1,1 @@
+"""Evaluations: each judges the data sets of one kind, by one capability of a module."""

@@ -9,15 +9,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from callbacks.base import SetCallback
 from callbacks.evaluations.results import Result, format_table, tidy
 from callbacks.run.run_record import RunRecord
-from lightning_modules.capabilities import require
+from datamodules.handover import JudgedSet
 from lightning_modules.errors import ModelError
 from metrics.intervals import Estimate
 
@@ -25,34 +26,47 @@ from metrics.intervals import Estimate
 class Score(Protocol):
     """A torchmetrics metric of sums, whose ``compute`` gives estimates by name."""
 
-    def compute(self) -> dict[str, Estimate]: ...
+    def compute(self) -> dict[str, Estimate]:
+        """The numbers over all processes."""
+        ...
 
-    def to(self, device: Any) -> Any: ...
+    def to(self, device: Any) -> Any:
+        """Moves the sums to a device."""
+        ...
 
 
 Scores = dict[tuple[str, str], Any]  # by protocol and method; the values are of type Score
 
 
-class Evaluation(pl.Callback):
+class Evaluation(SetCallback):
     """Base of all evaluations. Each judges the data sets of one kind, by one capability of the module.
 
-    Numbers are logged as ``<stage>/<dataset>/<protocol>/<metric>``. ``test`` also judges baselines that know
-    nothing by the same rules, prints a table, and writes ``test/metrics.json`` with the results of all
+    Numbers are logged as ``<stage>/<dataset>/<protocol>/<metric>``. ``test`` also judges baselines that look
+    at nothing by the same rules, prints a table, and writes ``test/metrics.json`` with the results of all
     evaluations of the run.
 
+    A measure over the whole set, such as retrieval, keeps what it needs of each batch in a
+    `metrics.whole_set.WholeSet` of its score, and compares in `finish`, or in the score's ``compute``.
+
     Attributes:
-        capability: what the module must be able to do (a protocol of `lightning_modules.base`).
-        batch_type: what the data sets that it judges give; others are left to other evaluations.
+        scores: the scores of each data set, by its name.
+        results: the numbers of the last stage that ended.
     """
 
-    capability: ClassVar[type]
-    batch_type: ClassVar[type]
+    scores: dict[str, Scores]
+    results: list[Result]
 
     # What an evaluation implements.
 
-    def new_scores(self, dataset: str, source: Any, stage: str) -> Mapping[tuple[str, str], Score]:
-        """An empty score for each protocol and method; the module itself is called ``model``. ``stage`` is
-        ``val`` or ``test``.
+    def new_scores(self, judged: JudgedSet, stage: str) -> Mapping[tuple[str, str], Score]:
+        """Empty scores of a data set.
+
+        Args:
+            judged: the data set.
+            stage: ``val`` or ``test``.
+
+        Returns:
+            A score for each protocol and method; the module itself is called ``model``.
         """
         raise NotImplementedError
 
@@ -60,84 +74,67 @@ class Evaluation(pl.Callback):
         """Adds a batch, which is not empty, to the scores of its data set."""
         raise NotImplementedError
 
+    def finish(self, trainer: pl.Trainer, pl_module: Any, scores: Scores) -> None:
+        """After the last batch of a data set, on all processes, before the scores compute.
+
+        What is gathered here is the same on all processes. Where a score adds over processes, each of them
+        must add its own share only, say rows ``[trainer.global_rank :: trainer.world_size]``.
+        """
+
     def rules(self) -> dict[str, Any]:
         """What each protocol means, for ``metrics.json``."""
         return {}
 
     # What the trainer calls.
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        require(pl_module, self.capability, type(self).__name__)
+    def begin(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Makes empty scores.
 
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(trainer, pl_module, "val")
+        Raises:
+            ModelError: in ``test``, a set that no evaluation judges.
+        """
+        self.started = time.monotonic()
+        self.results = []
+        self.scores = {}
+        if stage == "test":
+            self._check_that_all_sets_are_judged(trainer)
+        for judged in self.sets:
+            if judged.batch is self.batch_type:
+                scores = self.new_scores(judged, stage)
+                self.scores[judged.name] = {key: score.to(pl_module.device) for key, score in scores.items()}
 
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._judge(trainer, pl_module, batch, dataloader_idx)
+    def see(self, trainer: pl.Trainer, pl_module: Any, batch: Any, judged: JudgedSet) -> None:
+        """Adds a batch to the scores of its set."""
+        self.update(trainer, pl_module, batch, self.scores[judged.name])
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(pl_module, "val")
-
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start(trainer, pl_module, "test")
-        kinds = {evaluation.batch_type for evaluation in evaluations(trainer)}
-        for name, kind in trainer.datamodule.judged_batches().items():  # type: ignore[attr-defined]
-            if kind not in kinds:
-                raise ModelError(
-                    f"no evaluation of this config judges {name} (a set of {kind.__name__}); name one in trainer.callbacks."
-                )
-
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._judge(trainer, pl_module, batch, dataloader_idx)
-
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._finish(pl_module, "test")
+    def end(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Computes and logs; in ``test``, prints the table and writes ``metrics.json``, too."""
+        self._compute(trainer, pl_module, stage)
+        if stage != "test":
+            return
         if trainer.is_global_zero and self.results:
             for dataset in {result.dataset for result in self.results if not result.n}:
                 rank_zero_info(
-                    f"nothing of {dataset} was judged: it holds no answer that the protocol asks for (of queries: no `boxes`)."
+                    f"nothing of {dataset} was judged: it holds no answer that the protocol asks for "
+                    "(of queries: no `boxes`)."
                 )
             rank_zero_info(f"\n{format_table(self.results)}")
         if self is evaluations(trainer)[-1]:
             self._write(trainer, pl_module)
 
-    def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self.started, self.results = time.monotonic(), list[Result]()
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        self.datasets = list(datamodule.judged_sources())
-        self.scores: dict[str, Scores] = {}
-        for name, source in datamodule.judged_sources().items():
-            if datamodule.judged_batches()[name] is self.batch_type:
-                self.scores[name] = {
-                    key: score.to(pl_module.device)
-                    for key, score in self.new_scores(name, source, stage).items()
-                }
+    def _check_that_all_sets_are_judged(self, trainer: pl.Trainer) -> None:
+        judged_types = {evaluation.batch_type for evaluation in evaluations(trainer)}
+        for judged in self.sets:
+            if judged.batch not in judged_types:
+                raise ModelError(
+                    f"no evaluation of this config judges {judged.name} (a set of {judged.batch.__name__}); "
+                    "name one in trainer.callbacks."
+                )
 
-    def _judge(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, dataloader_idx: int
-    ) -> None:
-        scores = self.scores.get(self.datasets[dataloader_idx])
-        if scores and len(batch):
-            self.update(trainer, pl_module, batch, scores)
-
-    def _finish(self, pl_module: pl.LightningModule, stage: str) -> None:
-        """On all processes, since ``compute`` adds their sums: every process logs the same keys and values."""
+    def _compute(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """On all processes: ``compute`` adds their sums, and all of them log the same keys and values."""
+        for scores in self.scores.values():
+            self.finish(trainer, pl_module, scores)
         self.results = [
             Result(dataset, protocol, method, metric, **asdict(estimate))
             for dataset, scores in self.scores.items()
@@ -151,33 +148,52 @@ class Evaluation(pl.Callback):
         }
         pl_module.log_dict(values, batch_size=1, rank_zero_only=False)
 
-    @staticmethod
-    def _write(trainer: pl.Trainer, pl_module: Any) -> None:
+    def _write(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """The results of all evaluations, by the last of them."""
-        skipped = sum(count for _, count, _ in trainer.datamodule.skipped())  # type: ignore[attr-defined]
-        skipped = int(trainer.strategy.reduce(torch.tensor(skipped), reduce_op="sum"))
+        own_skipped = torch.tensor(self.supply.number_of_skipped_records())
+        skipped = int(trainer.strategy.reduce(own_skipped, reduce_op="sum"))
         if not trainer.is_global_zero:
             return
-        record = next((callback for callback in trainer.callbacks if isinstance(callback, RunRecord)), None)  # type: ignore[attr-defined]
-        judged, checkpoint = evaluations(trainer), trainer.ckpt_path
+        all_evaluations = evaluations(trainer)
+        started = min(evaluation.started for evaluation in all_evaluations)
+        protocols: dict[str, Any] = {}
+        results: list[dict[str, Any]] = []
+        for evaluation in all_evaluations:
+            protocols |= evaluation.rules()
+            results += [tidy(result) for result in evaluation.results]
         content = {
             "run": Path(trainer.default_root_dir).name,
-            "checkpoint": str(checkpoint) if checkpoint else None,
+            "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
             "step": pl_module.loaded_step,
-            "seconds": round(time.monotonic() - min(evaluation.started for evaluation in judged), 1),
+            "seconds": round(time.monotonic() - started, 1),
             "skipped": skipped,
-            "protocols": {name: rules for evaluation in judged for name, rules in evaluation.rules().items()},
-            "results": [tidy(result) for evaluation in judged for result in evaluation.results],
-            **(record.provenance(trainer, pl_module) if record else {}),
+            "protocols": protocols,
+            "results": results,
+            **_provenance(trainer, pl_module),
         }
         path = Path(trainer.default_root_dir) / "test" / "metrics.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".tmp")
         partial.write_text(json.dumps(content, indent=2))
         partial.replace(path)
-        rank_zero_info(f"{f'{skipped} records were skipped; ' if skipped else ''}written to {path}")
+        if skipped:
+            rank_zero_info(f"{skipped} records were skipped; written to {path}")
+        else:
+            rank_zero_info(f"written to {path}")
 
 
 def evaluations(trainer: pl.Trainer) -> list[Evaluation]:
     """All evaluations of a trainer, in order."""
-    return [callback for callback in trainer.callbacks if isinstance(callback, Evaluation)]  # type: ignore[attr-defined]
+    return [callback for callback in _callbacks(trainer) if isinstance(callback, Evaluation)]
+
+
+def _provenance(trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+    """What the run's record knows, if the run keeps one."""
+    for callback in _callbacks(trainer):
+        if isinstance(callback, RunRecord):
+            return callback.provenance(trainer, pl_module)
+    return {}
+
+
+def _callbacks(trainer: pl.Trainer) -> list[pl.Callback]:
+    return trainer.callbacks  # type: ignore[attr-defined]

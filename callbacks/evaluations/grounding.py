@@ -4,22 +4,23 @@ config names.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 from torch import Tensor
 
 from callbacks.evaluations.base import Evaluation, Scores
+from callbacks.heatmaps import baseline_heatmaps, model_heatmaps
 from datamodules.batches import GroundingBatch
+from datamodules.handover import JudgedSet
 from lightning_modules.capabilities import CanGround
-from metrics.baselines import centre_heatmaps, random_heatmaps
 from metrics.grounding import GroundingScore
-from metrics.protocols import Protocol, protocol
+from metrics.protocols import changed_protocol
 
 
 class GroundingEvaluation(Evaluation):
-    """Pointing game, box accuracy and mean IoU, beside two baselines that know nothing: random places, and
+    """Pointing game, box accuracy and mean IoU, beside two baselines that look at nothing: random places, and
     the centre.
 
     Args:
@@ -38,25 +39,26 @@ class GroundingEvaluation(Evaluation):
         protocols_of: dict[str, list[str]] | None = None,
         changes: dict[str, Any] | None = None,
     ) -> None:
-        def resolve(names: list[str]) -> list[Protocol]:
-            return [
-                replace(protocol(name, **(changes or {})), name=f"{name}*" if changes else name)
-                for name in names
-            ]
+        self.protocols = [changed_protocol(name, changes) for name in protocols]
+        self.protocols_of = {
+            dataset: [changed_protocol(name, changes) for name in names]
+            for dataset, names in (protocols_of or {}).items()
+        }
 
-        self.protocols = resolve(protocols)
-        self.protocols_of = {dataset: resolve(names) for dataset, names in (protocols_of or {}).items()}
-
-    def new_scores(self, dataset: str, source: Any, stage: str) -> dict[tuple[str, str], GroundingScore]:
-        protocols = self.protocols_of.get(dataset, self.protocols)
-        methods = ("model", "centre", "random") if stage == "test" else ("model",)
+    def new_scores(self, judged: JudgedSet, stage: str) -> dict[tuple[str, str], GroundingScore]:
+        """All protocols and the baselines in ``test``; the module under the first one in ``val``."""
+        protocols = self.protocols_of.get(judged.name, self.protocols)
+        published = judged.source.published_boxes
+        if stage == "val":
+            return {(protocols[0].name, "model"): GroundingScore(protocols[0], published)}
         return {
-            (rules.name, method): GroundingScore(rules, source.published_boxes)
-            for rules in (protocols if stage == "test" else protocols[:1])
-            for method in methods
+            (rules.name, method): GroundingScore(rules, published)
+            for rules in protocols
+            for method in ("model", "centre", "random")
         }
 
     def rules(self) -> dict[str, Any]:
+        """The fields of each protocol."""
         return {
             rules.name: asdict(rules)
             for protocols in (self.protocols, *self.protocols_of.values())
@@ -64,33 +66,21 @@ class GroundingEvaluation(Evaluation):
         }
 
     def update(self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, scores: Scores) -> None:
-        maps: dict[str, Tensor] = {}
+        """Adds a batch. Protocols with the same prompt share their maps, and an image is encoded once for all
+        of its phrases.
+        """
+        maps: dict[tuple[str, str], Tensor] = {}
         for (_, method), score in scores.items():
-            # Protocols with the same prompt share their maps, and an image is encoded once for all its
-            # phrases.
-            name = f"model {score.rules.prompt}" if method == "model" else method
-            if name not in maps:
-                maps[name] = heatmaps(trainer, pl_module, batch, method, score.rules.prompt)
+            prompt = score.rules.prompt if method == "model" else ""
+            if (method, prompt) not in maps and method == "model":
+                maps[method, prompt] = model_heatmaps(trainer, pl_module, batch, prompt)
+            elif (method, prompt) not in maps:
+                maps[method, prompt] = baseline_heatmaps(method, batch)
             score.update(
-                maps[name], batch.boxes, batch.image_of_query, batch.chain_of_query, batch.sizes, batch.keys
+                maps[method, prompt],
+                batch.boxes,
+                batch.image_of_query,
+                batch.chain_of_query,
+                batch.sizes,
+                batch.keys,
             )
-
-
-def heatmaps(
-    trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, method: str, prompt: str = ""
-) -> Tensor:
-    """(Q,h,w) heat maps of a batch: of the model, each phrase after the prompt, or of a baseline (``centre``,
-    ``random``).
-    """
-    if method == "centre":
-        return centre_heatmaps(len(batch))
-    if method == "random":  # mentions of a chain share a place, or averaging them would draw it to the middle
-        first = {
-            chain: key
-            for chain, key in reversed(list(zip(batch.chain_of_query.tolist(), batch.keys, strict=True)))
-        }
-        return random_heatmaps([first[chain] for chain in batch.chain_of_query.tolist()])
-    with trainer.precision_plugin.forward_context():
-        return pl_module.ground(
-            batch.images, [f"{prompt}{phrase}" for phrase in batch.phrases], batch.image_of_query
-        ).float()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
-import torch
 
 from callbacks.evaluations.base import Evaluation, Scores
 from datamodules.batches import PairRankBatch
+from datamodules.handover import JudgedSet
 from lightning_modules.capabilities import CanMatch
 from metrics.pair_ranking import PairRanking
 
@@ -21,20 +21,21 @@ class RankEvaluation(Evaluation):
     capability: ClassVar[type] = CanMatch
     batch_type: ClassVar[type] = PairRankBatch
 
-    def new_scores(self, dataset: str, source: Any, stage: str) -> dict[tuple[str, str], PairRanking]:
-        return {
-            ("pairs", "model"): PairRanking(
-                sorted({source.pair(index).group for index in range(len(source))})
-            )
-        }
+    def new_scores(self, judged: JudgedSet, stage: str) -> dict[tuple[str, str], PairRanking]:
+        """One score, with the groups that occur in the set."""
+        source = judged.source
+        groups = sorted({source.pair(index).group for index in range(len(source))})
+        return {("pairs", "model"): PairRanking(groups)}
 
     def rules(self) -> dict[str, Any]:
+        """When a pair is right."""
         return {"pairs": {"correct": "the right one scores strictly higher", "accuracy": "over all pairs"}}
 
     def update(self, trainer: pl.Trainer, pl_module: Any, batch: PairRankBatch, scores: Scores) -> None:
+        """Adds a batch."""
         with trainer.precision_plugin.forward_context():
             similarities = pl_module.match(batch.images, batch.texts).float()
-        of_pair = torch.stack([batch.positive, batch.negative])
-        right, wrong = similarities[of_pair[..., 0], of_pair[..., 1]]
+        right = similarities[batch.positive[:, 0], batch.positive[:, 1]]
+        wrong = similarities[batch.negative[:, 0], batch.negative[:, 1]]
         for score in scores.values():
             score.update(right, wrong, batch.groups)

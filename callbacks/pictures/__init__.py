@@ -1,0 +1,1 @@
+"""Galleries: what a module has found, to be looked at."""

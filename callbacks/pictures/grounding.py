@@ -11,109 +11,178 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from callbacks.heatmaps import model_heatmaps
 from callbacks.pictures.gallery import Gallery
 from datamodules.batches import GroundingBatch, Preprocessing
+from datamodules.handover import JudgedSet
 from lightning_modules.capabilities import CanGround
-from metrics.boxes import boxes_from_heatmap, union_box
-from metrics.pointing_game import peak_points
+from metrics.decisions import Decision, Queries, Truth, decide
+from metrics.protocols import changed_protocol
 
-GREEN, ORANGE, WHITE = (60, 220, 60), (255, 150, 30), (255, 255, 255)
-HEIGHT, CAPTION = 288, 30
+GREEN = (60, 220, 60)
+ORANGE = (255, 150, 30)
+RED = (230, 40, 40)
+WHITE = (255, 255, 255)
+DARK = (20, 20, 20)
+GREY = (130, 130, 130)
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+# Pixels: height of the image in a panel, height of the caption above it, space around a text.
+HEIGHT = 288
+CAPTION = 30
+MARGIN = 6
 
 
 def denormalise(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
-    """(3,S,S) as the model takes it -> (S,S,3) uint8 RGB."""
-    mean, std = (
-        torch.tensor(values, device=image.device).view(3, 1, 1)
-        for values in (preprocessing.mean, preprocessing.std)
-    )
+    """An image as the module takes it, as it can be looked at: (3,S,S) float -> (S,S,3) uint8 RGB."""
+    mean = torch.tensor(preprocessing.mean, device=image.device).view(3, 1, 1)
+    std = torch.tensor(preprocessing.std, device=image.device).view(3, 1, 1)
     return ((image * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
-    """(H,W,3) uint8 and (H,W) in [0,1] -> the image under a transparent heat map; cold places stay dark and
-    unchanged in hue.
+    """An image under a transparent heat map; cold places stay dark and unchanged in hue.
+
+    Args:
+        image: (H,W,3) uint8 RGB.
+        heatmap: (H,W) in [0, 1].
+
+    Returns:
+        (H,W,3) uint8 RGB.
     """
-    colours = cv2.cvtColor(
-        cv2.applyColorMap((255 * heatmap).astype(np.uint8), cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB
-    )
+    colours = cv2.applyColorMap((255 * heatmap).astype(np.uint8), cv2.COLORMAP_TURBO)
+    colours = cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
     weight = (0.25 + 0.5 * heatmap)[..., None]
     return (image * (1 - weight) + colours * weight).astype(np.uint8)
 
 
-def draw(image: np.ndarray, phrase: str, heatmap: Tensor, boxes: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """One panel: left the image with the true boxes (green), right the heat map with the point (white; green
-    ring: hit) and the predicted box (orange).
+def draw(
+    image: np.ndarray,
+    phrase: str,
+    decision: Decision,
+    boxes: Tensor,
+    size: tuple[int, int],
+    protocol: str = "",
+) -> np.ndarray:
+    """One panel: on the left the image with the true boxes (green), on the right the heat map with the point
+    (white, in a green ring for a hit and a red one for a miss) and the predicted box (orange).
 
     Args:
-        image: (S,S,3) uint8, as the model saw it.
-        heatmap: (h,w) in [0,1].
-        boxes: (K,4) in pixels of the original image; K may be 0.
+        image: (S,S,3) uint8 RGB, as the module saw it.
+        phrase: written above.
+        decision: what the protocol decided.
+        boxes: (K,4) true boxes in pixels of the original image; K may be 0.
         size: height and width of the original image.
+        protocol: its name, written above.
+
+    Returns:
+        (H,W,3) uint8 RGB.
     """
-    height, width = HEIGHT, max(96, min(2 * HEIGHT, round(HEIGHT * size[1] / size[0])))
-    left = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-    resized = (
-        interpolate(heatmap[None, None].float(), size=(height, width), mode="bicubic")[0, 0].clamp(0, 1).cpu()
-    )
-    right = overlay(left, resized.numpy())
-    scale = torch.tensor([width / size[1], height / size[0]] * 2)
-    left, truth = np.ascontiguousarray(left), (boxes.cpu() * scale).round().int().tolist()
-    y, x = peak_points(heatmap[None].cpu(), (height, width))[0].tolist()
-    hit = any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in truth)
-    found = boxes_from_heatmap(resized, "clean")
-    if len(found):
-        x0, y0, x1, y1 = union_box(torch.from_numpy(found[None, :, :4]))[0].round().int().tolist()
-        cv2.rectangle(right, (x0, y0), (x1 - 1, y1 - 1), ORANGE, 2)
-    for x0, y0, x1, y1 in truth:
-        for panel in (left, right):
-            cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), GREEN, 2)
+    height = HEIGHT
+    width = max(96, min(2 * HEIGHT, round(HEIGHT * size[1] / size[0])))
+    scale = (width / size[1], height / size[0])
+    left = np.ascontiguousarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC))
+    heatmap = interpolate(decision.heatmap[None, None].float(), size=(height, width), mode="bicubic")
+    right = overlay(left, heatmap[0, 0].clamp(0, 1).cpu().numpy())
+
+    if decision.box is not None:
+        _rectangle(right, decision.box, scale, ORANGE)
+    for box in boxes.tolist():
+        for side in (left, right):
+            _rectangle(side, box, scale, GREEN)
+    # A pixel's middle, and not its corner, is where it was pointed at.
+    x, y = (round((pixel + 0.5) * s - 0.5) for pixel, s in zip(decision.point, scale, strict=True))
     cv2.circle(right, (x, y), 6, WHITE, -1)
-    if truth:
-        cv2.circle(right, (x, y), 8, GREEN if hit else (230, 40, 40), 3)
-    panel = np.concatenate([left, np.full((height, 4, 3), 255, np.uint8), right], axis=1)
-    strip = np.full((CAPTION, panel.shape[1], 3), 255, np.uint8)
+    if decision.hit is not None:
+        cv2.circle(right, (x, y), 8, GREEN if decision.hit else RED, 3)
+
+    gap = np.full((height, 4, 3), 255, np.uint8)
+    panel = np.concatenate([left, gap, right], axis=1)
+    return np.concatenate([_caption(phrase, protocol, panel.shape[1]), panel])
+
+
+def _rectangle(image: np.ndarray, box: Any, scale: tuple[float, float], colour: tuple[int, int, int]) -> None:
+    """Draws a box given in pixels of the original image; its maximum is exclusive."""
+    x0, y0, x1, y1 = (round(value * s) for value, s in zip(box, (*scale, *scale), strict=True))
+    cv2.rectangle(image, (x0, y0), (x1 - 1, y1 - 1), colour, 2)
+
+
+def _caption(phrase: str, protocol: str, width: int) -> np.ndarray:
+    """The phrase, as large as there is space for it, and the name of the protocol."""
+    strip = np.full((CAPTION, width, 3), 255, np.uint8)
+    label_width = cv2.getTextSize(protocol, FONT, 0.4, 1)[0][0]
+    cv2.putText(strip, protocol, (width - label_width - MARGIN, 20), FONT, 0.4, GREY, 1, cv2.LINE_AA)
     text = phrase.encode("ascii", "replace").decode()
-    fit = min(
-        0.6,
-        0.6 * (panel.shape[1] - 12) / max(1, cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)[0][0]),
-    )
-    cv2.putText(strip, text, (6, 21), cv2.FONT_HERSHEY_SIMPLEX, fit, (20, 20, 20), 1, cv2.LINE_AA)
-    return np.concatenate([strip, panel])
+    text_width = cv2.getTextSize(text, FONT, 0.6, 1)[0][0]
+    space = width - label_width - 3 * MARGIN
+    font_scale = 0.6 * min(1.0, space / max(1, text_width))
+    cv2.putText(strip, text, (MARGIN, 21), FONT, font_scale, DARK, 1, cv2.LINE_AA)
+    return strip
 
 
 class Pictures(Gallery):
     """The image with the true boxes beside the heat map with the point and the predicted box, a file for each
     phrase and a sheet of all.
 
+    Point, box and verdict are those that `GroundingEvaluation` counts under the same protocol; where that
+    averages the mentions of a chain, each mention shows the decision on its chain.
+
     Args:
         count: pictures of each data set; the first process draws them all.
         per_image: at most so many phrases of one image.
+        protocol: name of a preset of `metrics.protocols`: the first of the evaluation's.
+        protocol_of: protocols of single data sets, by the set's name, instead of ``protocol``.
+        changes: fields of the protocols to set otherwise, as for `GroundingEvaluation`.
     """
 
     capability: ClassVar[type] = CanGround
     batch_type: ClassVar[type] = GroundingBatch
     singles: ClassVar[bool] = True
 
-    def __init__(self, count: int = 24, per_image: int = 2) -> None:
+    def __init__(
+        self,
+        count: int = 24,
+        per_image: int = 2,
+        protocol: str = "clean",
+        protocol_of: dict[str, str] | None = None,
+        changes: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__(count)
         self.per_image = per_image
+        self.protocol = changed_protocol(protocol, changes)
+        self.protocol_of = {
+            dataset: changed_protocol(name, changes) for dataset, name in (protocol_of or {}).items()
+        }
 
     def draw_batch(
-        self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, room: int
+        self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, judged: JudgedSet, space: int
     ) -> list[np.ndarray]:
-        of_image: dict[int, list[int]] = {}
-        for query, image in enumerate(batch.image_of_query.tolist()):
-            of_image.setdefault(image, []).append(query)
-        chosen = [query for queries in of_image.values() for query in queries[: self.per_image]][:room]
-        with trainer.precision_plugin.forward_context():
-            heatmaps = pl_module.ground(
-                batch.images, [batch.phrases[query] for query in chosen], batch.image_of_query[chosen]
-            )
+        """A panel for each of the first phrases of each image."""
+        rules = self.protocol_of.get(judged.name, self.protocol)
+        heatmaps = model_heatmaps(trainer, pl_module, batch, rules.prompt)
+        queries = Queries(batch.sizes, batch.image_of_query, batch.chain_of_query, batch.keys)
+        truth = Truth(batch.boxes, judged.source.published_boxes)
+        decisions = decide(heatmaps, queries, rules, truth)
         panels = []
-        for query, heatmap in zip(chosen, heatmaps, strict=True):
+        for query in self._chosen(batch.image_of_query.tolist())[:space]:
             image = int(batch.image_of_query[query])
             height, width = batch.sizes[image].tolist()
-            seen = denormalise(batch.images[image], pl_module.preprocessing)
-            panels.append(draw(seen, batch.phrases[query], heatmap, batch.boxes[query], (height, width)))
+            panel = draw(
+                denormalise(batch.images[image], pl_module.preprocessing),
+                batch.phrases[query],
+                decisions.on(query),
+                batch.boxes[query],
+                (height, width),
+                rules.name,
+            )
+            panels.append(panel)
         return panels
+
+    def _chosen(self, image_of_query: list[int]) -> list[int]:
+        """The first queries of each image, image by image."""
+        queries_of_image: dict[int, list[int]] = {}
+        for query, image in enumerate(image_of_query):
+            queries_of_image.setdefault(image, []).append(query)
+        chosen = []
+        for queries in queries_of_image.values():
+            chosen += queries[: self.per_image]
+        return chosen

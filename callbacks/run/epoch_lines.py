@@ -10,37 +10,44 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 
 class EpochLines(pl.Callback):
-    """A line for each epoch, and one a minute within long ones, in the progress bar's place where the output
+    """A line for each epoch, and one a minute within long ones, in place of the progress bar where the output
     is not a terminal.
+
+    Args:
+        seconds: between two lines within an epoch.
     """
 
     def __init__(self, seconds: float = 60.0) -> None:
         self.seconds = seconds
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.started = self.said = time.monotonic()
-        self.first_step = self.said_step = trainer.global_step
-
-    def _say(self, trainer: pl.Trainer) -> None:
-        self.said, self.said_step = time.monotonic(), trainer.global_step
-        steps = trainer.global_step - self.first_step
-        total = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
-        numbers = {
-            name: value
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith(("train/", "val/"))
-        }
-        shown = " ".join(
-            f"{name.removeprefix('train/')}={value.item():.4g}" for name, value in numbers.items()
-        )
-        rank_zero_info(
-            f"epoch {trainer.current_epoch} step {trainer.global_step}{total} ({(self.said - self.started) / max(1, steps):.2f} s/step): {shown}"
-        )
+        """Starts the clock."""
+        self.start_time = time.monotonic()
+        self.start_step = trainer.global_step
+        self.last_time = self.start_time
+        self.last_step = self.start_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        if time.monotonic() - self.said > self.seconds:
-            self._say(trainer)
+        """A line if the last one is a minute old."""
+        if time.monotonic() - self.last_time > self.seconds:
+            self._print_line(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.said_step != trainer.global_step:
-            self._say(trainer)
+        """A line, unless this very step has one."""
+        if self.last_step != trainer.global_step:
+            self._print_line(trainer)
+
+    def _print_line(self, trainer: pl.Trainer) -> None:
+        self.last_time = time.monotonic()
+        self.last_step = trainer.global_step
+        pace = (self.last_time - self.start_time) / max(1, trainer.global_step - self.start_step)
+        total = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
+        numbers = [
+            f"{name.removeprefix('train/')}={value.item():.4g}"
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith(("train/", "val/"))
+        ]
+        rank_zero_info(
+            f"epoch {trainer.current_epoch} step {trainer.global_step}{total} ({pace:.2f} s/step): "
+            + " ".join(numbers)
+        )

@@ -40,34 +40,43 @@ def git_commit() -> str | None:
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
+        commit = git("rev-parse", "--short=12", "HEAD")
+        changes = git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return None
+    return f"{commit}+" if changes else commit
 
 
 def package_versions() -> dict[str, str]:
-    """Python's and the core packages' versions."""
-    found = {"python": platform.python_version()}
+    """The versions of Python and of those of `PACKAGES` that are installed."""
+    versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def device_name(device: torch.device) -> str:
-    return (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    )
+    """What a device is called: the model of a GPU; for a CPU its architecture and the threads in use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
 def provenance(trainer: pl.Trainer, pl_module: pl.LightningModule, config: str, seed: int) -> dict[str, Any]:
-    """Everything beside the data that a result depends on."""
+    """Everything beside the data that a result depends on.
+
+    Args:
+        trainer: of the run.
+        pl_module: the module, for its device.
+        config: the complete configuration as YAML.
+        seed: of the run.
+
+    Returns:
+        Plain values by name, as they go into JSON.
+    """
     return {
         "command": " ".join(["python", *sys.argv]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -82,8 +91,8 @@ def provenance(trainer: pl.Trainer, pl_module: pl.LightningModule, config: str, 
 
 
 class RunRecord(pl.Callback):
-    """Writes ``config.yaml`` and ``run.json`` (a list, one entry for each start) when a fit begins, and keeps
-    earlier test results out of harm's way.
+    """Writes ``config.yaml`` and ``run.json`` (a list, one entry for each start) when a fit begins, and moves
+    earlier results of another stage aside, so that they are not overwritten.
 
     Args:
         config: the complete configuration as YAML.
@@ -91,13 +100,16 @@ class RunRecord(pl.Callback):
     """
 
     def __init__(self, config: str, seed: int) -> None:
-        self.config, self.seed = config, seed
+        self.config = config
+        self.seed = seed
 
     def provenance(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """Everything beside the data that a result of this run depends on."""
         return provenance(trainer, pl_module, self.config, self.seed)
 
     @rank_zero_only
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Writes the record of a fit, or moves earlier results of the stage aside."""
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         if stage == "fit":
@@ -108,13 +120,12 @@ class RunRecord(pl.Callback):
             starts = json.loads(path.read_text()) if path.is_file() else []
             path.write_text(json.dumps([*starts, self.provenance(trainer, pl_module)], indent=2))
         else:
-            keep_earlier(
-                folder / TrainerFn(stage).value
-            )  # Lightning passes an enumeration, whose text is "TrainerFn.TESTING"
+            # Lightning passes an enumeration, whose text is "TrainerFn.TESTING".
+            keep_earlier(folder / TrainerFn(stage).value)
 
 
 def keep_earlier(folder: Path) -> None:
-    """Renames ``folder``, if it exists, to the first free of ``<folder>-1``, ``<folder>-2`` ..."""
+    """Renames a folder, if it exists, to the first free of ``<folder>-1``, ``<folder>-2`` and so on."""
     if folder.exists():
         number = 1
         while folder.with_name(f"{folder.name}-{number}").exists():

@@ -13,11 +13,42 @@ from typing import Any
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import IGNORED
-from datamodules.errors import DataError, require_paths
+from datamodules.errors import DataError
 from datamodules.sets.class_names import ADE20K
 from datamodules.storage.label_maps import Labelled, LabelMapSource, in_order, table
+from datamodules.storage.layout import Layout, Part, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
 
-REMEDY = "Set --data.root; ADEChallengeData2016.zip is had from sceneparsing.csail.mit.edu."
+FOLDER = "ADEChallengeData2016"
+
+
+def _archive_part(path: str, content: str) -> Part:
+    return Part(
+        path=f"{FOLDER}/{path}",
+        content=content,
+        count=2_000,
+        url="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+        checksum="sha256:7ff1be44964418441f542a7cc1e1a650e7dc0fc275f5d23252bc9bbdbc977b29",
+        size=967_382_037,
+        unpack=".",
+        alternatives=(path,),
+    )
+
+
+LAYOUT = Layout(
+    name="ADE20k",
+    title="ADE20k (scene parsing challenge)",
+    page="http://sceneparsing.csail.mit.edu",
+    licence="photographs: non-commercial research and education; see the page",
+    size="1 GB",
+    root="data/ade20k",
+    parts=(
+        _archive_part("images/validation/*.jpg", "photographs"),
+        _archive_part("annotations/validation/*.png", "label maps"),
+    ),
+    judged_on="150 classes of pixels",
+    counts=(SplitCounts("val", 2_000), SplitCounts("test", 2_000, note="the same")),
+)
 
 
 class ADE20KSource(LabelMapSource):
@@ -29,15 +60,15 @@ class ADE20KSource(LabelMapSource):
     """
 
     def __init__(self, root: Path, subset: str = "validation") -> None:
-        folder = root / "ADEChallengeData2016" if (root / "ADEChallengeData2016").is_dir() else root
-        images, labels = f"images/{subset}", f"annotations/{subset}"
-        require_paths("ADE20K", folder, [images, labels], f"{images}/ and {labels}/", REMEDY)
+        folder = root / FOLDER if (root / FOLDER).is_dir() else root
+        images = folder / "images" / subset
+        labels = folder / "annotations" / subset
+        LocalCopy(LAYOUT, root).require(images, labels)
         files = [
-            Labelled(image.stem, image, folder / labels / f"{image.stem}.png")
-            for image in sorted((folder / images).glob("*.jpg"))
+            Labelled(path.stem, path, labels / f"{path.stem}.png") for path in sorted(images.glob("*.jpg"))
         ]
         if not files:
-            raise DataError(f"{folder / images} holds no image; it must hold ADE_*.jpg.")
+            raise DataError(f"{images} holds no image; it must hold ADE_*.jpg.")
         super().__init__(files, ADE20K, table(in_order(range(1, 151)) | {0: IGNORED}))
 
 
@@ -46,18 +77,21 @@ class ADE20k(GroundingDataModule):
     labels of its test images are not public.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         kwargs: as for `GroundingDataModule`.
     """
 
     name = "ade20k"
+    layout = LAYOUT
 
     def __init__(self, root: Path = Path("data/ade20k"), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
+        """None: it has no captions."""
         return None
 
     def evaluation_source(self, split: Split) -> ADE20KSource:
+        """The validation images, for every split."""
         return ADE20KSource(self.root)

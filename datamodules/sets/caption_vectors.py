@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,7 +20,7 @@ from datamodules.base import GroundingDataModule, Split
 from datamodules.cross import CrossDataset
 from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.kinds.vectors import VectorSource
-from datamodules.sets.image_caption_folder import CAPTION_COLUMNS, IMAGE_COLUMNS, is_unicode, read_rows
+from datamodules.sets.image_caption_folder import first_of, parse_caption, read_rows
 
 REMEDY = "Set --data.vectors, or leave it out to learn from captions alone."
 
@@ -39,14 +40,14 @@ class ImageVectors:
                 "CaptionVectors", path, ".npz files with names (N,) and feats (N,D)", REMEDY
             )
         parts = [self._read(file) for file in files]
-        if len({feats.shape[1] for _, feats in parts}) > 1:
-            raise DataError(
-                f"{path}: the files hold vectors of different widths: {sorted({feats.shape[1] for _, feats in parts})}."
-            )
+        widths = sorted({feats.shape[1] for _, feats in parts})
+        if len(widths) > 1:
+            raise DataError(f"{path}: the files hold vectors of different widths: {widths}.")
         self.feats = np.concatenate([feats for _, feats in parts])
         self.width = self.feats.shape[1]
         self.rows: dict[str, int] = {}
-        for row, name in enumerate(name for names, _ in parts for name in names):
+        names_in_order = chain.from_iterable(names for names, _ in parts)
+        for row, name in enumerate(names_in_order):
             for alias in aliases(name):
                 self.rows.setdefault(alias, row)
 
@@ -54,7 +55,8 @@ class ImageVectors:
     def _read(file: Path) -> tuple[list[str], np.ndarray]:
         try:
             with np.load(file, allow_pickle=False) as content:
-                names, feats = [str(name) for name in content["names"]], content["feats"]
+                names = [str(name) for name in content["names"]]
+                feats = content["feats"]
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{file}: not readable as names and feats ({type(error).__name__}: {error})."
@@ -71,6 +73,10 @@ class ImageVectors:
 def aliases(name: str) -> list[str]:
     """Under what an image may be known: its path, its file name without suffix, and that up to the first
     ``_``.
+
+    Example:
+        >>> aliases("photos/123_ab.jpg")
+        ['photos/123_ab.jpg', '123_ab', '123']
     """
     stem = PurePosixPath(name).stem
     return list(dict.fromkeys([name, stem, stem.split("_")[0]]))
@@ -100,62 +106,60 @@ class CaptionList(VectorSource):
                 "the photographs whose captions are to be learnt",
                 "Set --data.images, or leave it out.",
             )
-        wanted = {path.stem for path in images.rglob("*") if path.suffix} if images else None
         self.broken: list[str] = []
         grouped: dict[str, list[str]] = {}
+        stems = {path.stem for path in images.rglob("*") if path.suffix} if images else None
         for path in captions:
             for number, row in read_rows(path):
                 try:
-                    name, texts = self._captions(row)
+                    name, texts = parse_caption(row)
                 except ValueError as error:
                     self.broken.append(f"{path.name}:{number}\t{error}")
                     continue
-                if (wanted is None or PurePosixPath(name).stem in wanted) and (
-                    self.vectors is None or self.vectors.find(name) is not None
-                ):
+                if self._is_usable(name, stems):
                     grouped.setdefault(name, []).extend(texts)
         if not grouped:
-            reason = f" ({self.broken[0]})" if self.broken else ""
             raise DataError(
-                f"{', '.join(map(str, captions))}: no caption is left of those whose image has a vector and is in the folder{reason}."
+                f"{', '.join(map(str, captions))}: no caption is left of those whose image has a vector and "
+                f"is in the folder{first_of(self.broken)}."
             )
-        self.names, self.texts = list(grouped), list(grouped.values())
-        # Without vectors nothing ties the captions of an image together, and each is a sample of its own.
+        self.names = list(grouped)
+        self.texts = list(grouped.values())
         if self.vectors is None:
-            self.names = [f"{name}/{n}" for name, texts in grouped.items() for n in range(len(texts))]
-            self.texts = [[text] for texts in grouped.values() for text in texts]
+            self._take_captions_apart()
 
-    @staticmethod
-    def _captions(row: dict | str) -> tuple[str, list[str]]:
-        if isinstance(row, str):
-            raise ValueError(row)
-        name = next((row[key] for key in IMAGE_COLUMNS if key in row), None)
-        texts = next((row[key] for key in CAPTION_COLUMNS if key in row), None)
-        texts = [texts] if isinstance(texts, str) else texts
-        if (
-            name is None
-            or not isinstance(texts, list)
-            or not all(isinstance(text, str) and is_unicode(text) for text in texts)
-        ):
-            raise ValueError("no image or no caption")
-        texts = [" ".join(text.split()) for text in texts if text.strip()]
-        if not texts:
-            raise ValueError("the caption is empty")
-        return str(name), texts
+    def _is_usable(self, name: str, stems: set[str] | None) -> bool:
+        """Whether an image has a vector, if there are any, and is in the folder, if one is named."""
+        if stems is not None and PurePosixPath(name).stem not in stems:
+            return False
+        return self.vectors is None or self.vectors.find(name) is not None
+
+    def _take_captions_apart(self) -> None:
+        """Without vectors nothing ties the captions of an image together, and each is a sample of its own."""
+        captions = [
+            (f"{name}/{number}", text)
+            for name, texts in zip(self.names, self.texts, strict=True)
+            for number, text in enumerate(texts)
+        ]
+        self.names = [name for name, _ in captions]
+        self.texts = [[text] for _, text in captions]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def key(self, index: int) -> str:
+        """The image's name; without vectors, with the number of its caption."""
         return self.names[index]
 
     def vector(self, index: int) -> np.ndarray:
+        """(D,) float32, the vector of the image; D is 0 without vectors."""
         if self.vectors is None:
             return np.zeros(0, np.float32)
         row = self.vectors.find(self.names[index])
         return self.vectors.feats[row].astype(np.float32)
 
     def captions(self, index: int) -> list[str]:
+        """The image's captions, or the only one of the sample."""
         return self.texts[index]
 
 
@@ -187,12 +191,18 @@ class CaptionVectors(CrossDataset):
         seed: int | None = None,
     ) -> None:
         super().__init__(None, val, test, eval_batch_size or batch_size, num_workers, max_skipped)
-        self.batch_size, self.seed = batch_size, seed
-        self.captions = [Path(path) for path in (captions if isinstance(captions, list) else [captions])]
-        self.vectors, self.images = vectors and Path(vectors), images and Path(images)
+        self.batch_size = batch_size
+        self.seed = seed
+        if not isinstance(captions, list):
+            captions = [captions]
+        self.captions = [Path(path) for path in captions]
+        self.vectors = Path(vectors) if vectors else None
+        self.images = Path(images) if images else None
 
-    def caption_source(self) -> CaptionList:
+    def training_source(self) -> CaptionList:
+        """All captions that can be used."""
         return CaptionList(self.captions, self.vectors, self.images)
 
     def evaluation_source(self, split: Split) -> None:
+        """None: what is judged on are the sets of ``val`` and ``test``."""
         return None

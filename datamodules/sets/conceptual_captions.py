@@ -30,24 +30,78 @@ import pyarrow as pa
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
 from datamodules.base import GroundingDataModule, Split
-from datamodules.errors import DataError, DatasetNotFoundError
+from datamodules.errors import DataError
 from datamodules.kinds.captions import CaptionSource
-from datamodules.sets.image_caption_folder import is_unicode
 from datamodules.storage.images import read_image
 from datamodules.storage.index import open_index
+from datamodules.storage.layout import Layout, Part, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
 from datamodules.storage.shards import ShardSource
+from datamodules.storage.text_files import is_unicode
 
 Subset = Literal["gcc3m", "cc12m"]
 PUBLISHED = {"gcc3m": 3_318_333, "cc12m": 12_423_374}
 MIRRORS = {"gcc3m": "cc3m", "cc12m": "cc12m"}
 LISTS = {"gcc3m": "Train*GCC-training.tsv", "cc12m": "cc12m.tsv"}
+LISTS_PAGES = {
+    "gcc3m": "https://ai.google.com/research/ConceptualCaptions",
+    "cc12m": "https://github.com/google-research-datasets/conceptual-12m",
+}
 IMAGE_FOLDERS = ("training", "images", "train")
-HOLDS = "shards 00000.tar ... of img2dataset, {0}-train-0000.tar ... of the mirror pixparse/{0}-wds, or {1} and a folder training/ of images"
-REMEDY = (
-    "Set --data.root. `hf download pixparse/{0}-wds --repo-type dataset` brings shards; the published list is at ai.google.com/research/ConceptualCaptions, "
-    "and img2dataset makes shards of it."
-)
 LIST_SCHEMA = pa.schema([("image", pa.string()), ("captions", pa.list_(pa.string()))])
+
+
+def _shards(subset: Subset, count: int) -> Part:
+    """The shards of a subset, or its published list."""
+    mirror = MIRRORS[subset]
+    return Part(
+        path=f"{mirror}-train-*.tar",
+        content="shards, or the list",
+        count=count,
+        by_hand=f"`hf download pixparse/{mirror}-wds --repo-type dataset --local-dir data/{subset}` brings "
+        f"shards; img2dataset makes shards (00000.tar ...) of the list at {LISTS_PAGES[subset]}",
+        needed_if={"subset": subset},
+        alternatives=(
+            f"train/{mirror}-train-*.tar",
+            "[0-9]*.tar",
+            "train/[0-9]*.tar",
+            LISTS[subset],
+            f"train/{LISTS[subset]}",
+        ),
+        links_expire=True,
+    )
+
+
+LAYOUT = Layout(
+    name="ConceptualCaptions",
+    title="Conceptual Captions (GCC3M, CC12M)",
+    page=LISTS_PAGES["gcc3m"],
+    licence="the lists may be used freely, with Google named as their source; the photographs belong to "
+    "their authors",
+    size="unknown",
+    root="data/{subset}",
+    options={"subset": "gcc3m"},
+    parts=(_shards("gcc3m", 576), _shards("cc12m", 2_176)),
+    trains_on="images with captions",
+    counts=(
+        SplitCounts(
+            "train",
+            2_905_954,
+            unit="pairs",
+            needed_if={"subset": "gcc3m"},
+            note="in the mirror's 576 shards; 3,318,333 are listed",
+        ),
+        SplitCounts(
+            "train",
+            10_968_539,
+            unit="pairs",
+            needed_if={"subset": "cc12m"},
+            note="in the mirror's 2,176 shards; 12,423,374 are listed",
+        ),
+    ),
+    dead_links="Links die: users could fetch 70 % of CC3M, and of CC12M 24 to 64 %. "
+    "Give the shards and the sample count with every result.",
+)
 
 
 def find_shards(root: Path, subset: Subset) -> list[Path]:
@@ -73,14 +127,14 @@ def image_files(folder: Path) -> dict[str, str]:
     """Paths below ``folder`` of all its files, by name without extension; a row number also without its
     leading zeros.
     """
-    found = {}
-    for place, _, names in os.walk(folder):
+    paths: dict[str, str] = {}
+    for directory, _, names in os.walk(folder):
         for name in names:
             stem = name.partition(".")[0]
-            found[str(int(stem)) if stem.isdecimal() else stem] = os.path.relpath(
-                os.path.join(place, name), folder
-            )
-    return found
+            if stem.isdecimal():
+                stem = str(int(stem))
+            paths[stem] = os.path.relpath(os.path.join(directory, name), folder)
+    return paths
 
 
 def read_list(path: Path, subset: Subset) -> Iterator[tuple[int, str, str] | str]:
@@ -90,18 +144,20 @@ def read_list(path: Path, subset: Subset) -> Iterator[tuple[int, str, str] | str
     with path.open("rb") as lines:
         for row, line in enumerate(lines):
             text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
-            first, _, second = text.partition("\t")
-            caption, address = (first, second) if subset == "gcc3m" else (second, first)
-            if (tabs := text.count("\t")) != 1:
-                fault = f"{tabs + 1} columns, not a caption and an address"
-            elif not is_unicode(text):
-                fault = "not UTF-8"
+            columns = text.split("\t")
+            if len(columns) != 2:
+                yield f"{path.name}:{row + 1}\t{len(columns)} columns, not a caption and an address"
+                continue
+            if subset == "gcc3m":
+                caption, address = columns
+            else:
+                address, caption = columns
+            if not is_unicode(text):
+                yield f"{path.name}:{row + 1}\tnot UTF-8"
             elif not caption.strip():
-                fault = "no caption"
+                yield f"{path.name}:{row + 1}\tno caption"
             else:
                 yield row, " ".join(caption.split()), address
-                continue
-            yield f"{path.name}:{row + 1}\t{fault}"
 
 
 def image_names(row: int, address: str) -> tuple[str, str, str]:
@@ -116,17 +172,23 @@ def list_rows(path: Path, folder: Path, subset: Subset) -> Iterator[dict[str, An
     # A small CRC-32 could be taken for a row. All images of a folder are named in one way: the one by which
     # most are found.
     hits: Counter[int] = Counter()
-    for found in read_list(path, subset):
-        if not isinstance(found, str):
-            hits.update(way for way, name in enumerate(image_names(found[0], found[2])) if name in files)
-    way = max(range(3), key=lambda n: hits[n])
+    for record in read_list(path, subset):
+        if not isinstance(record, str):
+            row, _, address = record
+            hits.update(way for way, name in enumerate(image_names(row, address)) if name in files)
+    best_way = max(range(3), key=lambda way: hits[way])
     captions: dict[str, list[str]] = {}
-    for found in read_list(path, subset):
-        if isinstance(found, str):
-            yield found
-        elif file := files.get(image_names(found[0], found[2])[way]):
-            captions.setdefault(file, []).append(found[1])
-    yield from ({"image": file, "captions": texts} for file, texts in captions.items() if is_unicode(file))
+    for record in read_list(path, subset):
+        if isinstance(record, str):
+            yield record
+            continue
+        row, caption, address = record
+        file = files.get(image_names(row, address)[best_way])
+        if file:
+            captions.setdefault(file, []).append(caption)
+    for file, texts in captions.items():
+        if is_unicode(file):
+            yield {"image": file, "captions": texts}
 
 
 class ListedPairs(CaptionSource):
@@ -150,19 +212,23 @@ class ListedPairs(CaptionSource):
         if not len(self):
             reason = f" ({self.broken[0]})" if self.broken else ""
             raise DataError(
-                f"{path}: no row has an image in {folder.absolute()}, named by its row or the CRC-32 of its address{reason}."
+                f"{path}: no row has an image in {folder.absolute()}, named by its row or the CRC-32 of its "
+                f"address{reason}."
             )
 
     def __len__(self) -> int:
         return len(self.index)
 
     def key(self, index: int) -> str:
+        """The image's path in the folder of images."""
         return self.index.value(index, "image")
 
     def image(self, index: int) -> np.ndarray:
+        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
         return read_image(self.folder / self.key(index))
 
     def captions(self, index: int) -> list[str]:
+        """The captions of all rows that name the image."""
         return self.index.value(index, "captions")
 
 
@@ -179,6 +245,7 @@ class ConceptualCaptions(GroundingDataModule):
     """
 
     name = "conceptual_captions"
+    layout = LAYOUT
 
     def __init__(
         self,
@@ -191,36 +258,42 @@ class ConceptualCaptions(GroundingDataModule):
         super().__init__(max_skipped=max_skipped, **kwargs)
         if subset not in PUBLISHED or shuffle_window < 0:
             raise DataError("ConceptualCaptions: subset is gcc3m or cc12m, and shuffle_window is at least 0.")
-        self.root, self.subset, self.shuffle_window = Path(root or f"data/{subset}"), subset, shuffle_window
+        self.root = Path(root or f"data/{subset}")
+        self.subset = subset
+        self.shuffle_window = shuffle_window
         self.name = subset
 
-    def caption_source(self) -> ShardSource | ListedPairs:
-        cache_dir = self.cache_dir
+    def training_source(self) -> ShardSource | ListedPairs:
+        """The pairs of the first layout that is found."""
         for folder in (self.root, self.root / "train"):
-            if shards := find_shards(folder, self.subset):
-                return self._from_shards(folder, shards, cache_dir)
-            path = next(iter(sorted(folder.glob(LISTS[self.subset]))), None)
+            shards = find_shards(folder, self.subset)
+            if shards:
+                return self._from_shards(folder, shards)
+            listing = next(iter(sorted(folder.glob(LISTS[self.subset]))), None)
             images = next((folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()), None)
-            if path and images:
-                source = ListedPairs(path, images, self.subset, cache_dir)
-                rank_zero_info(
-                    f"{self.subset}: {len(source):,} images of {PUBLISHED[self.subset]:,} published addresses are there"
-                )
-                return source
-        mirror = MIRRORS[self.subset]
-        raise DatasetNotFoundError(
-            "Conceptual Captions", self.root, HOLDS.format(mirror, LISTS[self.subset]), REMEDY.format(mirror)
-        )
+            if listing and images:
+                return self._from_list(listing, images)
+        raise LocalCopy(LAYOUT, self.root, {"subset": self.subset}).not_found(self.root)
 
-    def _from_shards(self, folder: Path, shards: list[Path], cache_dir: Path) -> ShardSource:
-        source = ShardSource(folder, shards, cache_dir, self.shuffle_window)
+    def _from_list(self, listing: Path, images: Path) -> ListedPairs:
+        source = ListedPairs(listing, images, self.subset, self.cache_dir)
+        published = PUBLISHED[self.subset]
         rank_zero_info(
-            f"{self.subset}: {len(shards):,} shards, {len(source):,} pairs of {PUBLISHED[self.subset]:,} published (contents {source.digest})"
+            f"{self.subset}: {len(source):,} images of {published:,} published addresses are there"
         )
-        if gaps := missing_numbers(shards):
-            shown = ", ".join(map(str, gaps[:10])) + (" ..." if len(gaps) > 10 else "")
+        return source
+
+    def _from_shards(self, folder: Path, shards: list[Path]) -> ShardSource:
+        source = ShardSource(folder, shards, self.cache_dir, self.shuffle_window)
+        rank_zero_info(
+            f"{self.subset}: {len(shards):,} shards, {len(source):,} pairs of {PUBLISHED[self.subset]:,} "
+            f"published (contents {source.digest})"
+        )
+        gaps = missing_numbers(shards)
+        if gaps:
+            numbers = ", ".join(map(str, gaps[:10])) + (" ..." if len(gaps) > 10 else "")
             rank_zero_warn(
-                f"{self.subset}: {len(gaps):,} shards are missing from {folder}, by their numbers: {shown}."
+                f"{self.subset}: {len(gaps):,} shards are missing from {folder}, by their numbers: {numbers}."
             )
         if source.ignored:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in source.ignored.most_common())
@@ -228,4 +301,5 @@ class ConceptualCaptions(GroundingDataModule):
         return source
 
     def evaluation_source(self, split: Split) -> None:
+        """None: it has nothing to be judged on."""
         return None

@@ -1,9 +1,8 @@
 """Phrases of Flickr30k captions as spans over their words, to judge how a model groups words.
 
 Two forms: the official layout of Flickr30k Entities (`flickr30k_entities`), in which *every* phrase is
-    marked, whether it has a box or not; and a file of
-json lines ``{"image", "tokens": [...], "phrases": [{"start", "end", "phrase"}]}`` (plain or gzip; the end is
-exclusive).
+marked, whether it has a box or not; and a file of JSON lines
+``{"image", "tokens": [...], "phrases": [{"start", "end", "phrase"}]}`` (plain or gzip; the end is exclusive).
 """
 
 from __future__ import annotations
@@ -12,20 +11,39 @@ import gzip
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from datamodules.base import GroundingDataModule, Split
-from datamodules.errors import DataError, DatasetNotFoundError, require_paths
+from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.kinds.spans import SpanSource
-from datamodules.sets.flickr30k_entities import PHRASE, REMEDY
-from datamodules.storage.label_maps import listed_names
+from datamodules.sets import flickr30k_files
+from datamodules.sets.flickr30k_entities import PHRASE
+from datamodules.storage.layout import Layout, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
+from datamodules.storage.text_files import listed_names
 
 NOT_VISUAL = "0"  # chain of phrases that name nothing to be seen
 
+LAYOUT = Layout(
+    name="Flickr30kSpans",
+    title="Flickr30k spans: the phrases of Flickr30k Entities, without photographs",
+    page=flickr30k_files.ANNOTATIONS_PAGE,
+    licence=flickr30k_files.LICENCE,
+    size="unknown, but small",
+    root="data/flickr30k_entities",
+    parts=(flickr30k_files.SENTENCES, *flickr30k_files.split_lists("val", "test")),
+    judged_on="phrases as spans of words",
+    counts=(
+        SplitCounts("val", 5_000, unit="captions", note="of 1,000 images"),
+        SplitCounts("test", 5_000, unit="captions", note="of 1,000 images"),
+    ),
+)
 
-class Spans(NamedTuple):
+
+class CaptionSpans(NamedTuple):
     """A caption and its phrases: (start, end) over the words, the end exclusive."""
 
     key: str
@@ -44,20 +62,23 @@ def phrase_spans(sentence: str, not_visual: bool = True) -> tuple[list[str], lis
     Raises:
         DataError: the markup is broken.
     """
-    plain, marked, end = "", [], 0
+    plain = ""  # the sentence without its markup, as far as it is read
+    marked = []  # first and last character + 1 of each phrase in it
+    end = 0  # of what is read of the sentence
     for match in PHRASE.finditer(sentence):
         plain += sentence[end : match.start()]
         phrase = match["words"].strip()
         if phrase and (not_visual or match["chain"] != NOT_VISUAL):
             marked.append((len(plain), len(plain) + len(phrase)))
-        plain, end = plain + phrase, match.end()
+        plain += phrase
+        end = match.end()
     plain += sentence[end:]
     if "[/EN#" in plain:
         raise DataError(f"the markup of a phrase is broken: {plain.strip()[:80]!r}")
     words = list(re.finditer(r"\S+", plain))
     spans = []
     for start, stop in marked:
-        covered = [n for n, word in enumerate(words) if word.start() < stop and word.end() > start]
+        covered = [number for number, word in enumerate(words) if word.start() < stop and word.end() > start]
         spans.append((covered[0], covered[-1] + 1))
     return [word[0] for word in words], spans
 
@@ -65,23 +86,28 @@ def phrase_spans(sentence: str, not_visual: bool = True) -> tuple[list[str], lis
 class SpanList(SpanSource):
     """Captions with spans, held in memory."""
 
-    def __init__(self, captions: list[Spans], broken: list[str]) -> None:
-        self.captions, self.broken = captions, broken
+    def __init__(self, captions: list[CaptionSpans], broken: list[str]) -> None:
+        self.captions = captions
+        self.broken = broken
 
     def __len__(self) -> int:
         return len(self.captions)
 
     @property
     def number_of_queries(self) -> int:
+        """Phrases in all."""
         return sum(len(caption.spans) for caption in self.captions)
 
     def key(self, index: int) -> str:
+        """The image, and the number of its caption."""
         return self.captions[index].key
 
     def words(self, index: int) -> list[str]:
+        """The caption's words."""
         return self.captions[index].words
 
     def spans(self, index: int) -> list[tuple[int, int]]:
+        """(start, end) of each phrase over the words, the end exclusive."""
         return self.captions[index].spans
 
 
@@ -101,13 +127,12 @@ class EntitiesSpans(SpanList):
 
     def __init__(self, root: Path, split: str, not_visual: bool = True) -> None:
         folder = root / "flickr30k_entities" if (root / "flickr30k_entities").is_dir() else root
-        listing = root / f"{split}.txt" if (root / f"{split}.txt").exists() else folder / f"{split}.txt"
-        for path in (root, folder / "Sentences", listing):
-            if not path.exists():
-                raise DatasetNotFoundError(
-                    "Flickr30k Entities", path, "Sentences/ and train.txt, val.txt, test.txt", REMEDY
-                )
-        captions, broken = [], []
+        listing = root / f"{split}.txt"
+        if not listing.exists():
+            listing = folder / f"{split}.txt"
+        LocalCopy(LAYOUT, root).require(folder / "Sentences", listing)
+        captions: list[CaptionSpans] = []
+        broken: list[str] = []
         for image in listed_names(listing):
             path = folder / "Sentences" / f"{image}.txt"
             try:
@@ -115,14 +140,14 @@ class EntitiesSpans(SpanList):
             except (OSError, UnicodeDecodeError) as error:
                 broken.append(f"{image}\t{path}: not readable ({error})")
                 continue
-            for n, line in enumerate(lines):
+            for number, line in enumerate(lines):
                 try:
                     words, spans = phrase_spans(line, not_visual)
                 except DataError as error:
-                    broken.append(f"{image}/{n}\t{error}")
+                    broken.append(f"{image}/{number}\t{error}")
                     continue
                 if spans:
-                    captions.append(Spans(f"{image}/{n}", words, spans))
+                    captions.append(CaptionSpans(f"{image}/{number}", words, spans))
         if not captions:
             raise DataError(
                 f"{listing} names no image with a marked phrase; it must hold one image id a line."
@@ -131,7 +156,7 @@ class EntitiesSpans(SpanList):
 
 
 class SpanFile(SpanList):
-    """The captions of a file of json lines that have a phrase.
+    """The captions of a file of JSON lines that have a phrase.
 
     Raises:
         DatasetNotFoundError: the file is missing.
@@ -139,47 +164,56 @@ class SpanFile(SpanList):
     """
 
     def __init__(self, path: Path) -> None:
-        require_paths(
-            "Flickr30k spans",
-            path,
-            [],
-            'json lines {"image", "tokens", "phrases": [{"start", "end"}]}',
-            "Set --data.val_file and --data.test_file.",
-        )
-        captions, broken = [], []
-        seen: dict[str, int] = {}
-        for n, line in enumerate(_lines(path), start=1):
+        if not path.exists():
+            raise DatasetNotFoundError(
+                "Flickr30k spans",
+                path,
+                'JSON lines {"image", "tokens", "phrases": [{"start", "end"}]}',
+                "Set --data.val_file and --data.test_file.",
+            )
+        captions: list[CaptionSpans] = []
+        broken: list[str] = []
+        captions_of_image: Counter[str] = Counter()
+        for number, line in enumerate(_lines(path), start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-                words, spans = (
-                    [str(word) for word in row["tokens"]],
-                    [(int(phrase["start"]), int(phrase["end"])) for phrase in row["phrases"]],
-                )
-                if any(not 0 <= start < end <= len(words) for start, end in spans):
-                    raise ValueError(f"a span of {spans} lies outside of {len(words)} words")
-                image = str(row["image"])
+                image, words, spans = parse_line(line)
             except (ValueError, KeyError, TypeError) as error:
-                broken.append(f"{path.name}:{n}\tno caption with spans ({type(error).__name__}: {error})")
+                reason = f"no caption with spans ({type(error).__name__}: {error})"
+                broken.append(f"{path.name}:{number}\t{reason}")
                 continue
-            seen[image] = (
-                seen.get(image, -1) + 1
-            )  # several captions of an image are told apart by their order
             if spans:
-                captions.append(Spans(f"{image}/{seen[image]}", words, spans))
+                # Several captions of an image are told apart by their order.
+                captions.append(CaptionSpans(f"{image}/{captions_of_image[image]}", words, spans))
+            captions_of_image[image] += 1
         if not captions:
             raise DataError(f"{path} holds no caption with a phrase.")
         super().__init__(captions, broken)
 
 
+def parse_line(line: str) -> tuple[str, list[str], list[tuple[int, int]]]:
+    """A JSON line -> the image's name, the words, and the spans of the phrases.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no such line, or a span lies outside of the words.
+
+    Example:
+        >>> parse_line('{"image": 1, "tokens": ["a", "dog"], "phrases": [{"start": 0, "end": 2}]}')
+        ('1', ['a', 'dog'], [(0, 2)])
+    """
+    row = json.loads(line)
+    words = [str(word) for word in row["tokens"]]
+    spans = [(int(phrase["start"]), int(phrase["end"])) for phrase in row["phrases"]]
+    if any(not 0 <= start < end <= len(words) for start, end in spans):
+        raise ValueError(f"a span of {spans} lies outside of {len(words)} words")
+    return str(row["image"]), words, spans
+
+
 def _lines(path: Path) -> Iterator[str]:
+    open_text = gzip.open if path.suffix == ".gz" else open
     try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8")
-            if path.suffix == ".gz"
-            else path.open(encoding="utf-8") as file
-        ):
+        with open_text(path, "rt", encoding="utf-8") as file:
             yield from file
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise DataError(f"{path}: not readable ({type(error).__name__}: {error}).") from error
@@ -190,12 +224,13 @@ class Flickr30kSpans(GroundingDataModule):
 
     Args:
         root: folder of Flickr30k Entities; the val split has 1,000 images with five captions each.
-        val_file, test_file: files of json lines, instead of the splits of ``root``.
+        val_file, test_file: files of JSON lines, instead of the splits of ``root``.
         not_visual: whether phrases of the chain ``EN#0`` count; only known in the official layout.
         kwargs: as for `GroundingDataModule`.
     """
 
     name = "flickr30k_spans"
+    layout = LAYOUT
 
     def __init__(
         self,
@@ -206,12 +241,17 @@ class Flickr30kSpans(GroundingDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.root, self.not_visual = Path(root), not_visual
+        self.root = Path(root)
+        self.not_visual = not_visual
         self.files = {"val": val_file, "test": test_file}
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
+        """None: it has no images to learn from."""
         return None
 
     def evaluation_source(self, split: Split) -> SpanList:
+        """The captions of a split that have a phrase."""
         path = self.files.get(split)
-        return SpanFile(Path(path)) if path else EntitiesSpans(self.root, split, self.not_visual)
+        if path:
+            return SpanFile(Path(path))
+        return EntitiesSpans(self.root, split, self.not_visual)

@@ -8,13 +8,13 @@ level and overlap are not stated, and are options here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import Phrase, Preprocessing
@@ -22,104 +22,83 @@ from datamodules.errors import DataError
 from datamodules.kinds.base import Source
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import GroundingSource, Query
+from datamodules.storage.fetch import fetch_missing
+from datamodules.storage.layout import Layout, Part, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
 from datamodules.synthetic.digit_glyphs import Glyphs, embedded_glyphs, mnist_glyphs
+from datamodules.synthetic.digit_pictures import CELL, Drawing, Picture, draw_picture
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-CELL = 32  # pixels of a grid's cell
-TRIES = 24  # places drawn for a digit, of which the first that overlaps little enough is taken
 SPLITS = {"train": 0, "val": 1, "test": 2}
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """How a picture is made.
-
-    Args:
-        canvas: side in pixels of pictures without a grid.
-        digits: fewest and most digits of a picture.
-        scale: of MNIST's 28 pixels, smallest and largest.
-        overlap: each picture draws from [0, this] how much the boxes of its digits may overlap (IoU).
-        noise: each picture draws the standard deviation of its white noise from [0, this], white being 1.
-    """
-
-    canvas: int = 64
-    digits: tuple[int, int] = (1, 4)
-    scale: tuple[float, float] = (0.8, 1.1)
-    overlap: float = 0.3
-    noise: float = 0.2
-
-
-@dataclass(frozen=True)
-class Picture:
-    """``image`` (S,S) uint8, ``labels`` (n,), ``boxes`` (n,4) xyxy: the tight box of each digit's ink, before
-    noise and whatever lies over it.
-    """
-
-    image: np.ndarray
-    labels: np.ndarray
-    boxes: np.ndarray
-
-
-def draw_picture(glyphs: Glyphs, drawing: Drawing, key: tuple[int, ...], grid: int = 0) -> Picture:
-    """The picture that ``key`` (seed, split, index) names, the same on every machine: digits at random
-    places, or one in each cell of ``grid`` x ``grid``.
-
-    Digits are joined by the brighter pixel. In a grid they keep their size and lie anywhere in their cell of
-    32 pixels.
-    """
-    rng = np.random.default_rng(key)
-    count = grid * grid or int(rng.integers(drawing.digits[0], drawing.digits[1] + 1))
-    side = grid * CELL or drawing.canvas
-    canvas = np.zeros((side, side), np.uint8)
-    chosen = rng.integers(len(glyphs.labels), size=count)
-    sides = np.rint(28 * rng.uniform(*drawing.scale, size=count)).astype(int).tolist()
-    allowed = rng.uniform(0, drawing.overlap)
-    places = rng.random((count, TRIES, 2))
-    boxes = np.zeros((count, 4), np.int64)
-    for n, (row, size) in enumerate(zip(chosen, sides, strict=True)):
-        ink = _tight(cv2.resize(glyphs.images[row], (size, size), interpolation=cv2.INTER_LINEAR))
-        height, width = ink.shape
-        if grid:
-            corner = np.array([n // grid, n % grid]) * CELL
-            top, left = corner + (places[n, 0] * (CELL - height + 1, CELL - width + 1)).astype(int)
-        else:
-            corners = (places[n] * (side - height + 1, side - width + 1)).astype(int)
-            top, left = corners[_least_overlapping(corners, height, width, boxes[:n], allowed)]
-        boxes[n] = left, top, left + width, top + height
-        window = canvas[top : top + height, left : left + width]
-        np.maximum(window, ink, out=window)
-    noisy = canvas + rng.standard_normal(canvas.shape, dtype=np.float32) * np.float32(
-        255 * rng.uniform(0, drawing.noise)
+def _idx_file(name: str, content: str, size: int, checksum: str) -> Part:
+    folders = ("", "MNIST/raw/", "raw/")
+    paths = [f"{folder}{name}{suffix}" for folder in folders for suffix in ("", ".gz")]
+    return Part(
+        path=f"{name}.gz",
+        content=content,
+        count=1,
+        url=f"https://storage.googleapis.com/cvdf-datasets/mnist/{name}.gz",
+        checksum=f"sha256:{checksum}",
+        size=size,
+        alternatives=tuple(path for path in paths if path != f"{name}.gz"),
     )
-    return Picture(np.rint(noisy).clip(0, 255).astype(np.uint8), glyphs.labels[chosen], boxes)
 
 
-def _tight(glyph: np.ndarray) -> np.ndarray:
-    """The part of a glyph that holds its ink."""
-    x, y, width, height = cv2.boundingRect(glyph)
-    return glyph[y : y + height, x : x + width]
-
-
-def _least_overlapping(
-    corners: np.ndarray, height: int, width: int, boxes: np.ndarray, allowed: float
-) -> int:
-    """The first of the places (y, x) whose box overlaps each of ``boxes`` by an IoU of at most ``allowed``;
-    if there is none, the one that does least.
-    """
-    if not len(boxes):
-        return 0
-    top, left = corners[:, :1], corners[:, 1:]
-    across = np.minimum(left + width, boxes[:, 2]) - np.maximum(left, boxes[:, 0])
-    down = np.minimum(top + height, boxes[:, 3]) - np.maximum(top, boxes[:, 1])
-    shared = across.clip(0) * down.clip(0)
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    worst = (shared / (height * width + areas - shared)).max(1)
-    return int((worst <= allowed).argmax() if (worst <= allowed).any() else worst.argmin())
+LAYOUT = Layout(
+    name="MultiMNIST",
+    title="MNIST, from which multi-MNIST is drawn",
+    page="http://yann.lecun.com/exdb/mnist/",
+    licence="unknown",
+    size="12 MB",
+    root="data/mnist",
+    parts=(
+        _idx_file(
+            "train-images-idx3-ubyte",
+            "60,000 digits",
+            9_912_422,
+            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        ),
+        _idx_file(
+            "train-labels-idx1-ubyte",
+            "their labels",
+            28_881,
+            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        ),
+        _idx_file(
+            "t10k-images-idx3-ubyte",
+            "10,000 digits",
+            1_648_877,
+            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        ),
+        _idx_file(
+            "t10k-labels-idx1-ubyte",
+            "their labels",
+            4_542,
+            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        ),
+    ),
+    trains_on="pictures of digits with captions",
+    judged_on="digits with boxes",
+    counts=(SplitCounts("train", 500_000, unit="pictures", note="drawn, as in the paper"),),
+    dead_links="The publisher's own page often refuses; a mirror is used.",
+    fallback="the digits that scikit-learn brings along",
+)
 
 
 class MultiMNISTSource(CaptionSource, GroundingSource):
-    """``size`` pictures. Each digit that is there is a query ("seven") with the boxes of all its instances;
-    ``absent`` others are queries without a box.
+    """Pictures of a split. Each digit that is there is a query ("seven") with the boxes of all its instances;
+    some others are queries without a box.
+
+    Args:
+        glyphs: the digits to choose from.
+        drawing: how pictures are made.
+        seed: names the world from which all splits are drawn.
+        split: of the three.
+        size: number of pictures.
+        grid: side of the grid in cells; 0 for random places.
+        absent: queries of digits that are not in a picture.
     """
 
     def __init__(
@@ -132,43 +111,47 @@ class MultiMNISTSource(CaptionSource, GroundingSource):
         grid: int = 0,
         absent: int = 0,
     ) -> None:
-        self.glyphs, self.drawing, self.seed, self.split, self.size, self.grid, self.absent = (
-            glyphs,
-            drawing,
-            seed,
-            split,
-            size,
-            grid,
-            absent,
-        )
-        self.picture = lru_cache(maxsize=2)(
-            self._draw
-        )  # image, captions and queries of one picture are asked for one after the other
+        self.glyphs = glyphs
+        self.drawing = drawing
+        self.seed = seed
+        self.split = split
+        self.size = size
+        self.grid = grid
+        self.absent = absent
+        self._remember_pictures()
+
+    def _remember_pictures(self) -> None:
+        # Image, captions and queries of one picture are asked for one after the other.
+        self.picture = lru_cache(maxsize=2)(self._draw)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "picture"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.picture = lru_cache(maxsize=2)(self._draw)
+        self._remember_pictures()
+
+    def _key(self, index: int) -> tuple[int, int, int, int]:
+        """What names a picture: its random numbers are drawn from this."""
+        return self.seed, SPLITS[self.split], self.grid, index
 
     def _draw(self, index: int) -> Picture:
-        return draw_picture(
-            self.glyphs, self.drawing, (self.seed, SPLITS[self.split], self.grid, index), self.grid
-        )
+        return draw_picture(self.glyphs, self.drawing, self._key(index), self.grid)
 
     @property
     def side(self) -> int:
-        """Of a picture, in pixels."""
+        """Side of a picture, in pixels."""
         return self.grid * CELL or self.drawing.canvas
 
     def __len__(self) -> int:
         return self.size
 
     def key(self, index: int) -> str:
+        """The split and the number of the picture."""
         return f"{self.split}-{index}"
 
     def image(self, index: int) -> np.ndarray:
+        """(S,S,3) uint8."""
         return np.repeat(self.picture(index).image[:, :, None], 3, axis=2)
 
     def captions(self, index: int) -> list[str]:
@@ -177,22 +160,25 @@ class MultiMNISTSource(CaptionSource, GroundingSource):
         return [" and ".join(names), " and ".join(reversed(names))]
 
     def phrases(self, index: int) -> list[Phrase]:
-        labels = self.picture(index).labels
-        return [Phrase(f"a {WORDS[label]}", WORDS[label], 3 * n, 3 * n + 2) for n, label in enumerate(labels)]
+        """Each digit, as the first caption names it: three words each with "a", its name and "and"."""
+        phrases = []
+        for number, label in enumerate(self.picture(index).labels):
+            word = WORDS[label]
+            phrases.append(Phrase(f"a {word}", word, 3 * number, 3 * number + 2))
+        return phrases
 
     def queries(self, index: int) -> list[Query]:
+        """Each digit of the picture with the boxes of all its instances, then ``absent`` others."""
         picture = self.picture(index)
         present = np.unique(picture.labels)
-        rng = np.random.default_rng((self.seed, SPLITS[self.split], self.grid, index, 1))
+        rng = np.random.default_rng((*self._key(index), 1))
         missing = rng.permutation(np.setdiff1d(np.arange(len(WORDS)), present))[: self.absent]
-        boxes = {
-            int(label): picture.boxes[picture.labels == label].astype(np.float32)
-            for label in [*present, *missing]
-        }
-        return [
-            Query(WORDS[label], found, f"{self.key(index)}/{WORDS[label]}", WORDS[label])
-            for label, found in boxes.items()
-        ]
+        queries = []
+        for label in [*present, *missing]:
+            word = WORDS[label]
+            boxes = picture.boxes[picture.labels == label].astype(np.float32)
+            queries.append(Query(word, boxes, f"{self.key(index)}/{word}", word))
+        return queries
 
 
 class MultiMNIST(GroundingDataModule):
@@ -214,12 +200,13 @@ class MultiMNIST(GroundingDataModule):
     """
 
     name = "multi_mnist"
+    layout = LAYOUT
 
     def __init__(
         self,
         root: Path | None = None,
         download: bool = False,
-        drawing: Drawing = Drawing(),
+        drawing: Drawing = Drawing(),  # noqa: B008 (frozen)
         train_size: int = 500_000,
         val_size: int = 500,
         test_size: int = 2_000,
@@ -230,48 +217,68 @@ class MultiMNIST(GroundingDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if (
-            not 1 <= drawing.digits[0] <= drawing.digits[1]
-            or drawing.canvas < CELL
-            or not 0 < drawing.scale[0] <= drawing.scale[1] <= 1.14
-        ):
-            raise DataError(
-                f"{drawing}: needs 1 <= digits[0] <= digits[1], a canvas of {CELL} pixels or more, and 0 < scale[0] <= scale[1] <= 1.14."
-            )
-        self.root, self.download, self.drawing, self.grids, self.absent = (
-            root,
-            download,
-            drawing,
-            grids,
-            absent,
-        )
-        self.keep_size, self.drawing_seed = keep_size, drawing_seed
+        _require_drawable(drawing)
+        self.root = None if root is None else Path(root)
+        self.download = download
+        self.drawing = drawing
+        self.grids = grids
+        self.absent = absent
+        self.keep_size = keep_size
+        self.drawing_seed = drawing_seed
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
+
+    def glyphs(self, split: Split) -> Glyphs:
+        """The digits of a split: MNIST's, fetched first if asked for, or those of scikit-learn.
+
+        Raises:
+            DatasetNotFoundError: a file of MNIST is missing.
+            DataError: a file is damaged or could not be fetched.
+        """
+        if self.root is None:
+            return embedded_glyphs(split)
+        copy = LocalCopy(self.layout, self.root)
+        if self.download:
+            fetch_missing(copy, say=rank_zero_info)
+        prefix = "t10k" if split == "test" else "train"
+        for state in copy.check():
+            if state.lacking and state.part.path.startswith(prefix):
+                raise copy.not_found(self.root / state.part.path)
+        return mnist_glyphs(self.root, split)
 
     def source(self, split: Split, grid: int = 0, absent: int = 0) -> MultiMNISTSource:
         """The pictures of a split. Raises `DataError` if MNIST is missing or damaged."""
-        glyphs = (
-            embedded_glyphs(split)
-            if self.root is None
-            else mnist_glyphs(Path(self.root), split, self.download)
-        )
         return MultiMNISTSource(
-            glyphs, self.drawing, self.drawing_seed, split, self.sizes[split], grid, absent
+            self.glyphs(split), self.drawing, self.drawing_seed, split, self.sizes[split], grid, absent
         )
 
-    def caption_source(self) -> MultiMNISTSource:
+    def training_source(self) -> MultiMNISTSource:
+        """The pictures of the training split."""
         return self.source("train")
 
     def evaluation_source(self, split: Split) -> MultiMNISTSource | None:
+        """The pictures of a split without a grid; None if the split has none."""
         return self.source(split, absent=self.absent) if self.sizes[split] else None
 
     def evaluation_sources(self, split: Split) -> dict[str, Any]:
-        found: dict[str, Any] = dict(super().evaluation_sources(split))
-        if split == "test" and found:
-            found |= {f"grid_{grid}x{grid}": self.source(split, grid, self.absent) for grid in self.grids}
-        return found
+        """The pictures without a grid and, to test on, those of each grid."""
+        sources: dict[str, Any] = dict(super().evaluation_sources(split))
+        if split == "test" and sources:
+            for grid in self.grids:
+                sources[f"grid_{grid}x{grid}"] = self.source(split, grid, self.absent)
+        return sources
 
     def preprocessing_of(self, source: Source) -> Preprocessing:
         """Pictures stay as they are where ``keep_size`` asks for it."""
         preprocessing = super().preprocessing_of(source)
         return replace(preprocessing, resize="keep") if self.keep_size else preprocessing
+
+
+def _require_drawable(drawing: Drawing) -> None:
+    """Raises `DataError` if pictures cannot be drawn so."""
+    fewest, most = drawing.digits
+    smallest, largest = drawing.scale
+    if not 1 <= fewest <= most or drawing.canvas < CELL or not 0 < smallest <= largest <= 1.14:
+        raise DataError(
+            f"{drawing}: needs 1 <= digits[0] <= digits[1], a canvas of {CELL} pixels or more, and "
+            "0 < scale[0] <= scale[1] <= 1.14."
+        )

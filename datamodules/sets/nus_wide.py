@@ -14,15 +14,48 @@ from typing import Any
 import numpy as np
 
 from datamodules.base import GroundingDataModule, Split
-from datamodules.errors import DataError, require_paths
+from datamodules.errors import DataError
 from datamodules.kinds.labels import LabelSource
 from datamodules.sets.class_names import NUS_WIDE
 from datamodules.storage.images import read_image
-from datamodules.storage.label_maps import text_lines
+from datamodules.storage.layout import Layout, Part, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
+from datamodules.storage.text_files import text_lines
 
-REMEDY = (
-    "Set --data.root; ImageList.zip and Groundtruth.zip are had from lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide, "
-    "the images through its form of request."
+PAGE = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html"
+LISTS = f"unpack ImageList.zip and Groundtruth.zip of {PAGE} (also https://github.com/NExTplusplus/NUS-WIDE)"
+
+LAYOUT = Layout(
+    name="NUSWide",
+    title="NUS-WIDE",
+    page=PAGE,
+    licence="the publisher's agreement; the photographs belong to their authors",
+    size="unknown",
+    root="data/nus_wide",
+    parts=(
+        Part(
+            "ImageList/TestImagelist.txt",
+            "list of test images",
+            1,
+            by_hand=LISTS,
+        ),
+        Part(
+            "Groundtruth/TrainTestLabels/Labels_*_Test.txt",
+            "labels",
+            81,
+            by_hand=LISTS,
+        ),
+        Part(
+            "Flickr/*/*.jpg",
+            "photographs",
+            269_648,
+            by_hand=f"send the signed agreement of {PAGE} to the authors, who give them on request",
+            links_expire=True,
+        ),
+    ),
+    judged_on="81 concepts of photographs",
+    counts=(SplitCounts("test", 107_859, note="161,789 are for training"),),
+    dead_links="Many of the photographs' Flickr addresses are dead.",
 )
 
 
@@ -51,32 +84,30 @@ class NUSWideSource(LabelSource):
     class_names = NUS_WIDE
 
     def __init__(self, root: Path, subset: str = "Test") -> None:
-        listing = f"ImageList/{subset}Imagelist.txt"
-        labels = [f"Groundtruth/TrainTestLabels/Labels_{name}_{subset}.txt" for name in self.class_names]
-        require_paths(
-            "NUS-WIDE",
-            root,
-            ["Flickr", listing, *labels],
-            f"Flickr/, {listing} and Groundtruth/TrainTestLabels/Labels_*_{subset}.txt",
-            REMEDY,
-        )
+        listing = root / "ImageList" / f"{subset}Imagelist.txt"
+        folder = root / "Groundtruth" / "TrainTestLabels"
+        labels = [folder / f"Labels_{name}_{subset}.txt" for name in self.class_names]
         self.images = root / "Flickr"
-        self.names = [line.replace("\\", "/") for line in text_lines(root / listing) if line]
+        LocalCopy(LAYOUT, root).require(self.images, listing, *labels)
+        self.names = [line.replace("\\", "/") for line in text_lines(listing) if line]
         if not self.names:
-            raise DataError(f"{root / listing} names no image; it must hold one path a line.")
-        self.shown = np.stack([read_marks(root / path, len(self.names)) for path in labels], axis=1)
+            raise DataError(f"{listing} names no image; it must hold one path a line.")
+        self.marks = np.stack([read_marks(path, len(self.names)) for path in labels], axis=1)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def key(self, index: int) -> str:
+        """The photograph's path in the publisher's list."""
         return self.names[index]
 
     def image(self, index: int) -> np.ndarray:
+        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
         return read_image(self.images / self.names[index])
 
     def labels(self, index: int) -> np.ndarray:
-        return self.shown[index]
+        """(81,) bool: whether the photograph shows each concept."""
+        return self.marks[index]
 
 
 class NUSWide(GroundingDataModule):
@@ -84,18 +115,21 @@ class NUSWide(GroundingDataModule):
     zero-shot tagging do.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         kwargs: as for `GroundingDataModule`.
     """
 
     name = "nus_wide"
+    layout = LAYOUT
 
     def __init__(self, root: Path = Path("data/nus_wide"), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
+        """None: it has no captions."""
         return None
 
     def evaluation_source(self, split: Split) -> NUSWideSource:
+        """The test images, for every split."""
         return NUSWideSource(self.root)

@@ -19,22 +19,65 @@ import numpy as np
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import IGNORED
-from datamodules.errors import DataError, require_paths
+from datamodules.errors import DataError
 from datamodules.sets.class_names import BACKGROUND, PASCAL_CONTEXT, in_plain_english
-from datamodules.sets.voc import devkit
+from datamodules.sets.voc import devkit, devkit_paths
 from datamodules.storage.label_maps import (
     Labelled,
     LabelMapSource,
     in_order,
-    listed_names,
     table,
-    text_lines,
     to_labels,
 )
+from datamodules.storage.layout import Layout, Part, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
+from datamodules.storage.text_files import listed_names, text_lines
 
-REMEDY = (
-    "Set --data.root; the images are had from host.robots.ox.ac.uk/pascal/VOC/voc2010, the labels (trainval.tar.gz and labels.txt) from "
-    "cs.stanford.edu/~roozbeh/pascal-context."
+PAGE = "https://cs.stanford.edu/~roozbeh/pascal-context/"
+LABEL_MAPS = "SegmentationClassContext"
+
+
+def _part(path: str, content: str, published_path: str = "", **facts: Any) -> Part:
+    """A part of the development kit; ``published_path`` is that of the publisher's own layout."""
+    first, *alternatives = devkit_paths("VOC2010", path)
+    if published_path:
+        alternatives.extend(devkit_paths("VOC2010", published_path))
+    return Part(first, content, alternatives=tuple(alternatives), **facts)
+
+
+BY_HAND = (
+    f"trainval/*.mat and labels.txt from {PAGE}, or the PNG files and lists that MMSegmentation's converter "
+    "makes"
+)
+LAYOUT = Layout(
+    name="PascalContext",
+    title="PASCAL Context",
+    page=PAGE,
+    licence="photographs: Flickr terms of use; annotations: none stated",
+    size="about 2 GB",
+    root="data/pascal_context",
+    parts=(
+        _part(
+            "JPEGImages/*.jpg",
+            "photographs of VOC 2010",
+            count=10_103,
+            url="https://thor.robots.ox.ac.uk/pascal/VOC/voc2010/VOCtrainval_03-May-2010.tar",
+            checksum="md5:da459979d0c395079b5c75ee67908abb",
+            unpack=".",
+        ),
+        _part(f"{LABEL_MAPS}/*.png", "label maps", "trainval/*.mat", count=10_103, by_hand=BY_HAND),
+        _part(
+            "ImageSets/SegmentationContext/val.txt",
+            "ids of val",
+            "ImageSets/Main/val.txt",
+            count=1,
+            by_hand=BY_HAND,
+        ),
+    ),
+    judged_on="59 classes of pixels, with background 60",
+    counts=(SplitCounts("val", 5_105), SplitCounts("test", 5_105, note="the same")),
+    dead_links="trainval_merged.json, from which the PNG files are made, was at "
+    "codalabuser.blob.core.windows.net; whether it is still there is unknown.",
 )
 
 
@@ -78,7 +121,7 @@ class PascalContextSource(LabelMapSource):
     """One list of either layout.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         subset: name of the list.
         background: 60 classes, of which background is the first; otherwise 59, and background is not judged.
         plain_english: class names as MaskCLIP writes them ("airplane").
@@ -92,47 +135,42 @@ class PascalContextSource(LabelMapSource):
         self, root: Path, subset: str = "val", background: bool = True, plain_english: bool = False
     ) -> None:
         folder = devkit(root, "VOC2010")
-        published = (folder / "trainval").is_dir() and not (folder / "SegmentationClassContext").is_dir()
-        listing = f"ImageSets/{'Main' if published else 'SegmentationContext'}/{subset}.txt"
-        needed = [
-            "JPEGImages",
-            *(["trainval", "labels.txt"] if published else ["SegmentationClassContext"]),
-            listing,
+        converted = (folder / LABEL_MAPS).is_dir() or not (folder / "trainval").is_dir()
+        images = folder / "JPEGImages"
+        if converted:
+            label_maps = folder / LABEL_MAPS
+            listing = folder / "ImageSets" / "SegmentationContext" / f"{subset}.txt"
+            LocalCopy(LAYOUT, root).require(images, label_maps, listing)
+        else:
+            label_maps = folder / "trainval"
+            listing = folder / "ImageSets" / "Main" / f"{subset}.txt"
+            LocalCopy(LAYOUT, root).require(images, label_maps, folder / "labels.txt", listing)
+        suffix = ".png" if converted else ".mat"
+        files = [
+            Labelled(name, images / f"{name}.jpg", label_maps / f"{name}{suffix}")
+            for name in listed_names(listing)
         ]
-        require_paths(
-            "PASCAL Context",
-            folder,
-            needed,
-            "JPEGImages/, " + ", ".join(needed[1:-1]) + f" and {listing}",
-            REMEDY,
-        )
-        labels, suffix = (
-            (folder / "trainval", ".mat") if published else (folder / "SegmentationClassContext", ".png")
-        )
         names = in_plain_english(PASCAL_CONTEXT) if plain_english else PASCAL_CONTEXT
-        first = 1 if background else 0
-        super().__init__(
-            [
-                Labelled(name, folder / "JPEGImages" / f"{name}.jpg", labels / f"{name}{suffix}")
-                for name in listed_names(folder / listing)
-            ],
-            (BACKGROUND, *names) if background else names,
-            table(in_order(range(1, 60), first) | {0: 0 if background else IGNORED}),
-        )
-        self.categories = category_table(folder / "labels.txt", 0) if published else None
+        if background:
+            super().__init__(files, (BACKGROUND, *names), table(in_order(range(1, 60), 1) | {0: 0}))
+        else:
+            super().__init__(files, names, table(in_order(range(1, 60), 0) | {0: IGNORED}))
+        self.categories = None if converted else category_table(folder / "labels.txt", 0)
 
     def labels(self, index: int) -> np.ndarray:
+        """(H,W) uint8 labels in the order of the class names; `IGNORED` where nothing is judged."""
         if self.categories is None:
             return super().labels(index)
         path = self.files[index].labels
-        return to_labels(to_labels(read_category_map(path), self.categories, path), self.by_number, path)
+        classes = to_labels(read_category_map(path), self.categories, path)
+        return to_labels(classes, self.by_number, path)
 
 
 class PascalContext(GroundingDataModule):
     """PASCAL Context. Both ``validate`` and ``test`` judge on its val list, as the papers do.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         background: Context-60 or, without background, Context-59. Which of them the row "Context" of TTD's
             table is, it does not say.
         plain_english: class names as MaskCLIP writes them.
@@ -140,6 +178,7 @@ class PascalContext(GroundingDataModule):
     """
 
     name = "pascal_context"
+    layout = LAYOUT
 
     def __init__(
         self,
@@ -149,11 +188,15 @@ class PascalContext(GroundingDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.root, self.background, self.plain_english = Path(root), background, plain_english
+        self.root = Path(root)
+        self.background = background
+        self.plain_english = plain_english
         self.name = "context60" if background else "context59"
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
+        """None: it has no captions."""
         return None
 
     def evaluation_source(self, split: Split) -> PascalContextSource:
+        """The val list, for every split."""
         return PascalContextSource(self.root, "val", self.background, self.plain_english)

@@ -8,21 +8,104 @@ Layout below ``root``, as REFER ships it: ``refcoco/``, ``refcoco+/``, ``refcoco
 
 from __future__ import annotations
 
-import json
-import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
+from datamodules.sets import coco_files
+from datamodules.sets.refer import DEAD_LINKS, PAGE, NamedSplit, ReferDataModule, archive
+from datamodules.storage.layout import Layout, Part, SplitCounts
 
-from datamodules.base import Split
-from datamodules.errors import DataError
-from datamodules.kinds.base import Source
-from datamodules.kinds.grounding import GroundingSource, Query
-from datamodules.sets.refer import NamedSplit, ReferDataModule, ReferSource, object_mask
+IMAGE_FOLDERS = ("train2014", "images/mscoco/images/train2014", "images/train2014", "../coco/train2014")
 
-IMAGES = ("train2014", "images/mscoco/images/train2014", "images/train2014", "../coco/train2014")
-COCO = "Set --data.images to COCO's train2014; it is had from cocodataset.org (2014 Train images)."
+
+def _parts(folder: str, *owners: str) -> tuple[Part, ...]:
+    """The parts of RefCOCO and its kin.
+
+    Args:
+        folder: of the annotations.
+        owners: who split the data; several are told apart by the option ``split_by``.
+    """
+    by_hand = archive(f"{folder}.zip")
+    references = [
+        Part(
+            f"{folder}/refs({owner}).p",
+            "expressions",
+            1,
+            by_hand=by_hand,
+            needed_if={"split_by": owner} if len(owners) > 1 else {},
+            alternatives=(f"refs({owner}).p",),
+        )
+        for owner in owners
+    ]
+    return (
+        Part(
+            f"{folder}/instances.json",
+            "boxes and masks",
+            1,
+            by_hand=by_hand,
+            alternatives=("instances.json",),
+        ),
+        *references,
+        coco_files.photographs(
+            "train2014",
+            folder_option="images",
+            alternatives=tuple(f"{images}/*.jpg" for images in IMAGE_FOLDERS[1:]),
+        ),
+    )
+
+
+def _counts(
+    splits: dict[str, tuple[int, int]], needed_if: Mapping[str, str] | None = None
+) -> tuple[SplitCounts, ...]:
+    """Images and expressions by split."""
+    return tuple(
+        SplitCounts(split, images, expressions, needed_if=needed_if or {})
+        for split, (images, expressions) in splits.items()
+    )
+
+
+REFCOCO = Layout(
+    name="RefCOCO",
+    title="RefCOCO",
+    page=PAGE,
+    licence=f"annotations: the repository is under Apache-2.0; {coco_files.LICENCE}",
+    size="14 GB with COCO's train2014",
+    root="data/refcoco",
+    options={"split_by": "unc"},
+    parts=_parts("refcoco", "unc", "google"),
+    trains_on="images with expressions",
+    judged_on="expressions with boxes and masks",
+    counts=_counts(
+        {"train": (16_994, 120_624), "val": (1_500, 10_834), "testA": (750, 5_657), "testB": (750, 5_095)},
+        {"split_by": "unc"},
+    ),
+    dead_links=DEAD_LINKS,
+)
+REFCOCO_PLUS = replace(
+    REFCOCO,
+    name="RefCOCOPlus",
+    title="RefCOCO+",
+    options={},
+    parts=_parts("refcoco+", "unc"),
+    counts=_counts(
+        {"train": (16_992, 120_191), "val": (1_500, 10_758), "testA": (750, 5_726), "testB": (750, 4_889)}
+    ),
+)
+REFCOCOG = replace(
+    REFCOCO,
+    name="RefCOCOg",
+    title="RefCOCOg",
+    options={"split_by": "umd"},
+    parts=_parts("refcocog", "umd", "google"),
+    counts=(
+        *_counts(
+            {"train": (21_899, 80_512), "val": (1_300, 4_896), "test": (2_600, 9_602)}, {"split_by": "umd"}
+        ),
+        *_counts({"train": (24_698, 85_474), "val": (4_650, 9_536)}, {"split_by": "google"}),
+    ),
+)
 
 
 class RefCOCO(ReferDataModule):
@@ -30,7 +113,7 @@ class RefCOCO(ReferDataModule):
     and ``refcoco_testB``.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         images: COCO's train2014; by default one of the folders above.
         split_by: ``unc`` (by images: train, val, testA, testB) or ``google`` (by objects: train, val, test).
         split: the one split that ``test`` judges on; by default all tests.
@@ -38,8 +121,10 @@ class RefCOCO(ReferDataModule):
         kwargs: as for `GroundingDataModule`.
     """
 
-    name, title, folders = "refcoco", "RefCOCO", ("refcoco", ".")
-    image_folders, remedy = IMAGES, COCO
+    name = "refcoco"
+    layout = REFCOCO
+    folders = ("refcoco", ".")
+    image_folders = IMAGE_FOLDERS
 
     def __init__(
         self,
@@ -58,15 +143,17 @@ class RefCOCOPlus(ReferDataModule):
     ``refcoco_plus_testB`` (other things).
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         images: COCO's train2014; by default one of the folders above.
         split: the one split that ``test`` judges on; by default all tests.
         masks: give each query the mask of its object.
         kwargs: as for `GroundingDataModule`.
     """
 
-    name, title, folders = "refcoco_plus", "RefCOCO+", ("refcoco+", ".")
-    image_folders, remedy = IMAGES, COCO
+    name = "refcoco_plus"
+    layout = REFCOCO_PLUS
+    folders = ("refcoco+", ".")
+    image_folders = IMAGE_FOLDERS
 
     def __init__(
         self,
@@ -83,7 +170,7 @@ class RefCOCOg(ReferDataModule):
     """RefCOCOg, with longer expressions.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         images: COCO's train2014; by default one of the folders above.
         split_by: ``umd`` (by images: train, val, test) or ``google`` (by objects: train, val; the test was
             never published).
@@ -92,8 +179,10 @@ class RefCOCOg(ReferDataModule):
         kwargs: as for `GroundingDataModule`.
     """
 
-    name, title, folders = "refcocog", "RefCOCOg", ("refcocog", ".")
-    image_folders, remedy = IMAGES, COCO
+    name = "refcocog"
+    layout = REFCOCOG
+    folders = ("refcocog", ".")
+    image_folders = IMAGE_FOLDERS
 
     def __init__(
         self,
@@ -105,144 +194,3 @@ class RefCOCOg(ReferDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, images, split_by, split, masks, **kwargs)
-
-
-def draw_pairs(source: ReferSource, seed: int) -> list[dict[str, Any]]:
-    """Two objects of each image that has two, and one sentence of each, at random; an image's pair does not
-    depend on the other images.
-
-    HIST (section 4.2) draws two phrases an image. Nearly every object has several, so that only phrases of
-    two objects give about as many pairs as the paper counts; that two objects are meant is deduced from that.
-
-    Returns:
-        ``{"image", "objects": [ref, ref], "phrase": "A and B"}`` an image; objects whose box cannot be asked
-        for are not drawn.
-    """
-    pairs = []
-    for index in range(len(source)):
-        objects: dict[int, tuple[int, list[str]]] = {}  # two references may be to one thing
-        for row in source.objects(index):
-            sentences = [text for sentence in row["sentences"] if (text := " ".join(sentence.split()))]
-            if not Query("a thing", source.box(row), "", "").fault(row["height"], row["width"]):
-                objects.setdefault(row["annotation"], (row["ref"], sentences))
-        if len(objects) < 2:
-            continue
-        rng = np.random.default_rng([seed, int(source.ids[index])])
-        drawn = [list(objects.values())[place] for place in rng.choice(len(objects), 2, replace=False)]
-        phrase = " and ".join(sentences[rng.integers(len(sentences))] for _, sentences in drawn)
-        pairs.append(
-            {"image": int(source.ids[index]), "objects": [ref for ref, _ in drawn], "phrase": phrase}
-        )
-    return pairs
-
-
-def kept_pairs(path: Path, source: ReferSource, seed: int) -> list[dict[str, Any]]:
-    """The pairs listed in ``path``; they are drawn and written there first if there is no such file.
-
-    Raises:
-        DataError: the file is no such list.
-    """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(
-            json.dumps({"seed": seed, "pairs": draw_pairs(source, seed)}, indent=0), encoding="utf-8"
-        )
-        unfinished.replace(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        pairs = [
-            {
-                "image": int(pair["image"]),
-                "objects": [int(ref) for ref in pair["objects"]],
-                "phrase": str(pair["phrase"]),
-            }
-            for pair in content["pairs"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise DataError(
-            f"{path}: not readable as a list of pairs ({type(error).__name__}: {error}); delete it to draw anew."
-        ) from error
-    return pairs
-
-
-class PairSource(GroundingSource):
-    """Images with one query each, two objects joined by "and": both boxes, and the union of both masks.
-
-    Args:
-        source: the objects.
-        pairs: as `draw_pairs` gives them; those of which an object is not in ``source`` are ``broken``.
-    """
-
-    published_boxes = "xywh"
-
-    def __init__(self, source: ReferSource, pairs: list[dict[str, Any]]) -> None:
-        self.source, self.pairs, self.broken = source, [], list(source.broken)
-        position = {int(image): index for index, image in enumerate(source.ids)}
-        for pair in pairs:
-            index = position.get(pair["image"])
-            if index is not None and set(pair["objects"]) <= {row["ref"] for row in source.objects(index)}:
-                self.pairs.append((index, pair))
-            else:
-                self.broken.append(
-                    f"{pair['image']}/{pair['objects']}\ta pair of objects that are not in this split"
-                )
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    @property
-    def number_of_queries(self) -> int:
-        return len(self.pairs)
-
-    def key(self, index: int) -> str:
-        return self.source.key(self.pairs[index][0])
-
-    def image(self, index: int) -> np.ndarray:
-        return self.source.image(self.pairs[index][0])
-
-    def queries(self, index: int) -> list[Query]:
-        position, pair = self.pairs[index]
-        objects = {row["ref"]: row for row in self.source.objects(position)}
-        meant = [objects[ref] for ref in pair["objects"]]
-        key = f"{pair['image']}/{'+'.join(map(str, pair['objects']))}"
-        boxes = np.concatenate([self.source.box(row) for row in meant])
-        return [
-            Query(pair["phrase"], boxes, key, key, np.logical_or.reduce([object_mask(row) for row in meant]))
-        ]
-
-
-class RefCOCOPairs(RefCOCOPlus):
-    """The multi-object set of HIST (section 4.2): for each image of RefCOCO+ with two objects "A and B", with
-    the boxes and the mask of both.
-
-    The authors' list is not published. Ours is drawn by ``pair_seed`` and kept as JSON in
-    ``<cache_dir>/pairs/``; a list that lies there is judged on as it is. ``test`` is testA and testB as one
-    set.
-
-    Args:
-        pair_seed: of the draw.
-        root: folder of the layout above.
-        kwargs: as for `RefCOCOPlus`.
-    """
-
-    name = "refcoco_pairs"
-
-    def __init__(
-        self,
-        pair_seed: int = 0,
-        root: Path = Path("data/refcoco"),
-        images: Path | None = None,
-        split: NamedSplit | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(root, images, split, masks=True, **kwargs)
-        self.pair_seed = pair_seed
-
-    def evaluation_sources(self, split: Split) -> dict[str, Source]:
-        annotations = self.annotations()
-        if not (names := self.test_sets(annotations) if split == "test" else [split]):
-            return {}
-        source = self.source(annotations, *names)
-        path = self.cache_dir / "pairs" / f"refcoco_plus-unc-{'+'.join(names)}-seed{self.pair_seed}.json"
-        return {self.name: PairSource(source, kept_pairs(path, source, self.pair_seed))}

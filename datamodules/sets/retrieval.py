@@ -15,18 +15,58 @@ import numpy as np
 import pyarrow as pa
 
 from datamodules.base import GroundingDataModule, Split
-from datamodules.errors import DataError, require_paths
+from datamodules.errors import DataError
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.retrieval import RetrievalSource
-from datamodules.sets.coco_captions import COCOCaptionSource, Year, karpathy_captions
+from datamodules.sets import coco_files, flickr30k_files
+from datamodules.sets.coco_captions import COCOCaptionSource, Year, karpathy_captions, sentences_of
 from datamodules.storage.images import read_image
 from datamodules.storage.index import Rows, open_index, stream_json
+from datamodules.storage.layout import Layout, Part, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
 
-FOLD, FOLDS = 1000, 5  # COCO's "1k" protocol: images of a part, and parts
+FOLD = 1000  # images of a part in COCO's "1k" protocol
+FOLDS = 5  # number of these parts
 FLICKR_ROWS = pa.schema({"file": pa.string(), "split": pa.string(), "captions": pa.list_(pa.string())})
-REMEDY = (
-    "Set --data.root; the photographs are had from shannon.cs.illinois.edu/DenotationGraph, the splits from "
-    "cs.stanford.edu/people/karpathy/deepimagesent (caption_datasets.zip)."
+
+PAGE = "https://cs.stanford.edu/people/karpathy/deepimagesent/"
+COCO_LAYOUT = Layout(
+    name="COCORetrieval",
+    title="COCO retrieval (Karpathy's split)",
+    page=PAGE,
+    licence=coco_files.LICENCE,
+    size="20 GB",
+    root="data/coco",
+    options={"year": "2014"},
+    parts=(
+        coco_files.karpathy_list(),
+        coco_files.photographs("val2014", {"year": "2014"}),
+        coco_files.photographs("train2014", {"year": "2014"}),
+        coco_files.photographs("val2017", {"year": "2017"}),
+        coco_files.photographs("train2017", {"year": "2017"}),
+    ),
+    trains_on="images with captions",
+    judged_on="captions and images to be found by each other",
+    counts=(
+        SplitCounts("train", 113_287),
+        SplitCounts("val", 5_000),
+        SplitCounts("test", 5_000, note="also in 5 parts of 1,000, fold=0 to 4"),
+    ),
+)
+FLICKR_LAYOUT = Layout(
+    name="Flickr30kRetrieval",
+    title="Flickr30k retrieval (Karpathy's split)",
+    page=PAGE,
+    licence=flickr30k_files.LICENCE,
+    size="about 4.5 GB",
+    root="data/flickr30k_entities",
+    parts=(
+        Part("dataset_flickr30k.json", "captions and splits", 1, url=coco_files.KARPATHY_ZIP, unpack="."),
+        flickr30k_files.PHOTOGRAPHS,
+    ),
+    trains_on="images with captions",
+    judged_on="captions and images to be found by each other",
+    counts=(SplitCounts("train", 29_000), SplitCounts("val", 1_014), SplitCounts("test", 1_000)),
 )
 
 
@@ -42,46 +82,48 @@ class CaptionRetrieval(RetrievalSource):
     """
 
     def __init__(self, source: CaptionSource, fold: int | None = None) -> None:
-        self.source, self.broken = source, source.broken
-        self.chosen = (
-            range(len(source)) if fold is None else range(len(source))[fold * FOLD : (fold + 1) * FOLD]
-        )
+        self.source = source
+        self.broken = source.broken
+        self.chosen = range(len(source))
+        if fold is not None:
+            self.chosen = self.chosen[fold * FOLD : (fold + 1) * FOLD]
         if not self.chosen:
-            raise DataError(
-                f"Of {len(source):,} images none is left for retrieval{'' if fold is None else f' in the part {fold}'}."
-            )
+            part = "" if fold is None else f" in the part {fold}"
+            raise DataError(f"Of {len(source):,} images none is left for retrieval{part}.")
 
     def __len__(self) -> int:
         return len(self.chosen)
 
     @property
     def number_of_queries(self) -> int:
+        """Captions in all."""
         return sum(len(self.captions(index)) for index in range(len(self)))
 
     def key(self, index: int) -> str:
+        """The image's name in ``source``."""
         return self.source.key(self.chosen[index])
 
     def image(self, index: int) -> np.ndarray:
+        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
         return self.source.image(self.chosen[index])
 
     def captions(self, index: int) -> list[str]:
+        """About five captions."""
         return self.source.captions(self.chosen[index])
 
 
 def flickr_rows(listing: Path) -> Rows:
-    """Rows of ``FLICKR_ROWS``, and a line for each record without a name, a split or a caption. Raises
+    """Rows of `FLICKR_ROWS`, and a line for each record without a name, a split or a caption. Raises
     `DataError`.
     """
-    for n, image in enumerate(stream_json(listing, "images.item")):
+    for number, image in enumerate(stream_json(listing, "images.item")):
         try:
-            captions = [
-                caption for sentence in image["sentences"] if (caption := " ".join(sentence["raw"].split()))
-            ]
+            captions = sentences_of(image)
             if not captions:
                 raise ValueError("no caption")
             row = {"file": str(image["filename"]), "split": str(image["split"]), "captions": captions}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield f"images[{n}]\tno image with captions ({type(error).__name__}: {error})"
+            yield f"images[{number}]\tno image with captions ({type(error).__name__}: {error})"
         else:
             yield row
 
@@ -100,15 +142,9 @@ class KarpathyFlickr30k(CaptionSource):
     """
 
     def __init__(self, root: Path, split: Split, cache_dir: Path = Path(".cache")) -> None:
-        require_paths(
-            "Flickr30k",
-            root,
-            ["dataset_flickr30k.json", "flickr30k_images"],
-            "dataset_flickr30k.json and flickr30k_images/",
-            REMEDY,
-        )
         listing = root / "dataset_flickr30k.json"
         self.images = root / "flickr30k_images"
+        LocalCopy(FLICKR_LAYOUT, root).require(listing, self.images)
         self.index = open_index(
             root, listing.stem, [listing], FLICKR_ROWS, lambda: flickr_rows(listing), cache_dir=cache_dir
         )
@@ -121,12 +157,15 @@ class KarpathyFlickr30k(CaptionSource):
         return len(self.rows)
 
     def key(self, index: int) -> str:
+        """The photograph's name without extension."""
         return Path(self.index.value(self.rows[index], "file")).stem
 
     def image(self, index: int) -> np.ndarray:
+        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
         return read_image(self.images / self.index.value(self.rows[index], "file"))
 
     def captions(self, index: int) -> list[str]:
+        """About five captions."""
         return self.index.value(self.rows[index], "captions")
 
 
@@ -135,13 +174,14 @@ class COCORetrieval(GroundingDataModule):
     averages.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         year: of the release that the images are of.
         fold: which part (0 to 4); None for all 5,000.
         kwargs: as for `GroundingDataModule`.
     """
 
     name = "coco_retrieval"
+    layout = COCO_LAYOUT
 
     def __init__(
         self, root: Path = Path("data/coco"), year: Year = 2014, fold: int | None = None, **kwargs: Any
@@ -149,33 +189,44 @@ class COCORetrieval(GroundingDataModule):
         super().__init__(**kwargs)
         if fold is not None and not 0 <= fold < FOLDS:
             raise DataError(f"fold must be 0 to {FOLDS - 1}, not {fold}.")
-        self.root, self.year, self.fold = Path(root), year, fold
+        self.root = Path(root)
+        self.year = year
+        self.fold = fold
         if fold is not None:
             self.name = f"coco_retrieval_1k_{fold}"
 
-    def caption_source(self) -> COCOCaptionSource:
-        return karpathy_captions(self.root, "train", self.year, self.cache_dir)
+    def _open(self, split: Split) -> COCOCaptionSource:
+        copy = LocalCopy(COCO_LAYOUT, self.root, {"year": self.year})
+        return karpathy_captions(copy, split, self.year, self.cache_dir)
+
+    def training_source(self) -> COCOCaptionSource:
+        """The images of Karpathy's training split."""
+        return self._open("train")
 
     def evaluation_source(self, split: Split) -> CaptionRetrieval:
-        return CaptionRetrieval(karpathy_captions(self.root, split, self.year, self.cache_dir), self.fold)
+        """The images of a split, or the chosen part of them."""
+        return CaptionRetrieval(self._open(split), self.fold)
 
 
 class Flickr30kRetrieval(GroundingDataModule):
     """Flickr30k retrieval: 1,000 images.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         kwargs: as for `GroundingDataModule`.
     """
 
     name = "flickr30k_retrieval"
+    layout = FLICKR_LAYOUT
 
     def __init__(self, root: Path = Path("data/flickr30k_entities"), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> KarpathyFlickr30k:
+    def training_source(self) -> KarpathyFlickr30k:
+        """The images of Karpathy's training split."""
         return KarpathyFlickr30k(self.root, "train", self.cache_dir)
 
     def evaluation_source(self, split: Split) -> CaptionRetrieval:
+        """The images of a split."""
         return CaptionRetrieval(KarpathyFlickr30k(self.root, split, self.cache_dir))

@@ -18,28 +18,34 @@ from datamodules.synthetic.scene_drawing import Scene, make_scene
 
 
 class SceneSource(CaptionSource, GroundingSource):
-    """``size`` scenes of a split. A phrase's boxes are those of every object of the scene that its words
-    describe.
+    """Scenes of a split. A phrase's boxes are those of every object of the scene that its words describe.
+
+    Args:
+        seed: names the world from which all splits are drawn.
+        split: of the three.
+        size: number of scenes.
+        image_size: side of the drawn image in pixels.
+        holdout: as for `Scenes`.
     """
 
     def __init__(self, seed: int, split: Split, size: int, image_size: int, holdout: bool = False) -> None:
-        self.seed, self.split, self.size, self.image_size, self.holdout = (
-            seed,
-            split,
-            size,
-            image_size,
-            holdout,
-        )
-        self.scene = lru_cache(maxsize=2)(
-            self._make
-        )  # image, captions and queries of one scene are asked for one after the other
+        self.seed = seed
+        self.split = split
+        self.size = size
+        self.image_size = image_size
+        self.holdout = holdout
+        self._remember_scenes()
+
+    def _remember_scenes(self) -> None:
+        # Image, captions and queries of one scene are asked for one after the other.
+        self.scene = lru_cache(maxsize=2)(self._make)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "scene"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.scene = lru_cache(maxsize=2)(self._make)
+        self._remember_scenes()
 
     def _make(self, index: int) -> Scene:
         return make_scene(self.seed, self.split, index, self.image_size, holdout=self.holdout)
@@ -48,31 +54,32 @@ class SceneSource(CaptionSource, GroundingSource):
         return self.size
 
     def key(self, index: int) -> str:
+        """The split and the number of the scene."""
         return f"{self.split}-{index}"
 
     def image(self, index: int) -> np.ndarray:
+        """(S,S,3) uint8 RGB."""
         return self.scene(index).image
 
     def captions(self, index: int) -> list[str]:
+        """What the scene shows, in several sentences."""
         return self.scene(index).captions
 
     def phrases(self, index: int) -> list[Phrase]:
-        return [found.phrase for found in self.scene(index).phrases]
+        """The phrases of all captions."""
+        return [mention.phrase for mention in self.scene(index).phrases]
 
     def queries(self, index: int) -> list[Query]:
         """Every distinct phrase of the scene once, with boxes and the union of its objects' masks."""
         scene = self.scene(index)
-        distinct = {found.phrase.text: found.objects for found in scene.phrases}
-        return [
-            Query(
-                text,
-                np.array([scene.objects[o].box for o in objects], dtype=np.float32),
-                f"{self.key(index)}/{number}",
-                "+".join(map(str, objects)),
-                np.logical_or.reduce([scene.objects[o].mask for o in objects]),
-            )
-            for number, (text, objects) in enumerate(distinct.items())
-        ]
+        objects_of_text = {mention.phrase.text: mention.objects for mention in scene.phrases}
+        queries = []
+        for number, (text, places) in enumerate(objects_of_text.items()):
+            boxes = np.array([scene.objects[place].box for place in places], dtype=np.float32)
+            mask = np.logical_or.reduce([scene.objects[place].mask for place in places])
+            chain = "+".join(map(str, places))
+            queries.append(Query(text, boxes, f"{self.key(index)}/{number}", chain, mask))
+        return queries
 
 
 class Scenes(GroundingDataModule):
@@ -102,15 +109,18 @@ class Scenes(GroundingDataModule):
         super().__init__(**kwargs)
         if image_size < 32:
             raise DataError(f"a scene needs 32 pixels or more, not {image_size}: set --data.image_size.")
-        self.image_size, self.scene_seed, self.holdout = image_size, scene_seed, holdout
+        self.image_size = image_size
+        self.scene_seed = scene_seed
+        self.holdout = holdout
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
 
-    def caption_source(self) -> SceneSource:
-        return SceneSource(self.scene_seed, "train", self.sizes["train"], self.image_size, self.holdout)
+    def _source(self, split: Split) -> SceneSource:
+        return SceneSource(self.scene_seed, split, self.sizes[split], self.image_size, self.holdout)
+
+    def training_source(self) -> SceneSource:
+        """The scenes of the training split."""
+        return self._source("train")
 
     def evaluation_source(self, split: Split) -> SceneSource | None:
-        return (
-            SceneSource(self.scene_seed, split, self.sizes[split], self.image_size, self.holdout)
-            if self.sizes[split]
-            else None
-        )
+        """The scenes of a split; None if it has none."""
+        return self._source(split) if self.sizes[split] else None

@@ -16,15 +16,41 @@ import numpy as np
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from datamodules.base import GroundingDataModule, Split
-from datamodules.errors import DataError, require_paths
+from datamodules.errors import DataError
 from datamodules.kinds.pairs import PairRankSource, RankedPair
 from datamodules.storage.images import read_image
+from datamodules.storage.layout import Layout, Part, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
 
-REMEDY = (
-    "Set --data.root; svo_probes.csv is had from storage.googleapis.com/dm-mmt-models/svo_probes.csv, the images from its columns pos_url and neg_url, "
-    "each saved under its pos_image_id or neg_image_id."
+DIFFERENCES = {"subj_neg": "subject", "verb_neg": "verb", "obj_neg": "object"}  # by column
+COLUMNS = ("sentence", "pos_image_id", "neg_image_id", *DIFFERENCES)
+
+LAYOUT = Layout(
+    name="SVOProbes",
+    title="SVO-Probes",
+    page="https://github.com/google-deepmind/svo_probes",
+    licence="unknown for the list; the photographs belong to their authors",
+    size="14 MB and the photographs",
+    root="data/svo_probes",
+    parts=(
+        Part(
+            "svo_probes.csv",
+            "36,841 rows",
+            1,
+            url="https://storage.googleapis.com/dm-mmt-models/svo_probes.csv",
+        ),
+        Part(
+            "images/*",
+            "photographs",
+            by_hand="fetch the addresses in the columns pos_url and neg_url of "
+            "https://storage.googleapis.com/dm-mmt-models/svo_probes.csv as images/<pos_image_id>.jpg and "
+            "images/<neg_image_id>.jpg",
+        ),
+    ),
+    judged_on="a sentence between two images",
+    counts=(SplitCounts("test", 36_841, unit="rows", note="as listed; papers were left with about 30,000"),),
+    dead_links="Many of the photographs' addresses are dead.",
 )
-FLAGS = {"subj_neg": "subject", "verb_neg": "verb", "obj_neg": "object"}
 
 
 class Probe(NamedTuple):
@@ -44,27 +70,55 @@ def parse_probe(row: dict[str, str | None], number: int) -> Probe | None:
     Raises:
         DataError: the row is cut off or a field has no value that is known.
     """
-    fields = {
-        name: (row.get(name) or "").strip() for name in ("sentence", "pos_image_id", "neg_image_id", *FLAGS)
-    }
-    if empty := [name for name, value in fields.items() if not value]:
+    fields = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    empty = [name for name, value in fields.items() if not value]
+    if empty:
         raise DataError(f"the row has no {', '.join(empty)}")
-    if unknown := [name for name in FLAGS if fields[name].lower() not in {"true", "false"}]:
-        raise DataError(f"{unknown[0]} is {fields[unknown[0]]!r} instead of True or False")
-    groups = [group for name, group in FLAGS.items() if fields[name].lower() == "true"]
+    groups = []
+    for name, group in DIFFERENCES.items():
+        value = fields[name].lower()
+        if value not in {"true", "false"}:
+            raise DataError(f"{name} is {fields[name]!r} instead of True or False")
+        if value == "true":
+            groups.append(group)
+    if len(groups) != 1:
+        return None
     key = (row.get("") or row.get("index") or str(number)).strip()
-    return (
-        Probe(key, fields["sentence"], fields["pos_image_id"], fields["neg_image_id"], groups[0])
-        if len(groups) == 1
-        else None
-    )
+    return Probe(key, fields["sentence"], fields["pos_image_id"], fields["neg_image_id"], groups[0])
+
+
+def read_probes(path: Path) -> tuple[list[Probe], list[str]]:
+    """The rows in which exactly one thing differs, and a line for each that cannot be read.
+
+    Raises:
+        DataError: the file is no such table.
+    """
+    probes: list[Probe] = []
+    broken: list[str] = []
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            missing_columns = set(COLUMNS) - set(reader.fieldnames or ())
+            if missing_columns:
+                raise DataError(f"{path} has no column {', '.join(sorted(missing_columns))}.")
+            for number, row in enumerate(reader):
+                try:
+                    probe = parse_probe(row, number)
+                except DataError as error:
+                    broken.append(f"row {number}\t{error}")
+                    continue
+                if probe is not None:
+                    probes.append(probe)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not readable as a table ({type(error).__name__}: {error}).") from error
+    return probes, broken
 
 
 class SVOProbesSource(PairRankSource):
-    """The rows of which both images are there. How many that are is said at opening.
+    """The rows of which both images are there. Opening it says how many these are.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
 
     Attributes:
         published: rows of the table in which exactly one thing differs, whether their images are there or
@@ -76,32 +130,20 @@ class SVOProbesSource(PairRankSource):
     """
 
     def __init__(self, root: Path) -> None:
-        require_paths("SVO-Probes", root, ["svo_probes.csv", "images"], "svo_probes.csv and images/", REMEDY)
-        path, probes = root / "svo_probes.csv", []
-        self.files = {file.stem: file for file in sorted((root / "images").iterdir()) if file.is_file()}
-        broken = []
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                reader = csv.DictReader(file)
-                if lacking := {"sentence", "pos_image_id", "neg_image_id", *FLAGS} - set(
-                    reader.fieldnames or ()
-                ):
-                    raise DataError(f"{path} has no column {', '.join(sorted(lacking))}.")
-                for number, row in enumerate(reader):
-                    try:
-                        probes.append(parse_probe(row, number))
-                    except DataError as error:
-                        broken.append(f"row {number}\t{error}")
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path}: not readable as a table ({type(error).__name__}: {error}).") from error
-        kept = [probe for probe in probes if probe]
-        self.published, self.broken = len(kept), broken
+        copy = LocalCopy(LAYOUT, root)
+        table = root / "svo_probes.csv"
+        images = root / "images"
+        copy.require(table, images)
+        self.files = {file.stem: file for file in sorted(images.iterdir()) if file.is_file()}
+        listed, self.broken = read_probes(table)
+        self.published = len(listed)
         self.probes = [
-            probe for probe in kept if probe.positive in self.files and probe.negative in self.files
+            probe for probe in listed if probe.positive in self.files and probe.negative in self.files
         ]
         if not self.probes:
             raise DataError(
-                f"{root / 'images'} holds both images of none of {self.published:,} rows; it must hold <image id>.jpg. {REMEDY}"
+                f"{images} holds both images of none of {self.published:,} rows; it must hold "
+                f"<image id>.jpg. {copy.remedy()}"
             )
         rank_zero_info(
             f"SVO-Probes: {len(self.probes):,} of {self.published:,} rows have both of their images"
@@ -111,13 +153,16 @@ class SVOProbesSource(PairRankSource):
         return len(self.probes)
 
     def key(self, index: int) -> str:
+        """The row's number, as published."""
         return self.probes[index].key
 
     def pair(self, index: int) -> RankedPair:
+        """The sentence with the image that it describes, and with the other one."""
         probe = self.probes[index]
         return RankedPair((probe.positive, probe.sentence), (probe.negative, probe.sentence), probe.group)
 
     def image_named(self, name: str) -> np.ndarray:
+        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
         return read_image(self.files[name])
 
 
@@ -125,18 +170,21 @@ class SVOProbes(GroundingDataModule):
     """SVO-Probes. It has one split, on which both ``validate`` and ``test`` judge.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         kwargs: as for `GroundingDataModule`.
     """
 
     name = "svo_probes"
+    layout = LAYOUT
 
     def __init__(self, root: Path = Path("data/svo_probes"), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
+        """None: it is only judged on."""
         return None
 
     def evaluation_source(self, split: Split) -> SVOProbesSource:
+        """All rows, for every split."""
         return SVOProbesSource(self.root)

@@ -9,60 +9,142 @@ codes keep these files (``VG_Annotations/``, ``VG_Splits/``, ``VG_Images/``) are
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from datamodules.base import GroundingDataModule, Split
-from datamodules.errors import DataError, DatasetNotFoundError
+from datamodules.errors import DataError
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import GroundingSource, Query
+from datamodules.sets.visual_genome_regions import SCHEMA, count_short_phrases, region_rows, split_images
 from datamodules.storage.images import read_image
-from datamodules.storage.index import ArrowIndex, Rows, open_index, stream_json
-from datamodules.storage.safe_pickle import read_plain_pickle
+from datamodules.storage.index import ArrowIndex, open_index
+from datamodules.storage.layout import Layout, Part, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
 
 Splits = Literal["akbari", "densecap"]
+SPLIT_FILES = {"akbari": "data_splits.pickle", "densecap": "densecap_splits.json"}
+ANNOTATION_FOLDERS = ("", "annotations", "VG_Annotations", "VG_Splits")
+IMAGE_FOLDERS = ("VG_100K", "VG_100K_2", "VG_Images", "images", "images/VG_100K", "images/VG_100K_2")
 
-SCHEMA = pa.schema(
-    [
-        ("image", pa.int64()),
-        ("height", pa.int32()),  # by image_data.json; 0 where unknown
-        ("width", pa.int32()),
-        ("regions", pa.list_(pa.int64())),
-        ("phrases", pa.list_(pa.string())),
-        ("words", pa.list_(pa.uint16())),  # of each phrase
-        (
-            "boxes",
-            pa.list_(pa.list_(pa.float32(), 4)),
-        ),  # x, y, x + width, y + height, as published: some stick out of the image or are empty
-    ]
+PAGE = "https://homes.cs.washington.edu/~ranjay/visualgenome/"
+IMAGES = ("VG_Images/*.jpg", "images/*.jpg", "images/VG_100K/*.jpg")
+
+
+def _annotations(name: str, content: str, **facts: Any) -> Part:
+    alternatives = tuple(f"{folder}/{name}" for folder in ANNOTATION_FOLDERS[1:])
+    return Part(name, content, 1, alternatives=alternatives, **facts)
+
+
+LAYOUT = Layout(
+    name="VisualGenome",
+    title="Visual Genome",
+    page=PAGE,
+    licence="annotations CC BY 4.0; the photographs are Flickr's (YFCC100M, COCO) under their own licences",
+    size="about 15 GB",
+    root="data/visual_genome",
+    options={"split": "akbari"},
+    parts=(
+        Part(
+            "VG_100K/*.jpg",
+            "photographs, part 1",
+            url="https://cs.stanford.edu/people/rak248/VG_100K_2/images.zip",
+            unpack=".",
+            alternatives=IMAGES,
+        ),
+        Part(
+            "VG_100K_2/*.jpg",
+            "photographs, part 2",
+            url="https://cs.stanford.edu/people/rak248/VG_100K_2/images2.zip",
+            unpack=".",
+            alternatives=(*IMAGES, "images/VG_100K_2/*.jpg"),
+        ),
+        _annotations(
+            "region_descriptions.json",
+            "phrases with boxes",
+            url=f"{PAGE}data/dataset/region_descriptions.json.zip",
+            unpack=".",
+        ),
+        _annotations(
+            "image_data.json",
+            "sizes of the photographs",
+            url=f"{PAGE}data/dataset/image_data.json.zip",
+            unpack=".",
+            optional=True,
+        ),
+        _annotations(
+            SPLIT_FILES["akbari"],
+            "split list",
+            by_hand="from https://github.com/hassanhub/MultiGrounding (data/visual_genome/VG_Splits)",
+            needed_if={"split": "akbari"},
+        ),
+        _annotations(
+            SPLIT_FILES["densecap"],
+            "split list",
+            by_hand="from https://github.com/jcjohnson/densecap (info)",
+            needed_if={"split": "densecap"},
+        ),
+    ),
+    trains_on="images with phrases",
+    judged_on="phrases with boxes",
+    counts=(
+        SplitCounts(
+            "train",
+            90_599,
+            needed_if={"split": "akbari"},
+            note="as the reference codes of MultiGrounding and WWbL split",
+        ),
+        SplitCounts(
+            "test", 17_478, needed_if={"split": "akbari"}, note="the images that are in COCO's val2014, too"
+        ),
+        SplitCounts("train", 77_398, needed_if={"split": "densecap"}, note="as the papers quote"),
+        SplitCounts("val", 5_000, needed_if={"split": "densecap"}),
+        SplitCounts("test", 5_000, needed_if={"split": "densecap"}),
+    ),
+    dead_links="visualgenome.org, which many scripts name, is not reliable. "
+    "In all: 108,077 images, 5,408,689 regions.",
 )
-FOLDERS = ("VG_100K", "VG_100K_2", "VG_Images", "images", "images/VG_100K", "images/VG_100K_2")
-PLACES = ("", "annotations", "VG_Annotations", "VG_Splits")
-HOLDS = "region_descriptions.json, VG_100K/ and VG_100K_2/"
-REMEDY = "Set --data.root; all are had from homes.cs.washington.edu/~ranjay/visualgenome (region descriptions, image meta data, images part 1 and 2)."
-SPLIT_FILES = {
-    "akbari": (
-        "data_splits.pickle",
-        "It is had from github.com/hassanhub/MultiGrounding (data/visual_genome/VG_Splits).",
-    ),
-    "densecap": (
-        "densecap_splits.json",
-        "It is had from github.com/jcjohnson/densecap (info/densecap_splits.json).",
-    ),
-}
+
+
+def annotation_paths(root: Path, name: str) -> list[Path]:
+    """Where a file of annotations may lie."""
+    return [root / folder / name for folder in ANNOTATION_FOLDERS]
+
+
+def open_regions(root: Path, cache_dir: Path = Path(".cache"), splits: Splits = "akbari") -> ArrowIndex:
+    """All images that have a region, of the columns of `SCHEMA`.
+
+    Args:
+        root: folder of the data set, laid out as above.
+        cache_dir: for the index, where ``root`` cannot be written.
+        splits: whose split list is wanted, too; only named if something is missing.
+
+    Raises:
+        DatasetNotFoundError: the region descriptions are missing.
+        DataError: a file is damaged.
+    """
+    copy = LocalCopy(LAYOUT, root, {"split": splits})
+    descriptions = copy.first_existing(*annotation_paths(root, "region_descriptions.json"))
+    sizes = [path for path in annotation_paths(root, "image_data.json") if path.is_file()]
+    image_data = sizes[0] if sizes else None
+    return open_index(
+        root,
+        "regions",
+        [descriptions, *sizes[:1]],
+        SCHEMA,
+        lambda: region_rows(descriptions, image_data),
+        cache_dir=cache_dir,
+    )
 
 
 class VisualGenomeSplit(CaptionSource, GroundingSource):
     """The images of a split with their regions: the phrases as captions, the boxes as queries.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         splits: see `VisualGenome`.
         split: of these.
         max_words: phrases of more words are left out.
@@ -85,27 +167,29 @@ class VisualGenomeSplit(CaptionSource, GroundingSource):
         merge: bool = False,
         cache_dir: Path = Path(".cache"),
     ) -> None:
-        self.folders = [root / folder for folder in FOLDERS if (root / folder).is_dir()]
-        if not self.folders:
-            raise DatasetNotFoundError(
-                "Visual Genome", root / "VG_100K" if root.exists() else root, HOLDS, REMEDY
-            )
-        self.index = open_regions(root, cache_dir)
-        self.max_words, self.merge, self.judged = max_words, merge, split != "train"
-        listing = find(root, *SPLIT_FILES[splits])
+        copy = LocalCopy(LAYOUT, root, {"split": splits})
+        folders = [root / folder for folder in IMAGE_FOLDERS]
+        copy.first_existing(*folders)
+        self.folders = [folder for folder in folders if folder.is_dir()]
+        self.index = open_regions(root, cache_dir, splits)
+        self.max_words = max_words
+        self.merge = merge
+        self.judged = split != "train"
+        listing = copy.first_existing(*annotation_paths(root, SPLIT_FILES[splits]))
         listed = split_images(listing, split)
-        chosen = np.isin(self.index.column("image").to_numpy(), list(listed))
-        asked = short_phrases(self.index, max_words)
-        self.rows = np.flatnonzero(chosen & (asked > 0))
+        in_split = np.isin(self.index.column("image").to_numpy(), list(listed))
+        phrases = count_short_phrases(self.index, max_words)
+        self.rows = np.flatnonzero(in_split & (phrases > 0))
         if not len(self.rows):
             raise DataError(
-                f"Visual Genome: no image of {listing} ({split}) has a region in {self.index.path}; are both of the same data set?"
+                f"Visual Genome: no image of {listing} ({split}) has a region in {self.index.path}; "
+                "are both of the same data set?"
             )
-        self.regions = int(asked[self.rows].sum())
+        self.regions = int(phrases[self.rows].sum())
         self.broken = list(self._left_out(set(map(str, listed))))
 
     def _left_out(self, listed: set[str]) -> Iterator[str]:
-        """What the index names of this split; in training, where records are images, without single regions."""
+        """What the index left out of this split; in training, where records are images, without regions."""
         for line in self.index.broken:
             image, _, region = line.split("\t")[0].partition("/")
             if (image in listed or not image.isdigit()) and (self.judged or not region):
@@ -120,6 +204,7 @@ class VisualGenomeSplit(CaptionSource, GroundingSource):
         return None if self.merge else self.regions
 
     def key(self, index: int) -> str:
+        """The photograph's number."""
         return str(self._value(index, "image"))
 
     def _value(self, index: int, column: str) -> Any:
@@ -131,159 +216,43 @@ class VisualGenomeSplit(CaptionSource, GroundingSource):
         """
         paths = [folder / f"{self.key(index)}.jpg" for folder in self.folders]
         image = read_image(next((path for path in paths if path.exists()), paths[0]))
-        height, width = self._value(index, "height"), self._value(index, "width")
+        height = self._value(index, "height")
+        width = self._value(index, "width")
         if self.judged and height and image.shape[:2] != (height, width):
             raise DataError(
-                f"the image is {image.shape[1]}x{image.shape[0]}, but its boxes are for {width}x{height} (image_data.json)"
+                f"the image is {image.shape[1]}x{image.shape[0]}, but its boxes are for {width}x{height} "
+                "(image_data.json)"
             )
         return image
 
     def captions(self, index: int) -> list[str]:
+        """The phrases of at most ``max_words`` words."""
+        phrases = self._value(index, "phrases")
         words = self._value(index, "words")
-        return [
-            phrase
-            for phrase, count in zip(self._value(index, "phrases"), words, strict=True)
-            if count <= self.max_words
-        ]
+        return [phrase for phrase, count in zip(phrases, words, strict=True) if count <= self.max_words]
 
     def queries(self, index: int) -> list[Query]:
-        image, boxes = self.key(index), self._value(index, "boxes")
-        asked: dict[str | int, list[int]] = {}  # by phrase or by region, places in the row
-        regions, phrases = self._value(index, "regions").tolist(), self._value(index, "phrases")
-        for n in np.flatnonzero(self._value(index, "words") <= self.max_words).tolist():
-            asked.setdefault(phrases[n] if self.merge else regions[n], []).append(n)
-        return [
-            Query(phrases[same[0]], boxes[same], f"{image}/{regions[same[0]]}", str(regions[same[0]]))
-            for same in asked.values()
-        ]
-
-
-def find(root: Path, name: str, remedy: str) -> Path:
-    """A file in one of `PLACES` below ``root``. Raises `DatasetNotFoundError`."""
-    for place in PLACES:
-        if (root / place / name).is_file():
-            return root / place / name
-    raise DatasetNotFoundError("Visual Genome", root / name, name, remedy)
-
-
-def open_regions(root: Path, cache_dir: Path = Path(".cache")) -> ArrowIndex:
-    """All images that have a region, of the columns of `SCHEMA`. Raises `DatasetNotFoundError` and
-    `DataError`.
-    """
-    descriptions = find(root, "region_descriptions.json", REMEDY)
-    try:
-        image_data = find(root, "image_data.json", REMEDY)
-    except DatasetNotFoundError:
-        image_data = None
-    sources = [path for path in (descriptions, image_data) if path]
-    return open_index(
-        root, "regions", sources, SCHEMA, lambda: region_rows(descriptions, image_data), cache_dir=cache_dir
-    )
-
-
-def short_phrases(index: ArrowIndex, max_words: int) -> np.ndarray:
-    """(rows,) int: how many phrases of each image have at most ``max_words`` words."""
-    counts = [np.zeros(0, np.int64)]
-    for chunk in index.column("words").chunks:
-        short = np.cumsum(np.concatenate(([0], chunk.values.to_numpy() <= max_words)))
-        counts.append(np.diff(short[chunk.offsets.to_numpy()]))
-    return np.concatenate(counts)
-
-
-def split_images(listing: Path, split: Split) -> set[int]:
-    """The image numbers of a split in ``data_splits.pickle`` or ``densecap_splits.json``.
-
-    Raises:
-        DataError: the file is damaged, or has no such split.
-    """
-    try:
-        content = (
-            read_plain_pickle(listing) if listing.suffix == ".pickle" else json.loads(listing.read_bytes())
-        )
-        if split not in content:
-            raise DataError(f"{listing} has no {split} split; it has {', '.join(map(str, content))}.")
-        return {int(image) for image in content[split]}
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{listing}: not readable as lists of images ({type(error).__name__}: {error}); get the file again."
-        ) from error
-
-
-def region_rows(descriptions: Path, image_data: Path | None) -> Rows:
-    """Rows of `SCHEMA`; a line for each image or region that is left out."""
-    sizes = published_sizes(image_data) if image_data else {}
-    seen: set[int] = set()
-    for n, entry in enumerate(stream_json(descriptions, "item")):
-        try:
-            image, regions = int(entry["id"]), list(entry["regions"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            yield f"region_descriptions.json[{n}]\tno image with regions ({type(error).__name__}: {error})"
-            continue
-        if image in seen or (sizes and image not in sizes):
-            yield f"{image}\tlisted twice" if image in seen else f"{image}\tnot listed in image_data.json"
-            continue
-        seen.add(image)
-        height, width = sizes[image] if sizes else (0, 0)
-        row: dict[str, Any] = {
-            "image": image,
-            "height": height,
-            "width": width,
-            "regions": [],
-            "phrases": [],
-            "words": [],
-            "boxes": [],
-        }
-        yield from _add_regions(row, regions)
-        if row["regions"]:
-            yield row
-    if not seen:
-        raise DataError(
-            f"{descriptions}: not readable as region descriptions; it must hold a list of images, each with an id and regions."
-        )
-
-
-def _add_regions(row: dict[str, Any], regions: list[Any]) -> Iterator[str]:
-    """Adds to a row what is sound as a text with four numbers; lines for the rest."""
-    known: set[int] = set()
-    for n, region in enumerate(regions):
-        try:
-            number, words = int(region["region_id"]), region["phrase"].split()
-            x, y = float(region["x"]), float(region["y"])
-            box = [x, y, x + float(region["width"]), y + float(region["height"])]
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            yield f"{row['image']}/#{n}\tno region ({type(error).__name__}: {error})"
-            continue
-        if number in known or not words or not all(map(math.isfinite, box)):
-            yield f"{row['image']}/{number}\t{'listed twice' if number in known else 'the phrase is empty' if not words else 'its box is not finite'}"
-            continue
-        known.add(number)
-        row["regions"].append(number)
-        row["phrases"].append(" ".join(words))
-        row["words"].append(min(len(words), 65535))
-        row["boxes"].append(box)
-
-
-def published_sizes(image_data: Path) -> Mapping[int, tuple[int, int]]:
-    """(height, width) of each image by ``image_data.json``. Raises `DataError`."""
-    try:
-        sizes = {
-            int(entry["image_id"]): (int(entry["height"]), int(entry["width"]))
-            for entry in stream_json(image_data, "item")
-        }
-        if not sizes:
-            raise ValueError("it lists no image")
-        return sizes
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DataError(
-            f"{image_data}: not readable as image meta data ({type(error).__name__}: {error}); get the file again."
-        ) from error
+        """The phrases of at most ``max_words`` words with their boxes."""
+        image = self.key(index)
+        boxes = self._value(index, "boxes")
+        numbers = self._value(index, "regions").tolist()
+        phrases = self._value(index, "phrases")
+        # By phrase or by region, the places in the row.
+        places: dict[str | int, list[int]] = {}
+        for place in np.flatnonzero(self._value(index, "words") <= self.max_words).tolist():
+            places.setdefault(phrases[place] if self.merge else numbers[place], []).append(place)
+        queries = []
+        for same in places.values():
+            region = numbers[same[0]]
+            queries.append(Query(phrases[same[0]], boxes[same], f"{image}/{region}", str(region)))
+        return queries
 
 
 class VisualGenome(GroundingDataModule):
     """Visual Genome: trains on the phrases of regions, and is judged on their boxes.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         split: ``akbari`` (Akbari et al. 2019, arXiv:1811.11683; the reference codes of g and MultiGrounding):
             90,599 images to train on and 17,478 to test, the latter those that are in COCO's validation set;
             none to choose by. ``densecap`` (Johnson et al. 2016, arXiv:1511.07571; the numbers that papers on
@@ -297,6 +266,7 @@ class VisualGenome(GroundingDataModule):
     """
 
     name = "visual_genome"
+    layout = LAYOUT
 
     def __init__(
         self,
@@ -307,13 +277,20 @@ class VisualGenome(GroundingDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.root, self.split, self.max_words, self.merge = Path(root), split, max_words, merge
+        self.root = Path(root)
+        self.split = split
+        self.max_words = max_words
+        self.merge = merge
 
-    def caption_source(self) -> VisualGenomeSplit:
+    def training_source(self) -> VisualGenomeSplit:
+        """The phrases of the training split."""
         return self._open("train")
 
     def evaluation_source(self, split: Split) -> VisualGenomeSplit | None:
-        return None if (self.split, split) == ("akbari", "val") else self._open(split)
+        """The regions of a split; None for ``val`` of the Akbari split, which has none."""
+        if self.split == "akbari" and split == "val":
+            return None
+        return self._open(split)
 
     def _open(self, split: Split) -> VisualGenomeSplit:
         return VisualGenomeSplit(self.root, self.split, split, self.max_words, self.merge, self.cache_dir)

@@ -13,23 +13,66 @@ from typing import Any
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import IGNORED
-from datamodules.errors import require_paths
 from datamodules.sets.class_names import BACKGROUND, VOC, in_plain_english
-from datamodules.storage.label_maps import Labelled, LabelMapSource, in_order, listed_names, table
-
-REMEDY = "Set --data.root; VOCtrainval_11-May-2012.tar is had from host.robots.ox.ac.uk/pascal/VOC/voc2012."
+from datamodules.storage.label_maps import Labelled, LabelMapSource, in_order, table
+from datamodules.storage.layout import Layout, Part, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
+from datamodules.storage.text_files import listed_names
 
 
 def devkit(root: Path, year: str) -> Path:
     """The folder ``VOC<year>`` at or below ``root``."""
-    return next((found for found in (root / "VOCdevkit" / year, root / year) if found.is_dir()), root)
+    for folder in (root / "VOCdevkit" / year, root / year):
+        if folder.is_dir():
+            return folder
+    return root
+
+
+def devkit_paths(year: str, path: str) -> tuple[str, ...]:
+    """Where a file of the development kit may lie below ``root``, the publisher's place first."""
+    return f"VOCdevkit/{year}/{path}", f"{year}/{path}", path
+
+
+def _archive_part(path: str, content: str, count: int) -> Part:
+    published, *alternatives = devkit_paths("VOC2012", path)
+    return Part(
+        path=published,
+        content=content,
+        count=count,
+        url="https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+        checksum="sha256:e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+        size=1_999_639_040,
+        unpack=".",
+        alternatives=tuple(alternatives),
+    )
+
+
+LAYOUT = Layout(
+    name="PascalVOC",
+    title="PASCAL VOC 2012 segmentation",
+    page="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/",
+    licence="photographs: Flickr terms of use",
+    size="2 GB",
+    root="data/voc2012",
+    parts=(
+        _archive_part("JPEGImages/*.jpg", "photographs", 17_125),
+        _archive_part("SegmentationClass/*.png", "label maps", 2_913),
+        _archive_part("ImageSets/Segmentation/val.txt", "ids of val", 1),
+    ),
+    judged_on="20 classes of pixels, with background 21",
+    counts=(
+        SplitCounts("val", 1_449),
+        SplitCounts("test", 1_449, note="the same: labels of its test list are not public"),
+    ),
+    dead_links="host.robots.ox.ac.uk is often slow; the same university's thor.robots.ox.ac.uk is used.",
+)
 
 
 class VOCSource(LabelMapSource):
     """One list of ``ImageSets/Segmentation``.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         subset: name of the list.
         background: 21 classes, of which background is the first; otherwise 20, and background is not judged.
         plain_english: class names as MaskCLIP writes them ("airplane").
@@ -42,25 +85,20 @@ class VOCSource(LabelMapSource):
     def __init__(
         self, root: Path, subset: str = "val", background: bool = True, plain_english: bool = False
     ) -> None:
-        folder, listing = devkit(root, "VOC2012"), f"ImageSets/Segmentation/{subset}.txt"
-        require_paths(
-            "PASCAL VOC 2012",
-            folder,
-            ["JPEGImages", "SegmentationClass", listing],
-            f"JPEGImages/, SegmentationClass/ and {listing}",
-            REMEDY,
-        )
+        folder = devkit(root, "VOC2012")
+        images = folder / "JPEGImages"
+        label_maps = folder / "SegmentationClass"
+        listing = folder / "ImageSets" / "Segmentation" / f"{subset}.txt"
+        LocalCopy(LAYOUT, root).require(images, label_maps, listing)
+        files = [
+            Labelled(name, images / f"{name}.jpg", label_maps / f"{name}.png")
+            for name in listed_names(listing)
+        ]
         names = in_plain_english(VOC) if plain_english else VOC
-        super().__init__(
-            [
-                Labelled(
-                    name, folder / "JPEGImages" / f"{name}.jpg", folder / "SegmentationClass" / f"{name}.png"
-                )
-                for name in listed_names(folder / listing)
-            ],
-            (BACKGROUND, *names) if background else names,
-            table(in_order(range(21)) if background else in_order(range(1, 21)) | {0: IGNORED}),
-        )
+        if background:
+            super().__init__(files, (BACKGROUND, *names), table(in_order(range(21))))
+        else:
+            super().__init__(files, names, table(in_order(range(1, 21)) | {0: IGNORED}))
 
 
 class PascalVOC(GroundingDataModule):
@@ -68,13 +106,14 @@ class PascalVOC(GroundingDataModule):
     labels of its test list are not public.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         background: VOC-21 (TCL, TTD) or, without background, VOC-20 (MaskCLIP's protocol).
         plain_english: class names as MaskCLIP writes them.
         kwargs: as for `GroundingDataModule`.
     """
 
     name = "voc"
+    layout = LAYOUT
 
     def __init__(
         self,
@@ -84,11 +123,15 @@ class PascalVOC(GroundingDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.root, self.background, self.plain_english = Path(root), background, plain_english
+        self.root = Path(root)
+        self.background = background
+        self.plain_english = plain_english
         self.name = "voc21" if background else "voc20"
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
+        """None: it has no captions."""
         return None
 
     def evaluation_source(self, split: Split) -> VOCSource:
+        """The val list, for every split."""
         return VOCSource(self.root, "val", self.background, self.plain_english)

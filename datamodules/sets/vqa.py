@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,67 +17,118 @@ import numpy as np
 import pyarrow as pa
 
 from datamodules.base import GroundingDataModule, Split
-from datamodules.errors import DataError, require_paths
+from datamodules.errors import DataError
 from datamodules.kinds.questions import Question, QuestionSource
+from datamodules.sets import coco_files
 from datamodules.storage.images import read_image
 from datamodules.storage.index import Rows, open_index, stream_json
+from datamodules.storage.layout import Layout, Part, SplitCounts
+from datamodules.storage.local_copy import LocalCopy
 
-REMEDY = "Set --data.root and --data.images; questions and annotations are had from visualqa.org/download.html, the images (val2014) from cocodataset.org."
 ROWS = pa.schema(
     {
         "image": pa.int64(),
         "keys": pa.list_(pa.int64()),
         "questions": pa.list_(pa.string()),
-        "answers": pa.list_(pa.string()),
-    }  # answers as json
+        "answers": pa.list_(pa.string()),  # as json
+    }
+)
+FILES_URL = "https://s3.amazonaws.com/cvmlp/vqa/mscoco/vqa"
+
+LAYOUT = Layout(
+    name="VQA",
+    title="VQA v2",
+    page="https://visualqa.org/download.html",
+    licence=f"the publisher's terms of use, on its page; {coco_files.LICENCE}",
+    size="7 GB with COCO's val2014",
+    root="data/vqa",
+    options={"images": "data/coco/val2014"},
+    parts=(
+        Part(
+            "v2_OpenEnded_mscoco_val2014_questions.json",
+            "questions",
+            1,
+            url=f"{FILES_URL}/v2_Questions_Val_mscoco.zip",
+            unpack=".",
+        ),
+        Part(
+            "v2_mscoco_val2014_annotations.json",
+            "answers",
+            1,
+            url=f"{FILES_URL}/v2_Annotations_Val_mscoco.zip",
+            unpack=".",
+        ),
+        coco_files.photographs("val2014", folder_option="images"),
+    ),
+    judged_on="questions with answers",
+    counts=(
+        SplitCounts("val", 40_504, 214_354),
+        SplitCounts("test", 40_504, 214_354, note="the same: answers of its test images are not public"),
+    ),
+    dead_links="The publisher moved its files once; older addresses are dead.",
 )
 
 
 def answer_weights(answers: list[str]) -> dict[str, float]:
-    """Answers of several people -> each distinct answer's share: with ten people, how often it was given /
-    10, as ALBEF weights them (reference code). The official accuracy, min(times given / 3, 1) averaged over
-    sets of nine people, follows from these shares."""
-    given = Counter(" ".join(answer.split()) for answer in answers)
-    return {answer: count / len(answers) for answer, count in given.items() if answer}
+    """Answers of several people -> each distinct answer's share.
+
+    With ten people that is how often it was given / 10, as ALBEF weights them (reference code). The official
+    accuracy, min(times given / 3, 1) averaged over sets of nine people, follows from these shares.
+
+    Example:
+        >>> answer_weights(["yes", "yes", "no", "yes"])
+        {'yes': 0.75, 'no': 0.25}
+    """
+    counts = Counter(" ".join(answer.split()) for answer in answers)
+    return {answer: count / len(answers) for answer, count in counts.items() if answer}
 
 
 def question_rows(questions: Path, annotations: Path) -> Rows:
-    """Rows of ``ROWS``, an image each, in the order of the questions; and a line for each question without
+    """Rows of `ROWS`, an image each, in the order of the questions; and a line for each question without
     answers. Raises `DataError`.
     """
     answers: dict[int, str] = {}
-    for n, annotation in enumerate(stream_json(annotations, "annotations.item")):
+    yield from _read_answers(annotations, answers)
+    questions_by_image: dict[int, list[tuple[int, str]]] = {}
+    for number, question in enumerate(stream_json(questions, "questions.item")):
+        try:
+            key = int(question["question_id"])
+            image = int(question["image_id"])
+            text = " ".join(question["question"].split())
+            if not text:
+                raise ValueError("no text")
+            if key not in answers:
+                raise ValueError("no answers")
+            questions_by_image.setdefault(image, []).append((key, text))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            name = question.get("question_id", number) if isinstance(question, dict) else number
+            yield f"question {name}\tnot a question of VQA ({type(error).__name__}: {error})"
+    for image, asked in questions_by_image.items():
+        yield {
+            "image": image,
+            "keys": [key for key, _ in asked],
+            "questions": [text for _, text in asked],
+            "answers": [answers[key] for key, _ in asked],
+        }
+
+
+def _read_answers(annotations: Path, answers: dict[int, str]) -> Iterator[str]:
+    """Fills in `answer_weights` as json by question; a line for each annotation that cannot be used."""
+    for number, annotation in enumerate(stream_json(annotations, "annotations.item")):
         try:
             weights = answer_weights([answer["answer"] for answer in annotation["answers"]])
             if not weights:
                 raise ValueError("no answer")
             answers[annotation["question_id"]] = json.dumps(weights)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            yield f"annotation {n}\tnot an annotation of VQA ({type(error).__name__}: {error})"
-    of_image: dict[int, list[tuple[int, str]]] = {}
-    for n, question in enumerate(stream_json(questions, "questions.item")):
-        try:
-            key, image, text = (
-                int(question["question_id"]),
-                int(question["image_id"]),
-                " ".join(question["question"].split()),
-            )
-            if not text or key not in answers:
-                raise ValueError("no text" if not text else "no answers")
-            of_image.setdefault(image, []).append((key, text))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            name = question.get("question_id", n) if isinstance(question, dict) else n
-            yield f"question {name}\tnot a question of VQA ({type(error).__name__}: {error})"
-    for image, asked in of_image.items():
-        keys, texts = [key for key, _ in asked], [text for _, text in asked]
-        yield {"image": image, "keys": keys, "questions": texts, "answers": [answers[key] for key in keys]}
+            yield f"annotation {number}\tnot an annotation of VQA ({type(error).__name__}: {error})"
 
 
 class VQASource(QuestionSource):
     """The questions of one subset, by image.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         images: folder of ``COCO_<subset>_<number>.jpg``.
         subset: ``val2014`` or ``train2014``; the answers of test2015 are not public.
         cache_dir: where the index goes if ``root`` cannot be written.
@@ -89,11 +141,11 @@ class VQASource(QuestionSource):
     def __init__(
         self, root: Path, images: Path, subset: str = "val2014", cache_dir: Path = Path(".cache")
     ) -> None:
-        names = (f"v2_OpenEnded_mscoco_{subset}_questions.json", f"v2_mscoco_{subset}_annotations.json")
-        require_paths("VQA v2", root, names, " and ".join(names), REMEDY)
-        require_paths("VQA v2", images, [], f"COCO_{subset}_*.jpg", REMEDY)
-        self.images, self.subset = images, subset
-        questions, annotations = (root / name for name in names)
+        questions = root / f"v2_OpenEnded_mscoco_{subset}_questions.json"
+        annotations = root / f"v2_mscoco_{subset}_annotations.json"
+        LocalCopy(LAYOUT, root, {"images": images}).require(questions, annotations, images)
+        self.images = images
+        self.subset = subset
         self.index = open_index(
             root,
             f"vqa_{subset}",
@@ -111,15 +163,19 @@ class VQASource(QuestionSource):
 
     @property
     def number_of_queries(self) -> int:
+        """Questions in all."""
         return self.index.count("keys")
 
     def key(self, index: int) -> str:
+        """The photograph's name without extension."""
         return f"COCO_{self.subset}_{self.index.value(index, 'image'):012d}"
 
     def image(self, index: int) -> np.ndarray:
+        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
         return read_image(self.images / f"{self.key(index)}.jpg")
 
     def questions(self, index: int) -> list[Question]:
+        """All questions about an image, with the share of each answer."""
         row = self.index.row(index)
         return [
             Question(text, json.loads(answers), str(key))
@@ -131,21 +187,25 @@ class VQA(GroundingDataModule):
     """VQA v2. Both ``validate`` and ``test`` judge on val2014: the answers of its test images are not public.
 
     Args:
-        root: folder of the layout above.
+        root: folder of the data set, laid out as above.
         images: folder of COCO's val2014 photographs.
         kwargs: as for `GroundingDataModule`.
     """
 
     name = "vqa"
+    layout = LAYOUT
 
     def __init__(
         self, root: Path = Path("data/vqa"), images: Path = Path("data/coco/val2014"), **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.root, self.images = Path(root), Path(images)
+        self.root = Path(root)
+        self.images = Path(images)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
+        """None: it has no captions."""
         return None
 
     def evaluation_source(self, split: Split) -> VQASource:
+        """The questions of val2014, for every split."""
         return VQASource(self.root, self.images, cache_dir=self.cache_dir)

@@ -25,16 +25,14 @@ EMBEDDED_ROWS = {"train": slice(0, 1200), "val": slice(1340, 1480), "test": slic
 RIPPLES = 24  # cubic interpolation leaves faint ripples up to this value, which are no ink
 MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "val": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 HOLDS = (
-    "MNIST's four idx files (train-images-idx3-ubyte and so on, or with .gz), "
-    "in the folder itself or in MNIST/raw"
+    "MNIST's four idx files (train-images-idx3-ubyte and so on, or with .gz), in the folder itself or in "
+    "MNIST/raw"
 )
-REMEDY = (
-    "Set --data.root, let --data.download true fetch it, or leave --data.root out for the digits that "
-    "scikit-learn brings along."
-)
+REMEDY = "`python cli.py prepare MultiMNIST` brings them."
 
 
 @dataclass(frozen=True)
@@ -72,23 +70,18 @@ def embedded_glyphs(split: Split) -> Glyphs:
     return Glyphs(images, labels)
 
 
-def mnist_glyphs(root: Path, split: Split, download: bool = False) -> Glyphs:
+def mnist_glyphs(root: Path, split: Split) -> Glyphs:
     """The digits of MNIST; the validation split is the end of its training set.
 
     Args:
         root: folder of the four idx files.
         split: which digits.
-        download: whether missing files are fetched.
 
     Raises:
         DatasetNotFoundError: the files are not there.
         DataError: a file is damaged.
     """
-    if download and not any(path.exists() for path in _candidates(root, MNIST_FILES["train"][0])):
-        from torchvision.datasets import MNIST  # type: ignore[import-untyped]
-
-        MNIST(str(root), download=True)
-    images_name, labels_name = MNIST_FILES["test" if split == "test" else "train"]
+    images_name, labels_name = MNIST_FILES[split]
     images = _read_idx(_find(root, images_name))
     labels = _read_idx(_find(root, labels_name))
     if images.shape[1:] != (SIDE, SIDE) or len(images) != len(labels) or labels.max(initial=0) > 9:

@@ -1,4 +1,4 @@
-"""Captions to tokens that know their words: CLIP's byte pairs, or a vocabulary of one's own."""
+"""Captions to tokens that remember their words: CLIP's byte pairs, or a vocabulary of one's own."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ class Pieces(NamedTuple):
 
 
 class Tokenizer:
-    """Writes ``start, pieces of the words, end``. A word is what stands between blanks.
+    """Base of the tokenizers: ``start, pieces of the words, end``. A word is what stands between blanks.
 
     Args:
-        start_id, end_id: of the special tokens.
+        start_id: of the token before a caption.
+        end_id: of the token behind it.
         vocab_size: number of ids.
         digest: a short fingerprint of the vocabulary.
 
@@ -54,7 +55,10 @@ class Tokenizer:
     unknown_id: int | None = None
 
     def __init__(self, start_id: int, end_id: int, vocab_size: int, digest: str) -> None:
-        self.start_id, self.end_id, self.vocab_size, self.digest = start_id, end_id, vocab_size, digest
+        self.start_id = start_id
+        self.end_id = end_id
+        self.vocab_size = vocab_size
+        self.digest = digest
 
     def pieces(self, word: str) -> Sequence[int]:
         """The ids of one word; none for a word of nothing but what the vocabulary ignores."""
@@ -63,35 +67,43 @@ class Tokenizer:
     def __call__(
         self, captions: Sequence[str], max_tokens: int = 77, device: torch.device | str | None = None
     ) -> Pieces:
-        """Captions to tokens; of one that is longer than ``max_tokens`` (start and end included) the rest is
-        cut off.
+        """Captions to tokens.
+
+        Args:
+            captions: B texts.
+            max_tokens: of a longer caption (start and end included) the rest is cut off.
+            device: of the tensors.
         """
         rows: list[list[int]] = []
         words: list[list[int]] = []
         for caption in captions:
-            pairs = [
-                (piece, number) for number, word in enumerate(caption.split()) for piece in self.pieces(word)
-            ][: max_tokens - 2]
-            rows.append([self.start_id, *(piece for piece, _ in pairs), self.end_id])
-            words.append([word for _, word in pairs])
+            pieces: list[int] = []
+            word_of_piece: list[int] = []
+            for number, word in enumerate(caption.split()):
+                pieces_of_word = self.pieces(word)
+                pieces += pieces_of_word
+                word_of_piece += [number] * len(pieces_of_word)
+            rows.append([self.start_id, *pieces[: max_tokens - 2], self.end_id])
+            words.append(word_of_piece[: max_tokens - 2])
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
         longest = max(map(len, rows), default=2)
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], dtype=torch.long).view(
-            -1, longest
-        )
+        padded = [row + [0] * (longest - len(row)) for row in rows]
+        ids = torch.tensor(padded, dtype=torch.long).view(-1, longest)
         mask = torch.arange(longest) < lengths[:, None]
         return Pieces(ids.to(device), mask.to(device), words)
 
 
 class CLIPTokenizer(Tokenizer):
-    """CLIP's 49,408 byte pairs, lower-cased; open_clip ships them. They never cross a blank, so a caption's
-    pieces are those of its words in a row.
+    """CLIP's 49,408 byte pairs, lower-cased; open_clip ships them.
+
+    They never cross a blank, so a caption's pieces are those of its words in a row.
     """
 
     def __init__(self) -> None:
         super().__init__(49406, 49407, 49408, "clip")
 
     def pieces(self, word: str) -> Sequence[int]:
+        """See `Tokenizer.pieces`."""
         return _clip_pieces(word)
 
 
@@ -101,7 +113,8 @@ def _open_clip() -> Any:
         from open_clip.tokenizer import SimpleTokenizer  # here, since importing open_clip takes seconds
     except ImportError as error:
         raise ModelError(
-            "CLIP's byte pairs come with open_clip: `pip install open_clip_torch`, or set --model.vocabulary to a file."
+            "CLIP's byte pairs come with open_clip: `pip install open_clip_torch`, or set "
+            "--model.text.vocabulary to a file."
         ) from error
     return SimpleTokenizer()
 
@@ -112,10 +125,12 @@ def _clip_pieces(word: str) -> tuple[int, ...]:
 
 
 class ChosenPieces(Tokenizer):
-    """Those of CLIP's byte pairs that a file lists, in its order after the four special tokens; all others
-    are one unknown token.
+    """Some of CLIP's byte pairs, behind four special tokens; all others are one unknown token.
 
     Small data use a fifth of CLIP's vocabulary, and the vocabulary is most of the work.
+
+    Args:
+        ids: CLIP's ids of the pairs, in the order of their new ids.
     """
 
     SPECIAL = 4  # padding, unknown, start, end
@@ -127,14 +142,22 @@ class ChosenPieces(Tokenizer):
         self.index = {piece: number for number, piece in enumerate(ids, self.SPECIAL)}
 
     def pieces(self, word: str) -> Sequence[int]:
+        """See `Tokenizer.pieces`."""
         return [self.index.get(piece, self.unknown_id) for piece in _clip_pieces(word)]
 
 
 class WordPieces(Tokenizer):
-    """A vocabulary file in BERT's form, one token a line."""
+    """A vocabulary in BERT's form.
+
+    Args:
+        path: of a file with one token a line.
+
+    Raises:
+        ModelError: no such file, or one without the special tokens.
+    """
 
     def __init__(self, path: Path) -> None:
-        tokens = read_vocabulary(path)
+        tokens = read_vocabulary(path, "--model.text.vocabulary")
         if "[SEP]" not in tokens:
             raise ModelError(f"{path} has no [SEP], with which a caption ends here.")
         super().__init__(tokens.index("[CLS]"), tokens.index("[SEP]"), len(tokens), vocabulary_digest(tokens))
@@ -143,14 +166,19 @@ class WordPieces(Tokenizer):
         self.cache: dict[str, list[int]] = {}
 
     def pieces(self, word: str) -> Sequence[int]:
+        """See `Tokenizer.pieces`."""
         if word not in self.cache:
             self.cache[word] = self.tokenizer([word], None).ids[0, 1:].tolist()
         return self.cache[word]
 
 
 def tokenizer_of(vocabulary: Path | None) -> Tokenizer:
-    """None: CLIP's byte pairs. A file of numbers, one a line: those of CLIP's byte pairs (`python cli.py
-    spans --write_vocabulary` makes one from captions). Another file: a vocabulary in BERT's form.
+    """The tokenizer of a vocabulary.
+
+    Args:
+        vocabulary: None for CLIP's byte pairs; a file of numbers, one a line, for those of CLIP's byte pairs
+            (`python cli.py spans --write_vocabulary` makes one from captions); any other file is a vocabulary
+            in BERT's form.
 
     Raises:
         ModelError: no such file, or one of another kind.
@@ -159,23 +187,24 @@ def tokenizer_of(vocabulary: Path | None) -> Tokenizer:
         return CLIPTokenizer()
     path = Path(vocabulary)
     lines = path.read_text(encoding="utf-8").split() if path.is_file() else []
-    return (
-        ChosenPieces([int(line) for line in lines])
-        if lines and all(line.isdigit() for line in lines)
-        else WordPieces(path)
-    )
+    if lines and all(line.isdigit() for line in lines):
+        return ChosenPieces([int(line) for line in lines])
+    return WordPieces(path)
 
 
 def read_openers(path: Path) -> list[str]:
-    """A file of words at which captions are cut, one a line, in lower case (`python cli.py spans
-    --write_openers` makes one from captions).
+    """The words that open a new unit of a caption, in lower case.
+
+    Args:
+        path: of a file with one word a line; `python cli.py spans --write_openers` makes one from captions.
 
     Raises:
         ModelError: no such file.
     """
     if not path.is_file():
         raise ModelError(
-            f"no file of openers at {path}; make it with `python cli.py spans --write_openers {path} --captions FILE`."
+            f"no file of openers at {path}; make it with `python cli.py spans --write_openers {path} "
+            "--captions FILE`."
         )
     return path.read_text(encoding="utf-8").lower().split()
 
@@ -186,10 +215,14 @@ def opener_ids(openers: Sequence[str], tokenizer: Tokenizer) -> list[int]:
     Raises:
         ModelError: none of the words is a token.
     """
-    found = [list(tokenizer.pieces(word)) for word in openers]
-    ids = [pieces[0] for pieces in found if len(pieces) == 1 and pieces[0] != tokenizer.unknown_id]
+    ids = []
+    for word in openers:
+        pieces = tokenizer.pieces(word)
+        if len(pieces) == 1 and pieces[0] != tokenizer.unknown_id:
+            ids.append(pieces[0])
     if not ids:
         raise ModelError(
-            f"none of the {len(found)} openers is a token of the vocabulary; make their file from captions of the same kind."
+            f"none of the {len(openers)} openers is a token of the vocabulary; make their file from captions "
+            "of the same kind."
         )
     return ids

@@ -1,6 +1,6 @@
 """Small data sets in the formats in which their publishers ship them, nasty cases included.
 
-The writer of ``datamodules/x.py`` is ``tests/fakes/x.py``: a function ``write(root) -> Fake``, or
+The writer of ``datamodules/sets/x.py`` is ``tests/fakes/x.py``: a function ``write(root) -> Fake``, or
 ``write_<class>`` where the file holds several classes.
 """
 

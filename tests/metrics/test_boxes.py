@@ -8,6 +8,7 @@ import torchvision
 
 from metrics.boxes import (
     area,
+    best_iou,
     boxes_from_heatmap,
     boxes_from_heatmaps,
     check_boxes,
@@ -111,6 +112,12 @@ def test_box_algebra():
     assert union_box(padded)[:2].tolist() == [[0, 0, 4, 4], [2, 2, 6, 6]]
     assert union_box(padded)[2].isnan().all()
     assert pad_boxes([]).shape == (0, 1, 4)
+
+
+def test_best_of_the_targets_and_none():
+    targets = torch.tensor([[[0.0, 0, 2, 2], [0, 0, 4, 2]], [[0, 0, 2, 2], [torch.nan] * 4]])
+    predicted = torch.tensor([[0.0, 0, 4, 2], [torch.nan] * 4])
+    assert best_iou(predicted, targets).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("bad", [[4.0, 0, 2, 2], [0, 3, 2, 2], [0, 0, torch.nan, 2], [0, 0, torch.inf, 2]])

@@ -1,4 +1,4 @@
-"""The whole score against the reference code's own decisions, and against plain loops over OpenCV."""
+"""The whole score against the reference code's own decisions, and against loops over SciPy and OpenCV."""
 
 import json
 import math
@@ -16,7 +16,6 @@ import torch.multiprocessing as mp
 from metrics.boxes import boxes_from_heatmap
 from metrics.grounding import GroundingScore
 from metrics.protocols import PRESETS, protocol
-from tests.parity import assert_near_exact
 
 PARITY = np.load(Path(__file__).parents[1] / "data" / "gpp" / "decision_cases.npz")
 CASES = range(len(PARITY["names"]))
@@ -45,7 +44,9 @@ def test_decisions_of_the_reference_code(index):
             height, width = size[0].tolist()
             side = heat.shape[-1]
             fraction = got.boxes[0] / torch.tensor([width, height, width, height])
-            assert_near_exact(fraction * side, PARITY["pred_union_box"][index])
+            assert (fraction * side).tolist() == pytest.approx(
+                PARITY["pred_union_box"][index].tolist(), abs=1e-9
+            )
 
 
 def test_parity_counts():
@@ -269,10 +270,10 @@ def test_pickles_resets_and_holds_long_sums():
     assert again.compute() == before
     states = [
         getattr(metric, name)
-        for metric in (score.pointing_game, score.box_accuracy)
+        for metric in (score.pointing_game, score.box_accuracy, score.mean_iou)
         for name in metric._defaults
     ]
-    assert len(states) == 6
+    assert len(states) == 7
     assert all(state.dtype == torch.long for state in states)
     assert score.state_dict() == {}
     again.reset()

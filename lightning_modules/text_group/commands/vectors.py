@@ -50,12 +50,13 @@ def encode(names: list[str], options: argparse.Namespace) -> tuple[list[str], np
 
     from datamodules.batches import Preprocessing, normalise
     from datamodules.storage.images import read_image, resize_image, to_tensor
-    from lightning_modules.text_group.module import IMAGENET_MEAN, IMAGENET_STD
-    from lightning_modules.text_group.weights import read_image_weights
+    from lightning_modules.loading import PartFile
+    from lightning_modules.text_group.options import IMAGENET_MEAN, IMAGENET_STD
     from networks.groupvit import GroupViTImageEncoder
 
     encoder = GroupViTImageEncoder()
-    print(read_image_weights(encoder, options.weights))
+    file = PartFile("image_encoder", options.weights, "--weights", complete=True)
+    print(file.load(torch.nn.ModuleDict({"image_encoder": encoder})))
     encoder.to(options.device)
     preprocessing = Preprocessing(encoder.image_size, IMAGENET_MEAN, IMAGENET_STD, "bilinear")
     kept: list[str] = []

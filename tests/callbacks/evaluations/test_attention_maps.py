@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from datamodules.sets.multi_mnist import WORDS, Drawing, MultiMNIST
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.errors import ModelError
 from lightning_modules.optimisation import Optimisation
+from tests.callbacks.judging import judge
 
 
 class Oracle(WeakgroundModule):
@@ -41,25 +41,13 @@ class Oracle(WeakgroundModule):
         return maps
 
 
-def trainer(root: Path, *callbacks: pl.Callback) -> pl.Trainer:
-    return pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        callbacks=list(callbacks),
-        default_root_dir=root,
-        inference_mode=False,
-        enable_progress_bar=False,
-    )
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_an_oracle_is_right_where_it_should_be(tmp_path: Path) -> None:
     drawing = Drawing(digits=(1, 3), overlap=0.0, scale=(0.6, 0.7))
     data = MultiMNIST(
         drawing=drawing, test_size=30, grids=(3,), absent=2, keep_size=True, eval_batch_size=8, num_workers=0
     )
-    logged = trainer(tmp_path, MapEvaluation(thresholds=(0.5, 0.95))).test(Oracle(), data, verbose=False)
-    values = {name: value for of_set in logged for name, value in of_set.items()}
+    values = judge(tmp_path, data, Oracle(), MapEvaluation(thresholds=(0.5, 0.95)))
     source = data.evaluation_source("test")
     assert source is not None
     queries = [query for index in range(30) for query in source.queries(index)]
@@ -67,9 +55,8 @@ def test_an_oracle_is_right_where_it_should_be(tmp_path: Path) -> None:
     absent = [query.phrase for query in queries if not len(query.boxes)]
     nines = instances.count("nine") / len(instances)
     assert 0 < nines < 0.5
-    assert (
-        values["test/multi_mnist/map/accuracy_30"] >= 0.97
-    )  # touching digits of one class are one component
+    # Touching digits of one class are one component.
+    assert values["test/multi_mnist/map/accuracy_30"] >= 0.97
     assert values["test/multi_mnist/map/average_iou"] == pytest.approx(1 - nines / 2, abs=0.04)
     assert values["test/multi_mnist/map/blank_absent"] == pytest.approx(
         1 - absent.count("zero") / len(absent)
@@ -95,20 +82,20 @@ def test_an_oracle_is_right_where_it_should_be(tmp_path: Path) -> None:
     assert counts["multi_mnist", "blank_absent"] == len(absent) == 60
     assert counts["grid_3x3", "average_iou"] == 270
     for method in ("random", "centre"):
-        (found,) = [
+        (average_iou,) = [
             result["value"]
             for result in content["results"]
             if (result["dataset"], result["protocol"], result["method"], result["metric"])
             == ("multi_mnist", "map", method, "average_iou")
         ]
-        assert found < 0.3
+        assert average_iou < 0.3
 
 
-def test_a_module_that_cannot_ground_is_refused(tmp_path: Path) -> None:
+def test_a_module_that_cannot_ground_is_refused() -> None:
     with pytest.raises(
         ModelError, match="MapEvaluation needs a module that can `ground`, and WeakgroundModule cannot"
     ):
-        MapEvaluation().setup(trainer(tmp_path), WeakgroundModule(Optimisation(), None), "test")
+        MapEvaluation().setup(None, WeakgroundModule(Optimisation(), None), "test")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("thresholds", [(), (1.0,), (0.5, -0.1)])

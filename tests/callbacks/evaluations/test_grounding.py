@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from callbacks.evaluations.grounding import GroundingEvaluation, heatmaps
+from callbacks.evaluations.grounding import GroundingEvaluation
+from callbacks.heatmaps import baseline_heatmaps
 from callbacks.pictures.grounding import Pictures
 from callbacks.run.epoch_lines import EpochLines
 from callbacks.run.predictions import Predictions
@@ -23,6 +24,7 @@ from datamodules.sets.image_caption_folder import ImageCaptionFolder
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.errors import ModelError
 from lightning_modules.optimisation import Optimisation
+from tests.callbacks.judging import judge
 from tests.fakes.base import save_image
 
 SIZE = (40, 80)  # height, width
@@ -31,7 +33,7 @@ WRONG = {"a bird": [0, 0, 10, 10]}
 
 
 class Oracle(WeakgroundModule):
-    """Looks at the true boxes of the current batch, except for birds, which it puts into the opposite corner."""
+    """Knows where each phrase is, except for birds, which it puts into the opposite corner."""
 
     def __init__(self) -> None:
         super().__init__(Optimisation(), None)
@@ -64,17 +66,6 @@ def folder(root: Path, name: str, images: int, phrases: dict[str, Any]) -> Image
     )
 
 
-def trainer(root: Path, *callbacks: pl.Callback) -> pl.Trainer:
-    return pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        callbacks=list(callbacks),
-        default_root_dir=root,
-        inference_mode=False,
-        enable_progress_bar=False,
-    )
-
-
 @pytest.fixture
 def sets(tmp_path: Path) -> CrossDataset:
     easy = folder(tmp_path, "easy", 5, RIGHT)
@@ -86,9 +77,7 @@ def sets(tmp_path: Path) -> CrossDataset:
 
 @pytest.mark.filterwarnings("ignore")
 def test_an_oracle_is_right_where_it_should_be(sets: CrossDataset, tmp_path: Path) -> None:
-    module = Oracle()
-    logged = trainer(tmp_path, GroundingEvaluation(["clean", "selfeq"])).test(module, sets, verbose=False)
-    values = {name: value for of_set in logged for name, value in of_set.items()}
+    values = judge(tmp_path, sets, Oracle(), GroundingEvaluation(["clean", "selfeq"]))
     for rules in ("clean", "selfeq"):
         assert values[f"test/easy/{rules}/pointing_game"] == 1
         assert values[f"test/hard/{rules}/pointing_game"] == pytest.approx(2 / 3)
@@ -119,24 +108,20 @@ def test_an_oracle_is_right_where_it_should_be(sets: CrossDataset, tmp_path: Pat
 @pytest.mark.filterwarnings("ignore")
 def test_images_are_encoded_once_for_all_protocols_of_one_prompt(sets: CrossDataset, tmp_path: Path) -> None:
     module = Oracle()
-    trainer(tmp_path, GroundingEvaluation(["clean", "clean"])).test(module, sets, verbose=False)
-    assert [images for images, _ in module.asked] == [
-        2,
-        2,
-        1,
-        1,
-        1,
-    ]  # five easy images, then hard ones, of which one is torn
+    judge(tmp_path, sets, module, GroundingEvaluation(["clean", "clean"]))
+    # Five easy images, then hard ones, of which one is torn.
+    assert [images for images, _ in module.asked] == [2, 2, 1, 1, 1]
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_validation_judges_the_model_by_the_first_protocol(sets: CrossDataset, tmp_path: Path) -> None:
-    logged = trainer(
-        tmp_path, GroundingEvaluation(["clean", "selfeq"]), Pictures(count=3, per_image=1)
-    ).validate(Oracle(), sets, verbose=False)
-    names = {name for of_set in logged for name in of_set}
+    evaluation = GroundingEvaluation(["clean", "selfeq"])
+    pictures = Pictures(count=3, per_image=1)
+    values = judge(tmp_path, sets, Oracle(), evaluation, pictures, stage="validate")
     metrics = ("pointing_game", "box_accuracy", "mean_iou")
-    assert names == {f"val/{dataset}/clean/{metric}" for dataset in ("easy", "hard") for metric in metrics}
+    assert set(values) == {
+        f"val/{dataset}/clean/{metric}" for dataset in ("easy", "hard") for metric in metrics
+    }
     assert sorted(path.name for path in (tmp_path / "val" / "pictures").iterdir()) == sorted(
         [*(f"easy-{n:02d}.png" for n in range(3)), "easy.png", "hard-00.png", "hard-01.png", "hard.png"]
     )
@@ -144,10 +129,8 @@ def test_validation_judges_the_model_by_the_first_protocol(sets: CrossDataset, t
 
 @pytest.mark.filterwarnings("ignore")
 def test_changed_protocols_are_marked(sets: CrossDataset, tmp_path: Path) -> None:
-    logged = trainer(tmp_path, GroundingEvaluation(["clean"], changes={"min_area": 0.1})).test(
-        Oracle(), sets, verbose=False
-    )
-    assert {name.split("/")[2] for of_set in logged for name in of_set} == {"clean*"}
+    values = judge(tmp_path, sets, Oracle(), GroundingEvaluation(["clean"], changes={"min_area": 0.1}))
+    assert {name.split("/")[2] for name in values} == {"clean*"}
     content = json.loads((tmp_path / "test" / "metrics.json").read_text())
     assert content["protocols"]["clean*"]["min_area"] == 0.1
     assert {result["dataset"]: result["n"] for result in content["results"]} == {
@@ -158,35 +141,47 @@ def test_changed_protocols_are_marked(sets: CrossDataset, tmp_path: Path) -> Non
 
 @pytest.mark.filterwarnings("ignore")
 def test_predictions_are_in_pixels_of_the_original(sets: CrossDataset, tmp_path: Path) -> None:
-    trainer(tmp_path, Predictions()).predict(Oracle(), sets)
+    judge(tmp_path, sets, Oracle(), Predictions(), stage="predict")
     lines = [
         json.loads(line)
         for line in (tmp_path / "predict" / "predictions-rank0.jsonl").read_text().splitlines()
     ]
     assert len(lines) == 5 * 2 + 2 * 4  # also for the query without a box
     for line in lines:
+        assert line["protocol"] == "clean"
         assert (tmp_path / "predict" / line["heatmap"]).is_file()
         if line["phrase"] == "right cat":
             x, y = line["point"]
-            assert (60 <= x < 80, 20 <= y < 40) == (True, True)
+            assert 60 <= x < 80
+            assert 20 <= y < 40
             assert line["box"] == pytest.approx([60, 20, 80, 40], abs=2)
 
 
 @pytest.mark.parametrize(
-    "callback", [GroundingEvaluation(), Pictures(), Predictions()], ids=lambda found: type(found).__name__
+    "callback",
+    [GroundingEvaluation(), Pictures(), Predictions()],
+    ids=lambda callback: type(callback).__name__,
 )
-def test_a_module_that_cannot_ground_is_refused(callback: pl.Callback, tmp_path: Path) -> None:
+def test_a_module_that_cannot_ground_is_refused(callback: pl.Callback) -> None:
     module = WeakgroundModule(Optimisation(), None)
     with pytest.raises(
         ModelError,
         match=f"{type(callback).__name__} needs a module that can `ground`, and WeakgroundModule cannot",
     ):
-        callback.setup(trainer(tmp_path), module, "test")
+        callback.setup(None, module, "test")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("callback", [GroundingEvaluation(), Pictures()])
+def test_without_data_nothing_is_judged(callback: pl.Callback) -> None:
+    with pytest.raises(ModelError, match="does not know which data it looks at: set its `supply`"):
+        callback.setup(None, Oracle(), "test")  # type: ignore[arg-type]
 
 
 def test_an_unknown_protocol_is_named() -> None:
     with pytest.raises(ValueError, match="clean"):
         GroundingEvaluation(["claen"])
+    with pytest.raises(ValueError, match="clean"):
+        Pictures(protocol="claen")
 
 
 def test_mentions_of_a_chain_share_their_random_place() -> None:
@@ -199,7 +194,7 @@ def test_mentions_of_a_chain_share_their_random_place() -> None:
         torch.ones(1, 2),
         ["x", "y", "z"],
     )
-    maps = heatmaps(None, None, batch, "random")  # type: ignore[arg-type]
+    maps = baseline_heatmaps("random", batch)
     assert torch.equal(maps[0], maps[2])
     assert not torch.equal(maps[0], maps[1])
 
@@ -230,13 +225,11 @@ def test_a_line_an_epoch(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_set_may_have_protocols_of_its_own(sets: CrossDataset, tmp_path: Path) -> None:
     first, *others = sets.test
     evaluation = GroundingEvaluation(["clean"], protocols_of={first: ["selfeq"]})
-    logged = trainer(tmp_path, evaluation).test(Oracle(), sets, verbose=False)
-    protocols = {
-        name: {
-            key.split("/")[2] for results in logged for key in results if key.split("/")[1].startswith(name)
-        }
-        for name in sets.test
-    }
+    values = judge(tmp_path, sets, Oracle(), evaluation)
+    protocols: dict[str, set[str]] = {}
+    for name in values:
+        _, dataset, rules, _ = name.split("/")
+        protocols.setdefault(dataset, set()).add(rules)
     assert protocols == {first: {"selfeq"}, **{name: {"clean"} for name in others}}
     assert set(json.loads((tmp_path / "test" / "metrics.json").read_text())["protocols"]) == {
         "clean",

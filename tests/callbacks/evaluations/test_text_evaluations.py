@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import cv2
-import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
@@ -17,7 +15,6 @@ from callbacks.evaluations.ranking import RankEvaluation
 from callbacks.evaluations.spans import SpanEvaluation
 from callbacks.pictures.grounding import GREEN
 from callbacks.pictures.groups import GroupPictures, assignments, draw_groups
-from datamodules.base import GroundingDataModule
 from datamodules.batches import Preprocessing
 from datamodules.errors import DataError
 from datamodules.kinds.pairs import PairRankSource, RankedPair
@@ -25,6 +22,7 @@ from datamodules.kinds.spans import SpanSource
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.errors import ModelError
 from lightning_modules.optimisation import Optimisation
+from tests.callbacks.judging import Data, judge
 
 # Phrases are what "|" encloses; the model of the test groups by the words' first letters.
 MARKED = [
@@ -79,23 +77,6 @@ class Shades(PairRankSource):
         return np.full((4, 4, 3), int(name), np.uint8)
 
 
-class Data(GroundingDataModule):
-    name = "data"
-
-    def __init__(self, **sources: Any) -> None:
-        super().__init__(batch_size=2, num_workers=0, max_skipped=1.0)
-        self.sources = sources
-
-    def caption_source(self) -> None:
-        return None
-
-    def evaluation_source(self, split: Any) -> Any:
-        raise AssertionError
-
-    def evaluation_sources(self, split: Any) -> dict[str, Any]:
-        return self.sources
-
-
 class Module(WeakgroundModule):
     def __init__(self) -> None:
         super().__init__(Optimisation(), None)
@@ -106,33 +87,19 @@ class Module(WeakgroundModule):
         return [(soft.argmax(0).tolist(), words) for soft, words in self.assignments(captions)]
 
     def assignments(self, captions: list[str]) -> list[tuple[Tensor, list[int]]]:
-        found = []
+        assigned = []
         for caption in captions:
             letters = [ord(word[0]) - ord("a") for word in caption.split()]
-            found.append((torch.eye(26)[letters].t(), list(range(len(letters)))))
-        return found
+            assigned.append((torch.eye(26)[letters].t(), list(range(len(letters)))))
+        return assigned
 
     def match(self, images: Tensor, texts: list[str]) -> Tensor:
         grey = images.mean((1, 2, 3))
         return torch.stack([grey if text == "bright" else -grey for text in texts], dim=1)
 
 
-def judge(folder: Path, data: Data, module: pl.LightningModule, *callbacks: pl.Callback) -> dict[str, float]:
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        callbacks=list(callbacks),
-        default_root_dir=folder,
-        inference_mode=False,
-        enable_progress_bar=False,
-    )
-    return {
-        name: value for of_set in trainer.test(module, data, verbose=False) for name, value in of_set.items()
-    }
-
-
 @pytest.mark.filterwarnings("ignore")
-def test_groups_are_judged_beside_those_that_nothing_has_found(tmp_path: Path) -> None:
+def test_groups_are_judged_beside_baselines(tmp_path: Path) -> None:
     logged = judge(tmp_path, Data(spans=Marked()), Module(), SpanEvaluation(("word",), pieces=2))
     assert logged == pytest.approx(
         {f"test/spans/word/{name}": 1.0 for name in ("tiou", "precision", "recall", "f1")}
@@ -154,13 +121,13 @@ def test_groups_are_judged_beside_those_that_nothing_has_found(tmp_path: Path) -
 
 @pytest.mark.filterwarnings("ignore")
 def test_baselines_do_not_depend_on_the_batches(tmp_path: Path) -> None:
-    found = []
+    results = []
     for size in (1, 5):
         data = Data(spans=Marked())
         data.eval_batch_size = size
         judge(tmp_path / str(size), data, Module(), SpanEvaluation())
-        found.append(json.loads((tmp_path / str(size) / "test" / "metrics.json").read_text())["results"])
-    assert found[0] == found[1]
+        results.append(json.loads((tmp_path / str(size) / "test" / "metrics.json").read_text())["results"])
+    assert results[0] == results[1]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -222,12 +189,12 @@ def test_a_picture_shows_the_likeliest_group_and_the_gold_phrases() -> None:
     assert not green[:, -30:].any()  # "runs" is in no phrase
     dark = picture.sum(-1) < 450
     assert dark[26:52, 100:130].sum() > dark[52:78, 100:130].sum()
-    assert (
-        draw_groups(["a", "b"], [1], np.ones((2, 1)) / 2, []).shape[0] == 3 * 26 + 6
-    )  # a word without a token is not drawn
+    one_word = draw_groups(["a", "b"], [1], np.ones((2, 1)) / 2, [])  # "a" has no token
+    assert one_word.shape[0] == 3 * 26 + 6
+    assert one_word.shape[1] < picture.shape[1]
 
 
-def test_groups_alone_are_drawn_as_sure() -> None:
+def test_groups_without_shares_are_drawn_whole() -> None:
     class Groups:
         def group_tokens(self, captions: list[str]) -> list[tuple[list[int], list[int]]]:
             return [([0, 2, 2], [0, 0, 1]) for _ in captions]

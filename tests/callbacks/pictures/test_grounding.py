@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from callbacks.pictures.gallery import contact_sheet
-from callbacks.pictures.grounding import CAPTION, GREEN, HEIGHT, ORANGE, denormalise, draw, overlay
+from callbacks.pictures.grounding import CAPTION, GREEN, HEIGHT, ORANGE, RED, denormalise, draw, overlay
 from datamodules.batches import Preprocessing, normalise
+from metrics.decisions import Decision
 
+SIZE = (100, 100)
 CLIP = Preprocessing(8, (0.48, 0.46, 0.41), (0.27, 0.26, 0.28))
 
 
@@ -20,15 +22,18 @@ def test_hot_places_are_coloured_more_than_cold_ones() -> None:
     image = np.full((4, 4, 3), 128, np.uint8)
     heatmap = np.zeros((4, 4), np.float32)
     heatmap[1, 2] = 1
-    found = overlay(image, heatmap).astype(int)
-    assert np.abs(found[1, 2] - 128).sum() > 0
-    assert (found[heatmap == 0] == found[0, 0]).all()
-    assert found.dtype == int
-    assert found.max() <= 255
+    picture = overlay(image, heatmap)
+    change = np.abs(picture.astype(int) - 128).sum(-1)
+    assert change[1, 2] > change[0, 0]
+    assert (picture[heatmap == 0] == picture[0, 0]).all()
+    assert picture.dtype == np.uint8
 
 
 def count(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
     return int((picture == colour).all(-1).sum())
+
+
+NOWHERE = Decision((0, 0), None, torch.rand(4, 4), None, None)
 
 
 @pytest.mark.parametrize(
@@ -36,26 +41,43 @@ def count(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
     [((100, 100), HEIGHT), ((100, 200), 2 * HEIGHT), ((100, 1000), 2 * HEIGHT), ((1000, 50), 96)],
 )
 def test_panels_keep_the_aspect_within_bounds(size: tuple[int, int], width: int) -> None:
-    panel = draw(np.zeros((8, 8, 3), np.uint8), "a dog", torch.rand(4, 4), torch.zeros(0, 4), size)
+    panel = draw(np.zeros((8, 8, 3), np.uint8), "a dog", NOWHERE, torch.zeros(0, 4), size)
     assert panel.shape == (HEIGHT + CAPTION, 2 * width + 4, 3)
     assert panel.dtype == np.uint8
 
 
-def test_boxes_and_the_hit_are_drawn() -> None:
+def test_boxes_and_the_verdict_are_drawn_as_decided() -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    true_box = torch.tensor([[10.0, 10.0, 40.0, 40.0]])
     heatmap = torch.zeros(8, 8)
-    heatmap[1:3, 1:3] = 1
-    image, boxes = np.zeros((8, 8, 3), np.uint8), torch.tensor([[10.0, 10.0, 40.0, 40.0]])
-    hit = draw(image, "a dog", heatmap, boxes, (100, 100))
-    missed = draw(image, "a dog", heatmap.flip(0, 1), boxes, (100, 100))
-    assert count(hit[:, :HEIGHT], GREEN) > 300  # the true box is on the left panel, too
-    assert count(hit[:, HEIGHT:], ORANGE) > 300
-    assert count(hit, (230, 40, 40)) == 0
-    assert count(missed, (230, 40, 40)) > 20
+    panels = {
+        hit: draw(
+            image, "a dog", Decision((25, 75), (50.0, 50.0, 75.0, 100.0), heatmap, hit, 0.0), boxes, SIZE
+        )
+        for hit, boxes in ((True, true_box), (False, true_box), (None, true_box[:0]))
+    }
+    for hit, panel in panels.items():
+        right = panel[CAPTION:, HEIGHT + 4 :]
+        rows, columns = (right == ORANGE).all(-1).nonzero()
+        scale = HEIGHT / 100
+        corners = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert corners == pytest.approx([50 * scale, 50 * scale, 75 * scale, HEIGHT], abs=2)  # a line's width
+        assert (right[round(75.5 * scale - 0.5), round(25.5 * scale - 0.5)] == 255).all()
+        assert (count(panel, RED) > 20) == (hit is False)
+        assert (count(panel[:, :HEIGHT], GREEN) > 300) == (hit is not None)  # the true box, on the left, too
+    assert count(panels[True], GREEN) > count(panels[False], GREEN)
+
+
+def test_the_protocol_is_named() -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    without, named = (draw(image, "", NOWHERE, torch.zeros(0, 4), SIZE, name) for name in ("", "selfeq"))
+    assert (without[:CAPTION] == 255).all()
+    assert count(named[:CAPTION, HEIGHT:], (255, 255, 255)) < CAPTION * (HEIGHT + 4)
 
 
 def test_any_phrase_can_be_written() -> None:
     for phrase in ("", "ünïcode 犬", "a very long phrase " * 20):
-        panel = draw(np.zeros((8, 8, 3), np.uint8), phrase, torch.zeros(4, 4), torch.zeros(0, 4), (50, 50))
+        panel = draw(np.zeros((8, 8, 3), np.uint8), phrase, NOWHERE, torch.zeros(0, 4), (50, 50), "clean")
         assert panel.shape[0] == HEIGHT + CAPTION
 
 

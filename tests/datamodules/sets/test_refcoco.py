@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from datamodules.errors import DataError, DatasetNotFoundError
-from datamodules.sets.refcoco import PairSource, RefCOCO, RefCOCOg, RefCOCOPairs, RefCOCOPlus
+from datamodules.sets.refcoco import RefCOCO, RefCOCOg, RefCOCOPlus
+from datamodules.sets.refcoco_pairs import PairSource, RefCOCOPairs
 from tests.fakes.refcoco import COLOURS, write, write_refcocog, write_refcocoplus
 from tests.fakes.refer import Writer, mask_of
 
@@ -63,31 +64,28 @@ def test_places_of_the_photographs(place: str, tmp_path: Path) -> None:
     write(root)
     (root / place).parent.mkdir(exist_ok=True)
     shutil.move(root / "images" / "mscoco" / "images" / "train2014", root / place)
-    source = RefCOCO(root=root, images=root / place if place == "elsewhere" else None).evaluation_source(
-        "val"
-    )
+    images = root / place if place == "elsewhere" else None
+    source = RefCOCO(root=root, images=images).evaluation_source("val")
     assert np.abs(source.image(1).mean((0, 1)) - COLOURS["val"][1]).max() < 3  # type: ignore[union-attr]
 
 
 def test_annotations_in_the_root_itself(tmp_path: Path) -> None:
     write(tmp_path)
-    assert (
-        len(
-            RefCOCO(
-                root=tmp_path / "refcoco", images=tmp_path / "images/mscoco/images/train2014"
-            ).evaluation_source("val")
-        )
-        == 3
-    )  # type: ignore[arg-type]
+    data = RefCOCO(root=tmp_path / "refcoco", images=tmp_path / "images/mscoco/images/train2014")
+    assert len(data.evaluation_source("val")) == 3  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("missing", "named", "remedy"),
     [
-        ("", "refcoco", "Set --data.root. The original server"),
+        ("", "", "web.archive.org"),
         ("refcoco/instances.json", "refcoco", "web.archive.org"),
         ("refcoco/refs(unc).p", "refcoco/refs(unc).p", "web.archive.org"),
-        ("images", "train2014", "Set --data.images to COCO's train2014"),
+        (
+            "images",
+            "train2014",
+            "--download` fetches it. If it is in another folder, set --data.root or --data.images",
+        ),
     ],
 )
 def test_a_missing_piece(missing: str, named: str, remedy: str, tmp_path: Path) -> None:
@@ -98,7 +96,7 @@ def test_a_missing_piece(missing: str, named: str, remedy: str, tmp_path: Path) 
     with pytest.raises(DatasetNotFoundError) as raised:
         RefCOCO(root=root).evaluation_sources("test")
     assert f"{root / named}" in str(raised.value)
-    assert "not found; it must hold" in str(raised.value)
+    assert "must hold refcoco/instances.json" in str(raised.value)
     assert remedy in str(raised.value)
 
 
@@ -116,15 +114,15 @@ def judged(data: RefCOCOPairs) -> PairSource:
 
 
 def test_a_pair_joins_two_objects_of_an_image(pairs: RefCOCOPairs) -> None:
-    source, boxes, masks = judged(pairs), {}, {}
+    source = judged(pairs)
+    boxes: dict[tuple[str, str], np.ndarray] = {}
+    masks: dict[tuple[str, str], np.ndarray | None] = {}
     plus = RefCOCOPlus(root=pairs.root, masks=True).evaluation_sources("test")
     for single in plus.values():
         for index in range(len(single)):
             for query in single.queries(index):  # type: ignore[attr-defined]
-                boxes[query.phrase, single.key(index)], masks[query.phrase, single.key(index)] = (
-                    query.boxes,
-                    query.mask,
-                )
+                boxes[query.phrase, single.key(index)] = query.boxes
+                masks[query.phrase, single.key(index)] = query.mask
     assert len(source) == source.number_of_queries == len(COLOURS["testA"]) + len(COLOURS["testB"])
     for index in range(len(source)):
         (query,) = source.queries(index)

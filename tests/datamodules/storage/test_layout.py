@@ -1,4 +1,4 @@
-"""Layouts say of every listed data set what it reads, and of a folder how much of that is there."""
+"""Layouts say of every listed data set what it reads, and the page of data sets says the same."""
 
 from __future__ import annotations
 
@@ -6,188 +6,132 @@ import inspect
 import re
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from datamodules.catalogue import DATASETS
-from datamodules.sets.layouts import LAYOUTS
-from datamodules.sets.layouts_weights import CHECKPOINTS
-from datamodules.storage.layout import Layout, Part, Total, check, fits
+from commands.dataset_tables import renewed
+from datamodules.catalogue import DATASETS, layouts
+from datamodules.published_weights import PUBLISHED_WEIGHTS, WEIGHTS
+from datamodules.storage.layout import Layout, Part, SplitCounts, instructions, matches
+from datamodules.storage.local_copy import LocalCopy
+from tests.conftest import REAL_DATA
 from tests.fakes import write_fake
+from tests.tiny import ROOT
 
-WITHOUT_FILES = {"CrossDataset", "ImageCaptionFolder", "Scenes"}  # of members, of the user's, of nothing
-ALL = LAYOUTS | CHECKPOINTS
-LISTED = [kind for kind in DATASETS if kind.__name__ not in WITHOUT_FILES]
-
-
-def layout(*parts: Part, **fields: object) -> Layout:
-    return Layout("set", "https://example.org", "free", "1 B", "Nothing.", parts, "data/set", **fields)  # type: ignore[arg-type]
+ALL = layouts() | WEIGHTS
+PUBLISHED = [kind for kind in DATASETS if kind.__name__ in layouts()]
+PAGE = ROOT / "docs" / "datasets.md"
 
 
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("x")
+def layout(*parts: Part, **facts: object) -> Layout:
+    return Layout("Tiny", "Tiny set", "https://example.org", "free", "1 B", "data/{year}", parts, **facts)  # type: ignore[arg-type]
 
 
-def test_states(tmp_path: Path) -> None:
-    touch(tmp_path, "a/1.jpg", "a/2.jpg", "b/c/1.png", "list.txt", "old/d.json")
-    (tmp_path / "empty.txt").touch()
-    expected = [
-        (Part("a/*.jpg", "", 2), (2, "complete")),
-        (Part("a/*.jpg", "", 1), (2, "complete")),
-        (Part("a/*.jpg", "", 3), (2, "incomplete")),
-        (Part("a/*.jpg", "", 3, decays=True), (2, "partial")),
-        (Part("a/*.jpg", ""), (2, "present")),
-        (Part("a/*.png", "", 3), (0, "missing")),
-        (Part("a/*.png", "", 3, optional=True), (0, "not there")),
-        (Part("b/*/*.png", "", 1), (1, "complete")),
-        (Part("list.txt", "", 1), (1, "complete")),
-        (Part("a", "", 1), (1, "complete")),
-        (Part("empty.txt", "", 1), (0, "missing")),
-        (Part("d.json", "", 1, elsewhere=("new/d.json", "old/d.json")), (1, "complete")),
-        (Part("../" + tmp_path.name + "/a/*.jpg", "", 2), (2, "complete")),
-        (Part("nowhere/*.jpg", "", 5, given=("images", "*.jpg")), (0, "missing")),
-    ]
-    found = check(layout(*(part for part, _ in expected)), tmp_path)
-    assert [(part.found, part.state) for part in found] == [state for _, state in expected]
-    assert [part.lacking for part in found] == [
-        state in {"incomplete", "missing"} for _, (_, state) in expected
-    ]
+def defaults_of(kind: Any) -> dict[str, Any]:
+    """The arguments of a class that have a default."""
+    parameters = inspect.signature(kind.__init__).parameters.items()
+    return {name: value.default for name, value in parameters if value.default is not value.empty}
 
 
-def test_a_folder_that_is_not_there_has_nothing(tmp_path: Path) -> None:
-    assert [part.state for part in check(layout(Part("*", ""), Part("x", "")), tmp_path / "gone")] == [
-        "missing",
-        "missing",
-    ]
-
-
-def test_a_set_beside_its_root_is_found_though_the_root_is_not_there(tmp_path: Path) -> None:
-    touch(tmp_path, "coco/val/1.jpg")
-    assert check(layout(Part("../coco/val/*.jpg", "", 1)), tmp_path / "foil")[0].state == "complete"
-
-
-def test_options_say_where_and_what(tmp_path: Path) -> None:
-    touch(tmp_path, "else/1.jpg", "b.json")
-    parts = (
-        Part("photos/*.jpg", "photographs", 1, given=("images", "*.jpg")),
-        Part("a.json", "a", 1, where={"split": "a"}),
-        Part("b.json", "b", 1, where={"split": "b|c"}),
-    )
-    made = layout(*parts, options={"split": "a"})
-    states = lambda options: [(part.part.what, part.state) for part in check(made, tmp_path, options)]  # noqa: E731
-    assert states(None) == [("photographs", "missing"), ("a", "missing")]
-    assert states({"images": tmp_path / "else", "split": "c"}) == [
-        ("photographs", "complete"),
-        ("b", "complete"),
-    ]
-    assert states({"images": None, "split": None}) == states(None)
-
-
-def test_totals_and_folders_follow_the_options() -> None:
-    made = Layout(
-        "s",
-        "",
-        "",
-        "",
-        "",
-        (),
-        "data/{year}",
-        (Total("train", 1, where={"year": "2014"}), Total("train", 2, where={"year": "2017"})),
+def test_counts_and_folders_follow_the_options() -> None:
+    tiny = layout(
+        counts=(
+            SplitCounts("train", 1, needed_if={"year": "2014"}),
+            SplitCounts("train", 2, needed_if={"year": "2017"}),
+        ),
         options={"year": "2014"},
     )
-    assert [total.images for total in made.totals_of({})] == [1]
-    assert [total.images for total in made.totals_of({"year": 2017})] == [2]
-    assert made.folder({"year": 2017}) == Path("data/2017")
-    assert fits({}, {})
-    assert not fits({"year": "2014"}, {})
+    assert [counts.records for counts in tiny.counts_for({})] == [1]
+    assert [counts.records for counts in tiny.counts_for({"year": 2017})] == [2]
+    assert tiny.folder({"year": 2017}) == Path("data/2017")
+    assert matches({}, {})
+    assert not matches({"year": "2014"}, {})
 
 
-@pytest.mark.parametrize("kind", LISTED, ids=lambda kind: kind.__name__)
-def test_every_listed_data_set_has_a_layout_that_agrees_with_its_class(kind: type) -> None:
-    found = LAYOUTS[kind.__name__]
-    parameters = inspect.signature(kind.__init__).parameters  # type: ignore[misc]
-    if parameters["root"].default is not None:
-        assert found.folder({}) == parameters["root"].default
-    for option, value in found.options.items():
-        assert str(parameters[option].default) == value
-    for part in found.parts:
-        assert set(part.where) <= set(found.options)
-        assert part.given is None or part.given[0] not in found.options or part.given[0] in parameters
+def test_how_a_set_is_obtained_follows_from_its_parts() -> None:
+    free = Part("a", "a", url="https://example.org/a")
+    requested = Part("b", "b", by_hand="ask")
+    optional = Part("c", "c", by_hand="ask", optional=True)
+    assert layout(free, optional).obtained == "by --download"
+    assert layout(free, requested).obtained == "partly by --download"
+    assert layout(requested).obtained == "by hand"
+    assert instructions([free, requested, optional]) == "b, c: ask"
 
 
-@pytest.mark.parametrize("kind", LISTED, ids=lambda kind: kind.__name__)
-def test_every_part_is_where_the_reader_finds_it(kind: type, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", PUBLISHED, ids=lambda kind: kind.__name__)
+def test_a_layout_agrees_with_its_class(kind: Any) -> None:
+    facts = layouts()[kind.__name__]
+    defaults = defaults_of(kind)
+    assert facts.name == kind.__name__
+    if defaults["root"] is not None:
+        assert facts.folder({}) == defaults["root"]
+    for option, value in facts.options.items():
+        assert str(defaults[option]) == value
+    for part in facts.parts:
+        assert set(part.needed_if) <= set(facts.options)
+        assert part.folder_option is None or part.folder_option[0] in defaults
+
+
+@pytest.mark.parametrize("kind", PUBLISHED, ids=lambda kind: kind.__name__)
+def test_every_part_is_where_the_reader_finds_it(kind: Any, tmp_path: Path) -> None:
     arguments = write_fake(kind, tmp_path).arguments
-    signature = {
-        name: parameter.default for name, parameter in inspect.signature(kind.__init__).parameters.items()
-    }  # type: ignore[misc]
-    options = {
-        name: value for name, value in signature.items() if value is not inspect.Parameter.empty
-    } | arguments
-    found = check(LAYOUTS[kind.__name__], Path(arguments.get("root", tmp_path)), options)
-    assert [
-        part.part.path for part in found if part.state == "missing" and part.part.path != "val.txt"
-    ] == []  # that of spans has no val
-    for part in found:  # and without the file the state says so
-        if part.expected == 1 and part.found == 1 and not part.part.optional:
-            path = next(
-                path for path in tmp_path.rglob(Path(part.part.path).name) if path.is_file() or path.is_dir()
-            )
+    options = defaults_of(kind) | arguments
+    copy = LocalCopy(layouts()[kind.__name__], Path(arguments.get("root", tmp_path)), options)
+    states = copy.check()
+    missing = [state.part.path for state in states if state.state == "missing"]
+    assert set(missing) <= {"val.txt"}  # the fake of spans has no val
+    for state in states:  # and without the file the state says so
+        if state.part.count == 1 and state.files == 1 and not state.part.optional:
+            path = next(tmp_path.rglob(Path(state.part.path).name))
             path.rename(path.with_name("elsewhere"))
-            assert (
-                check(LAYOUTS[kind.__name__], Path(arguments.get("root", tmp_path)), options)[
-                    found.index(part)
-                ].found
-                == 0
-            )
+            assert copy.check_part(state.part).files == 0
             path.with_name("elsewhere").rename(path)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_layouts_are_well_formed(name: str) -> None:
-    found = ALL[name]
-    assert found.parts
-    assert found.page.startswith("http")
-    for text in (found.title, found.licence, found.size, found.requires):
+    facts = ALL[name]
+    assert facts.parts
+    assert re.fullmatch(r"https?://\S+[^,\s]", facts.page)
+    for text in (facts.title, facts.licence, facts.size):
         assert text.strip()
-    for part in found.parts:
+    assert (name in WEIGHTS) == (not facts.trains_on and not facts.judged_on)
+    for part in facts.parts:
         assert part.count is None or part.count > 0
         assert re.fullmatch(r"|sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}", part.checksum)
         assert not part.path.startswith(("/", "."))
+        assert bool(part.url) != bool(part.by_hand), part.path
         if part.url:
             assert urllib.parse.urlsplit(part.url).scheme in {"http", "https"}
-            assert (part.unpack is not None) == part.url.endswith(
-                (".zip", ".tar", ".gz")
-            ) or part.path.endswith(".gz")
+            is_archive = part.url.endswith((".zip", ".tar", ".gz"))
+            assert (part.unpack is not None) == is_archive or part.path.endswith(".gz")
             assert part.unpack is not None or "*" not in part.path
         else:
             assert not part.checksum
-    by_url = {part.url: part.checksum for part in found.parts if part.url}
-    assert all(part.checksum == by_url[part.url] for part in found.parts if part.url)
+    checksums = {part.url: part.checksum for part in facts.parts if part.url}
+    assert all(part.checksum == checksums[part.url] for part in facts.parts if part.url)
 
 
-def test_only_what_is_fetched_whole_says_that_nothing_is_required() -> None:
-    for name, found in ALL.items():
-        if found.requires.startswith("Nothing"):
-            assert found.had == "by --download", name
-        elif found.had == "by --download":
-            assert "by hand" not in found.requires, name
+def test_names_are_given_once() -> None:
+    assert len(WEIGHTS) == len(PUBLISHED_WEIGHTS)
+    assert not set(WEIGHTS) & set(layouts())
+
+
+def test_the_page_of_data_sets_says_the_same() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == renewed(page), (
+        "the tables of docs/datasets.md are not those of the classes; "
+        "`python cli.py prepare --markdown docs/datasets.md` renews them"
+    )
+    assert [name for name in ALL if f"`{name}`" not in page] == []
 
 
 @pytest.mark.real_data
 def test_real_files() -> None:
-    data = Path(__file__).parents[3] / "shared" / "data"
-    spans = {
-        part.part.path: part.found
-        for part in check(LAYOUTS["Flickr30kEntities"], data / "flickr30k_entities_mini")
-    }
-    assert spans["Annotations/*.xml"] == spans["flickr30k_images/*.jpg"] == 765
-    assert all(part.state == "complete" for part in check(LAYOUTS["MultiMNIST"], data / "mnist"))
-    assert check(CHECKPOINTS["bert-vocabulary"], data)[0].state == "complete"
-
-
-def test_the_page_of_data_sets_names_all() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
-    assert [name for name in ALL if f"`{name}`" not in page] == []
+    flickr = LocalCopy(layouts()["Flickr30kEntities"], REAL_DATA / "flickr30k_entities_mini")
+    files = {state.part.path: state.files for state in flickr.check()}
+    assert files["Annotations/*.xml"] == files["flickr30k_images/*.jpg"] == 765
+    mnist = LocalCopy(layouts()["MultiMNIST"], REAL_DATA / "mnist")
+    assert all(state.state == "complete" for state in mnist.check())
+    assert LocalCopy(WEIGHTS["bert-vocabulary"], REAL_DATA).check()[0].state == "complete"

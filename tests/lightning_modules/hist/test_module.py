@@ -23,7 +23,15 @@ from lightning_modules.optimisation import Optimisation
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from networks.layers.class_activation import minmax
 from networks.layers.tokenizer import Tokens, pre_caption
-from tests.lightning_modules.conftest import MAP_LAYERS, NETWORK, WORDS, fit, gradients, tiny_network, train_step
+from tests.lightning_modules.conftest import (
+    MAP_LAYERS,
+    NETWORK,
+    WORDS,
+    fit,
+    gradients,
+    tiny_network,
+    train_step,
+)
 
 Build = Callable[..., Any]
 NO_DISTILLATION = {"distillation": DistillationOptions(share=0.0)}
@@ -341,7 +349,7 @@ class TestStep:
         assert backbone.draw_negatives(contrast, ["man", "man", "dog"])[0].tolist() == [1, 0, 1]
 
     def test_no_negative_is_mentioned(self, build: Build) -> None:
-        """The man of row 0 also stands in image 1, whose captions say so; the dog of row 1 is not in image 0."""
+        """The man of row 0 also stands in image 1, so its captions; the dog of row 1 is not in image 0."""
         backbone = build(HISTFinetune, backbone={"negatives": NegativeOptions(exclude="mentioned")}).backbone
         similarities = torch.tensor([[0.0, 9.0, 1.0], [9.0, 0.0, 1.0], [1.0, 2.0, 0.0]])
         contrast = Contrast(torch.zeros(()), similarities, similarities)

@@ -83,10 +83,10 @@ def peak_memory(step: Callable[[], object], device: str = "cpu") -> float:
     On a CPU that is resident memory (Linux), which never shrinks: call it within a process of its own.
     """
     if device != "cpu":
-        before = torch.cuda.memory_allocated()
+        allocated = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         step()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
+        return (torch.cuda.max_memory_allocated() - allocated) / 2**20
     Path("/proc/self/clear_refs").write_text("5")  # the highest resident memory starts anew
     before = highest_resident()
     step()

@@ -208,7 +208,8 @@ def run(size: Size, spans: Path = SPANS, sample: int = 0, seed: int = 0) -> Repo
     if sample:
         held_out = [caption for name, split in splits.items() if name != DEVELOPED_ON for caption in split]
         return Report(sampled_phrases(held_out, sample, seed), {})
-    lines, ratios = [], {}
+    lines: list[str] = []
+    ratios: dict[str, float] = {}
     for split, captions in splits.items():
         rules = agreement(captions, RuleChunker())
         baseline = agreement(captions, split_at_function_words)

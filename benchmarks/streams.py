@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -116,6 +117,11 @@ def write_shards(root: Path, pairs: int) -> None:
 
 def decode(jpeg: bytes) -> np.ndarray:
     return read_image(cast(Path, io.BytesIO(jpeg)))
+
+
+def decode_all(jpegs: Sequence[bytes]) -> int:
+    """How many were decoded."""
+    return len([decode(jpeg) for jpeg in jpegs])
 
 
 class InMemory(CaptionSource):
@@ -228,7 +234,7 @@ def measure_reading(root: Path, source: ShardSource, scale: Scale) -> Report:
     turns, unshared = [], []
     for n in tqdm(range(scale.turns), desc="reading an epoch", leave=False):
         jpegs = [jpeg for _, jpeg, _ in readers.memory.records[n :: scale.turns]]
-        alone = rates(lambda jpegs=jpegs: len([decode(jpeg) for jpeg in jpegs]), this_process)
+        alone = rates(partial(decode_all, jpegs), this_process)
         at_hand = rates(lambda: BATCH * len(list(islice(readers.at_hand, few))), workers_of(readers.at_hand))
         stream = rates(lambda: read(per_turn), workers_of(readers.stream))
         other = rates(lambda: BATCH * len(list(islice(readers.other, few))), workers_of(readers.other))

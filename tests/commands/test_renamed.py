@@ -115,4 +115,5 @@ def test_new_names_exist() -> None:
         assert new in known_classes()
     for names in renamed.RENAMED_OPTIONS.values():
         for new in names.split(" or "):
-            assert set(new.split(".")) <= set(known_options()), new
+            for name in new.split(" or "):
+            assert set(name.split(".")) <= set(known_options()), new

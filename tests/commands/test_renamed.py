@@ -115,5 +115,4 @@ def test_new_names_exist() -> None:
         assert new in known_classes()
     for names in renamed.RENAMED_OPTIONS.values():
         for new in names.split(" or "):
-            for name in new.split(" or "):
-            assert set(name.split(".")) <= set(known_options()), new
+            assert set(new.split(".")) <= set(known_options()), new

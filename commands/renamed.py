@@ -67,7 +67,7 @@ RENAMED_OPTIONS: dict[str, str] = {
     "model.judge_backbone": "model.judge.backbone",
     "model.stitch": "model.grounding.stitch",
     "model.queries_per_pass": "model.grounding.queries_per_pass or model.backbone.maps.queries_per_pass",
-    "model.optimisation.backbone_lr": "model.optimisation.parts",
+    "model.optimisation.backbone_lr": "model.optimisation.part_lr",
     # Text groups.
     "model.network.width": "model.network.size.width",
     "model.network.heads": "model.network.size.heads",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,19 +13,6 @@ from torch import nn
 from lightning_modules.errors import ModelError
 
 Schedule = Literal["constant", "cosine", "cosine_by_epoch", "one_cycle"]
-
-
-@dataclass(frozen=True)
-class PartOptimisation:
-    """How one named part of a module learns where it differs from the rest.
-
-    Args:
-        lr: its learning rate as a share of the run's; 0 keeps the part as it is.
-        weight_decay: its own weight decay; None for the run's.
-    """
-
-    lr: float = 1.0
-    weight_decay: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +30,9 @@ class Optimisation:
         scalar_lr: learning rate of 0-d parameters, such as a temperature, as a share of ``lr``. 1 is the
             reference. Adam moves a parameter by about ``lr`` a step whatever its size: at 1e-3 a temperature
             of 0.07 falls to 0.007 within 65 steps, and its gradient then dwarfs all others.
-        parts: by dotted name, e.g. ``network.backbone``: how these parts differ from the rest.
+        part_lr: by the dotted name of a part, e.g. ``network.backbone``: its learning rate as a share of
+            ``lr``; 0 keeps the part as it is.
+        part_weight_decay: by the dotted name of a part: its weight decay in place of ``weight_decay``.
         schedule: ``constant``; ``cosine`` (every step, down to ``min_lr``); ``cosine_by_epoch`` (flat until
             the end of epoch 0, then a cosine that moves once an epoch, as in ALBEF's public code);
             ``one_cycle`` (up for 30 % of the steps, then down, both by a cosine).
@@ -67,7 +56,8 @@ class Optimisation:
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.9
     scalar_lr: float = 1.0
-    parts: Mapping[str, PartOptimisation] = field(default_factory=dict)
+    part_lr: Mapping[str, float] = field(default_factory=dict)
+    part_weight_decay: Mapping[str, float] = field(default_factory=dict)
     schedule: Schedule = "cosine"
     warmup_steps: int = 0
     warmup_lr: float = 1e-6
@@ -105,23 +95,24 @@ def parameter_groups(module: nn.Module, optimisation: Optimisation) -> list[dict
     """The trainable parameters of a module, grouped by what the optimiser treats alike.
 
     Raises:
-        ModelError: a part of ``optimisation.parts`` does not exist.
+        ModelError: a part that ``optimisation`` names does not exist.
     """
     modules = dict(module.named_modules())
-    for part_name in optimisation.parts:
-        if part_name not in modules:
+    parts = {*optimisation.part_lr, *optimisation.part_weight_decay}
+    for part in parts:
+        if part not in modules:
             raise ModelError(
-                f"optimisation.parts names {part_name!r}, which this module does not have; "
+                f"optimisation names the part {part!r}, which this module does not have; "
                 f"its parts are called {', '.join(name for name in modules if name.count('.') == 1)}."
             )
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
-        part_name = _part_of(name, optimisation)
-        part = optimisation.parts.get(part_name, PartOptimisation())
-        if not parameter.requires_grad or part.lr == 0:
+        part = _part_of(name, parts)
+        share = optimisation.part_lr.get(part, 1.0)
+        if not parameter.requires_grad or share == 0:
             continue
-        lr = optimisation.lr * part.lr
-        weight_decay = optimisation.weight_decay if part.weight_decay is None else part.weight_decay
+        lr = optimisation.lr * share
+        weight_decay = optimisation.part_weight_decay.get(part, optimisation.weight_decay)
         kind = "decayed"
         if parameter.ndim == 0:
             kind = "scalar"
@@ -130,15 +121,15 @@ def parameter_groups(module: nn.Module, optimisation: Optimisation) -> list[dict
             kind = "exempt"
             weight_decay = 0.0
         group = {"params": [], "lr": lr, "weight_decay": weight_decay}
-        groups.setdefault((part_name, kind), group)["params"].append(parameter)
+        groups.setdefault((part, kind), group)["params"].append(parameter)
     # The first group's learning rate is what is logged and shown as that of the run: that of the rest, whose
     # part has no name.
     return [groups[key] for key in sorted(groups)]
 
 
-def _part_of(name: str, optimisation: Optimisation) -> str:
-    """The longest of ``optimisation.parts`` that a parameter's name begins with; empty for none."""
-    prefixes = [part for part in optimisation.parts if name.startswith(f"{part}.")]
+def _part_of(name: str, parts: Iterable[str]) -> str:
+    """The longest of ``parts`` that a parameter's name begins with; empty for none."""
+    prefixes = [part for part in parts if name.startswith(f"{part}.")]
     return max(prefixes, key=len, default="")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from lightning_modules.mcb_attention.losses import PairLoss
-from lightning_modules.optimisation import Optimisation, PartOptimisation
+from lightning_modules.optimisation import Optimisation
 from networks.mcb_attention import ResNetSize
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -21,7 +21,7 @@ FINE_TUNING = Optimisation(
     optimizer="sgd",
     weight_decay=5e-4,
     decayed="all",
-    parts={"network.backbone": PartOptimisation(lr=0.1)},
+    part_lr={"network.backbone": 0.1},
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -117,5 +118,7 @@ def _fork_children() -> None:
 def fresh_processes() -> Any:
     """A `multiprocessing` context whose processes start empty but for the imports of the benchmarks."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"benchmarks.{name}" for name in names()])
+    modules = {f"benchmarks.{name}" for name in names()}
+    main = sys.modules["__main__"].__spec__  # which every process imports by itself, under another name
+    context.set_forkserver_preload(sorted(modules - {main.name if main else ""}))
     return context

@@ -44,7 +44,8 @@ def generate(root: Path, images: int) -> None:
     """
     rng = np.random.default_rng(0)
     (root / "VG_100K").mkdir(parents=True)
-    phrases = [" ".join(rng.choice(WORDS, size)) for size in rng.integers(2, 9, 50_000)]
+    distinct = min(50_000, images * REGIONS)
+    phrases = [" ".join(rng.choice(WORDS, size)) for size in rng.integers(2, 9, distinct)]
     template = (
         '{"region_id": %d, "width": %d, "height": %d, "image_id": %d, "phrase": "%s", "y": %d, "x": %d}'
     )
@@ -53,7 +54,7 @@ def generate(root: Path, images: int) -> None:
         (root / "image_data.json").open("w") as sizes,
     ):
         for n, number in enumerate(tqdm(range(1, images + 1), desc=f"writing {root.name}", leave=False)):
-            chosen, x, y, w, h = rng.integers((50_000, 400, 300, 300, 300), size=(REGIONS, 5)).T.tolist()
+            chosen, x, y, w, h = rng.integers((distinct, 400, 300, 300, 300), size=(REGIONS, 5)).T.tolist()
             lines = [
                 template % (number * 100 + k, w[k] + 1, h[k] + 1, number, phrases[chosen[k]], y[k], x[k])
                 for k in range(REGIONS)

@@ -8,19 +8,7 @@ from collections.abc import Mapping
 # which stands for all that lies below it, too), or by one of its parts alone (``reach``). It counts only
 # where it is no option any more. An option that several methods had has a new name for each, joined by "or".
 RENAMED_OPTIONS: dict[str, str] = {
-    "model.network.image_size": "model.backbone.network.vision.image_size",
-    "model.network.patch_size": "model.backbone.network.vision.patch_size",
-    "model.network.vision_width": "model.backbone.network.vision.width",
-    "model.network.vision_depth": "model.backbone.network.vision.depth",
-    "model.network.vision_heads": "model.backbone.network.vision.heads",
-    "model.network.text_width": "model.backbone.network.text.width",
-    "model.network.text_depth": "model.backbone.network.text.depth",
-    "model.network.text_heads": "model.backbone.network.text.heads",
-    "model.network.text_intermediate": "model.backbone.network.text.intermediate",
-    "model.network.queue_size": "model.backbone.network.contrast.queue_size",
-    "model.network.momentum": "model.backbone.network.contrast.momentum",
-    "model.network.temperature": "model.backbone.network.contrast.temperature",
-    "model.network.cam_layers": "model.backbone.maps.layers",
+    # ALBEF and HIST.
     "model.network": "model.backbone.network",
     "model.vocabulary": "model.backbone.vocabulary or model.text.vocabulary",
     "model.max_words": "model.backbone.max_words",
@@ -99,8 +87,6 @@ RENAMED_OPTIONS: dict[str, str] = {
     "model.network.position_std": "model.network.spread.positions",
     "model.network.group_std": "model.network.spread.groups",
     "model.openers": "model.text.openers",
-    "model.image_encoder": "model.images.encoder",
-    "model.image_weights": "model.images.pretrained",
     "model.contrastive_weight": "model.weights.contrastive",
     "model.reconstruction_weight": "model.weights.reconstruction",
     "model.balance_weight": "model.weights.balance",
@@ -108,7 +94,7 @@ RENAMED_OPTIONS: dict[str, str] = {
     "model.candidates": "model.reconstruction.candidates",
     "model.cache_chunk": "model.memory.cache_chunk",
     "model.logits_chunk": "model.memory.logits_chunk",
-    "model.ground_temperature": "model.images.grounding_temperature",
+    "model.ground_temperature": "model.grounding_temperature",
 }
 # The short name of an old class -> that of the new one.
 RENAMED_CLASSES: dict[str, str] = {
@@ -126,7 +112,7 @@ def new_option(option: str, known_parts: int = 0, renamed: Mapping[str, str] = R
         renamed: old names and new ones.
 
     Returns:
-        The new name; None if the option has never been one.
+        The new name, or several joined by "or"; None if the option has never been one.
 
     Example:
         >>> new_option("model.network.width", 1, {"model.network": "model.backbone.network"})
@@ -138,11 +124,32 @@ def new_option(option: str, known_parts: int = 0, renamed: Mapping[str, str] = R
     for length in range(len(parts), known_parts, -1):
         old = ".".join(parts[:length])
         if old in renamed:
-            return ".".join([renamed[old], *parts[length:]])
+            names = [_follow(new, parts[length:], renamed) for new in renamed[old].split(" or ")]
+            return " or ".join(names)
     for position in range(known_parts, len(parts)):
         if parts[position] in renamed:
             return ".".join([*parts[:position], renamed[parts[position]], *parts[position + 1 :]])
     return None
+
+
+def _follow(start: str, parts: list[str], renamed: Mapping[str, str]) -> str:
+    """A new name and what stands below it, of which parts may have other names by now, too."""
+    option = ".".join([start, *parts])
+    return new_option(option, len(start.split(".")), renamed) or option
+
+
+def renamed_option(option: str, known_parts: int = 0) -> str | None:
+    """What is said about an option that has another name now; None for any other option.
+
+    Args:
+        option: as it was given, without ``init_args``.
+        known_parts: how many of its leading parts are options of today.
+    """
+    new = new_option(option, known_parts)
+    if new is None:
+        return None
+    names = " or ".join(repr(name) for name in new.split(" or "))
+    return f"option {option!r} is now called {names}."
 
 
 def without_init_args(option: str) -> str:

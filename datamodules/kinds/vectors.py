@@ -41,7 +41,7 @@ class VectorView(TrainingView[VectorSource]):
         super().__init__(*args, **kwargs)
         if self.preprocessing.image_size != 1:
             raise DataError(
-                "these captions come with vectors, not with images: leave out --model.images.encoder, or "
+                "these captions come with vectors, not with images: leave out --model.image_encoder, or "
                 "name a data set that has images."
             )
 

@@ -87,9 +87,8 @@ def test_download_brings_what_is_free(
 
 def test_what_is_not_free_is_named(layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert command.main(["prepare", "tiny", "labels=yes", "--root", str(tmp_path), "--download"]) == 1
-    path = tmp_path / "labels.json"
-    assert f"next: by hand: {path}. labels.json: Ask for them." in capsys.readouterr().out
-    path.write_text("{}")
+    assert f"next: by hand, into {tmp_path}: labels.json: Ask for them." in capsys.readouterr().out
+    (tmp_path / "labels.json").write_text("{}")
     assert command.main(["prepare", "tiny", "--root", str(tmp_path), "labels=yes"]) == 0
 
 

@@ -95,10 +95,24 @@ def test_several_parts_may_have_another_name() -> None:
     assert renamed.new_option("model.network.width", 1, names) == "model.backbone.network.width"
     assert renamed.new_option("model.network.width", 2, names) is None
     assert renamed.new_option("model.width", 1, names) is None
+    names = {"model.network.width": "model.network.size", "model.network": "model.backbone.network"}
+    assert (
+        renamed.new_option("model.network.width", 2, names) == "model.network.size"
+    )  # it is followed no further
+
+
+def test_an_option_may_have_several_new_names() -> None:
+    names = {"model.size": "model.a.size or model.b.size", "model.b.size.width": "model.b.width"}
+    assert renamed.new_option("model.size.width", 1, names) == "model.a.size.width or model.b.width"
+    answer = renamed.renamed_option("model.vocabulary", 1)
+    assert answer == (
+        "option 'model.vocabulary' is now called 'model.backbone.vocabulary' or 'model.text.vocabulary'."
+    )
 
 
 def test_new_names_exist() -> None:
     for new in renamed.RENAMED_CLASSES.values():
         assert new in known_classes()
-    for new in renamed.RENAMED_OPTIONS.values():
-        assert set(new.split(".")) <= set(known_options())
+    for names in renamed.RENAMED_OPTIONS.values():
+        for new in names.split(" or "):
+            assert set(new.split(".")) <= set(known_options()), new

@@ -111,13 +111,11 @@ def write(root: Path, layout: str = "img2dataset") -> Fake:
     return {"img2dataset": _img2dataset, "mirror": _mirror, "list": _list}[layout](root)
 
 
-def _img2dataset(root: Path) -> Fake:
-    """Shard 0 holds every kind of trouble that a record may be, 1 is cut after its second record, 2 is sound
-    and 3 is empty.
-    """
+def _nasty_members(root: Path) -> Members:
+    """Four sound records, and every kind of trouble that a record may be."""
     torn = record("000000002", "a torn image")
     torn[0] = (torn[0][0], torn[0][1][:300])
-    nasty = [
+    return [
         *record("000000000", "A  red dog \n"),
         *record("000000001", None, {"caption": "its caption is in the json"}),
         *torn,
@@ -147,7 +145,13 @@ def _img2dataset(root: Path) -> Fake:
         ("._000000000.jpg", b"a Mac was here"),
         ("0000\t\n.jpg", image((1, 1, 1))),
     ]
-    write_shard(root / "00000.tar", nasty, links(), successes=13)
+
+
+def _img2dataset(root: Path) -> Fake:
+    """Shard 0 holds every kind of trouble that a record may be, 1 is cut after its second record, 2 is sound
+    and 3 is empty.
+    """
+    write_shard(root / "00000.tar", _nasty_members(root), links(), successes=13)
     # Cut within the last member: its record is broken, and the ten that its writer counted are not all there.
     write_shard(
         root / "00001.tar",

@@ -93,6 +93,24 @@ def write(root: Path, flat: bool = False) -> Fake:
     descriptions.append({"regions": [region(21, (99, "again", 1, 1, 5, 5))], "id": 21})
     del queries["train"]
 
+    write_annotations(root, flat, descriptions, listed, splits)
+    faults = {f"{number}/{100 * number + values[0]}" for number in (24, 35) for values in FAULTY}
+    return Fake(
+        arguments={"root": root, "split": "densecap"},
+        captions=dict.fromkeys(map(str, (*range(1, 7), 40)), PHRASES),
+        queries={split: {"visual_genome": queries[split]} for split in queries},
+        skipped={"train": {"41"}, "visual_genome": {"21", "30", "31", "32", "34/3401", "34/#7", *faults}},
+    )
+
+
+def write_annotations(
+    root: Path,
+    flat: bool,
+    descriptions: list[dict[str, Any]],
+    listed: list[int],
+    splits: dict[str, list[int]],
+) -> None:
+    """The regions, the published sizes of the ``listed`` images, and both split lists."""
     annotations = root / "VG_Annotations" if flat else root
     lists = root / "VG_Splits" if flat else root
     for folder in (annotations, lists, root):
@@ -115,11 +133,4 @@ def write(root: Path, flat: bool = False) -> Fake:
     (lists / "densecap_splits.json").write_text(json.dumps(splits))
     (lists / "data_splits.pickle").write_bytes(
         pickle.dumps({"train": set(splits["train"] + splits["val"]), "test": set(splits["test"])}, protocol=2)
-    )
-    faults = {f"{number}/{100 * number + values[0]}" for number in (24, 35) for values in FAULTY}
-    return Fake(
-        arguments={"root": root, "split": "densecap"},
-        captions=dict.fromkeys(map(str, (*range(1, 7), 40)), PHRASES),
-        queries={split: {"visual_genome": queries[split]} for split in queries},
-        skipped={"train": {"41"}, "visual_genome": {"21", "30", "31", "32", "34/3401", "34/#7", *faults}},
     )

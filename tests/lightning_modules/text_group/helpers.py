@@ -11,7 +11,7 @@ import torch
 from datamodules.batches import ImageTextBatch
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.text_group.module import TextGroupDiscovery
-from lightning_modules.text_group.options import ImageOptions, TextOptions
+from lightning_modules.text_group.options import TextOptions
 from networks.groupvit import GroupViTImageEncoder
 from networks.text_group import TextEncoder, TextGroupTransformer, TextSize
 from tests.lightning_modules.conftest import WORDS
@@ -55,12 +55,12 @@ def batch(rows: int = 6) -> ImageTextBatch:
     return ImageTextBatch(vectors[:rows], CAPTIONS[:rows], list("012345")[:rows])
 
 
-def with_encoder(vocabulary: Path, **images: Any) -> TextGroupDiscovery:
+def with_encoder(vocabulary: Path, **arguments: Any) -> TextGroupDiscovery:
     """A module with an image encoder."""
     torch.manual_seed(0)
     encoder = network(image_width=24)
-    images = ImageOptions(GroupViTImageEncoder(**SIZES), **images)
-    return build(vocabulary, encoder, images=images, optimisation=Optimisation(schedule="constant"))
+    arguments["image_encoder"] = GroupViTImageEncoder(**SIZES)
+    return build(vocabulary, encoder, optimisation=Optimisation(schedule="constant"), **arguments)
 
 
 class Config(dict):

@@ -14,8 +14,8 @@ from torch.testing import assert_close
 from lightning_modules.capabilities import CanGround, CanGroupTokens, CanMatch
 from lightning_modules.errors import ModelError
 from lightning_modules.loading import read_weights
+from lightning_modules.text_group.module import TextGroupDiscovery
 from lightning_modules.text_group.options import (
-    ImageOptions,
     MemoryOptions,
 )
 from networks.groupvit import GroupViTImageEncoder
@@ -142,7 +142,7 @@ def test_what_a_user_can_get_wrong(vocabulary: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="between 3 and the network's 8"):
         build(vocabulary, network(max_positions=8))
     with pytest.raises(ModelError, match=r"set network\.size\.image_width"):
-        build(vocabulary, images=ImageOptions(GroupViTImageEncoder(**SIZES)))
+        build(vocabulary, image_encoder=GroupViTImageEncoder(**SIZES))
     with pytest.raises(ModelError, match="vectors of 10 numbers are wanted"):
         build(vocabulary).image_vectors(torch.zeros(2, 9))
     with pytest.raises(ModelError, match="pooled vectors say nothing of positions"):
@@ -160,7 +160,7 @@ def test_what_a_user_can_get_wrong(vocabulary: Path, tmp_path: Path) -> None:
 def test_official_weights_are_read_without_running_their_objects(vocabulary: Path, tmp_path: Path) -> None:
     path = tmp_path / "official.pth"
     source = official_file(path, seed=1)
-    module = with_encoder(vocabulary, pretrained=path)
+    module = with_encoder(vocabulary, image_weights=path)
     fit(module, [image_batch()], max_steps=1)
     assert module.image_encoder is not None
     assert_close(module.image_encoder.state_dict(), source.state_dict())
@@ -172,22 +172,20 @@ def test_a_checkpoint_remembers_the_image_encoder_by_its_fingerprint(
 ) -> None:
     path = tmp_path / "official.pth"
     official_file(path, seed=1)
-    trainer = fit(with_encoder(vocabulary, pretrained=path), [image_batch()], max_steps=1)
+    trainer = fit(with_encoder(vocabulary, image_weights=path), [image_batch()], max_steps=1)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
     assert not any(name.startswith("image_encoder.") for name in state)
 
-    def load(module: Any) -> None:
+    def load(module: TextGroupDiscovery) -> None:
         options: dict[str, Any] = {"ckpt_path": tmp_path / "last.ckpt", "weights_only": True}
         quiet_trainer().test(module, [], verbose=False, **options)
 
-    load(with_encoder(vocabulary, pretrained=path))
+    load(with_encoder(vocabulary, image_weights=path))
     load(build(vocabulary, network(image_width=24)))
-    for module in (with_encoder(vocabulary), with_encoder(vocabulary, pretrained=tmp_path / "other.pth")):
+    for module in (with_encoder(vocabulary), with_encoder(vocabulary, image_weights=tmp_path / "other.pth")):
         official_file(tmp_path / "other.pth", seed=2)
-        with pytest.raises(
-            ModelError, match=r"other weights of image_encoder: set --model\.images\.pretrained"
-        ):
+        with pytest.raises(ModelError, match=r"other weights of image_encoder: set --model\.image_weights"):
             load(module)
 
 
@@ -212,12 +210,12 @@ def test_other_weights_are_refused(vocabulary: Path, tmp_path: Path) -> None:
     torch.save({"model": part}, tmp_path / "part.pth")
     (tmp_path / "torn.pth").write_text("torn")
     for name, sentence in (
-        ("none", "not found; set --model.images.pretrained"),
+        ("none", "not found; set --model.image_weights"),
         ("other", "no weights of GroupViT"),
         ("part", "does not fit image_encoder: .+1 missing"),
         ("torn", "not readable"),
     ):
-        file = with_encoder(vocabulary, pretrained=tmp_path / f"{name}.pth").part_files[-1]
+        file = with_encoder(vocabulary, image_weights=tmp_path / f"{name}.pth").part_files[-1]
         with pytest.raises(ModelError, match=sentence):
             file.load(module)
 

@@ -19,9 +19,9 @@ from lightning_modules.base import WeakgroundModule
 from lightning_modules.errors import ModelError
 from lightning_modules.loading import PartFile
 from lightning_modules.optimisation import Optimisation
-from lightning_modules.text_group.options import IMAGENET_MEAN, IMAGENET_STD, ImageOptions, TextOptions
+from lightning_modules.text_group.options import IMAGENET_MEAN, IMAGENET_STD, TextOptions
 from lightning_modules.text_group.tokenizer import Pieces, opener_ids, read_openers, tokenizer_of
-from networks.groupvit import ImageGroups
+from networks.groupvit import GroupViTImageEncoder, ImageGroups
 from networks.layers.precision import full_precision
 from networks.text_group import CausalTransformer, Encoded, TextEncoder, TextGroupTransformer
 
@@ -32,7 +32,11 @@ class TextGroupModule(WeakgroundModule):
     Args:
         network: `TextGroupTransformer`, or `CausalTransformer`.
         text: how captions become tokens.
-        images: the image encoder.
+        image_encoder: `GroupViTImageEncoder`, frozen; or None where the batches hold image vectors
+            (``CaptionVectors``) or none are needed.
+        image_weights: of the image encoder: nvidia/groupvit-gcc-yfcc (``.bin`` or ``.safetensors``), or the
+            official group_vit_gcc_yfcc_*.pth.
+        grounding_temperature: of the soft-max over an image's groups that locates a phrase.
         optimisation: optimiser and schedule.
         pretrained: weights of the network to start from.
 
@@ -46,24 +50,26 @@ class TextGroupModule(WeakgroundModule):
         self,
         network: TextEncoder,
         text: TextOptions,
-        images: ImageOptions,
+        image_encoder: GroupViTImageEncoder | None,
+        image_weights: Path | None,
+        grounding_temperature: float,
         optimisation: Optimisation,
         pretrained: Path | None,
     ) -> None:
         super().__init__(optimisation, pretrained)
         self.network = network
-        self.image_encoder = images.encoder
-        self.grounding_temperature = images.grounding_temperature
+        self.image_encoder = image_encoder
+        self.grounding_temperature = grounding_temperature
         self.max_tokens = text.max_tokens
         self.tokenizer = tokenizer_of(text.vocabulary)
         self._check_sizes()
         self.openers = self._set_openers(text.openers)
-        if self.image_encoder is None:  # a vector is an image of one pixel
+        if image_encoder is None:  # a vector is an image of one pixel
             self.preprocessing = Preprocessing(1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "bilinear")
             return
-        size = self.image_encoder.image_size
+        size = image_encoder.image_size
         self.preprocessing = Preprocessing(size, IMAGENET_MEAN, IMAGENET_STD, "bilinear")
-        file = PartFile("image_encoder", images.pretrained, "--model.images.pretrained", complete=True)
+        file = PartFile("image_encoder", image_weights, "--model.image_weights", complete=True)
         self.part_files.append(file)
         self.freeze_part("image_encoder")
 
@@ -128,7 +134,7 @@ class TextGroupModule(WeakgroundModule):
         if images.ndim != 2 or images.shape[1] != width:
             raise ModelError(
                 f"the batch holds images of shape {tuple(images.shape[1:])} where vectors of {width} numbers "
-                "are wanted; set --data.vectors, --model.images.encoder, network.size.image_width, or "
+                "are wanted; set --data.vectors, --model.image_encoder, network.size.image_width, or "
                 "--model.weights.contrastive 0."
             )
         return images.to(self.network.image_head.weight.dtype)
@@ -231,7 +237,7 @@ class TextGroupModule(WeakgroundModule):
     def _image_groups(self, images: Tensor) -> ImageGroups:
         if self.image_encoder is None:
             raise ModelError(
-                "grounding needs an image encoder (--model.images.encoder GroupViTImageEncoder): pooled "
+                "grounding needs an image encoder (--model.image_encoder GroupViTImageEncoder): pooled "
                 "vectors say nothing of positions."
             )
         return self.image_encoder(images)

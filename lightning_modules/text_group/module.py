@@ -33,13 +33,13 @@ from lightning_modules.text_group.losses import (
     vocabulary_cross_entropy,
 )
 from lightning_modules.text_group.options import (
-    ImageOptions,
     LossWeights,
     MemoryOptions,
     ReconstructionOptions,
     TextOptions,
 )
 from lightning_modules.text_group.tokenizer import Pieces
+from networks.groupvit import GroupViTImageEncoder
 from networks.text_group import Encoded, TextEncoder, TextGroupTransformer
 
 # GroupViT's recipe where the paper leaves it open.
@@ -70,11 +70,15 @@ class TextGroupDiscovery(TextGroupModule):
         network: `TextGroupTransformer`, or `CausalTransformer`, the paper's baseline, which has no
             reconstruction.
         text: how captions become tokens.
-        images: the frozen image encoder.
+        image_encoder: `GroupViTImageEncoder`, frozen; or None where the batches hold image vectors
+            (``CaptionVectors``) or none are needed.
+        image_weights: of the image encoder: nvidia/groupvit-gcc-yfcc (``.bin`` or ``.safetensors``), or the
+            official group_vit_gcc_yfcc_*.pth.
         weights: of the losses.
         reconstruction: what it chooses from, and how it is averaged.
         memory: bounds of the memory.
         temperature: by which the contrastive loss divides cosines; fixed.
+        grounding_temperature: of the soft-max over an image's groups that locates a phrase.
         max_gradient_norm: gradients are clipped to it (5 in GroupViT's recipe). ``trainer.gradient_clip_val``
             cannot be used here, since the steps of the optimiser are made by hand.
         optimisation: optimiser and schedule.
@@ -90,16 +94,20 @@ class TextGroupDiscovery(TextGroupModule):
         self,
         network: TextEncoder,
         text: TextOptions = TextOptions(),  # noqa: B008 (frozen)
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
+        image_encoder: GroupViTImageEncoder | None = None,
+        image_weights: Path | None = None,
         weights: LossWeights = LossWeights(),  # noqa: B008 (frozen)
         reconstruction: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008 (frozen)
         memory: MemoryOptions = MemoryOptions(),  # noqa: B008 (frozen)
         temperature: float = 0.07,
+        grounding_temperature: float = 0.07,
         max_gradient_norm: float | None = 5.0,
         optimisation: Optimisation = GROUPVIT_OPTIMISATION,
         pretrained: Path | None = None,
     ) -> None:
-        super().__init__(network, text, images, optimisation, pretrained)
+        super().__init__(
+            network, text, image_encoder, image_weights, grounding_temperature, optimisation, pretrained
+        )
         self.automatic_optimization = False
         self.weights = weights
         self.reconstruction = reconstruction

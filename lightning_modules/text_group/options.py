@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from lightning_modules.text_group.losses import Reduction
-from networks.groupvit import GroupViTImageEncoder
 
 # GroupViT's images; its hub's preprocessor says CLIP's statistics, with which it was not trained.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -30,23 +29,6 @@ class TextOptions:
     vocabulary: Path | None = None
     openers: Path | None = None
     max_tokens: int = 77
-
-
-@dataclass(frozen=True)
-class ImageOptions:
-    """The frozen image encoder.
-
-    Args:
-        encoder: `networks.groupvit.GroupViTImageEncoder`; or None where the batches hold image vectors
-            (``CaptionVectors``) or none are needed.
-        pretrained: its weights: nvidia/groupvit-gcc-yfcc (``.bin`` or ``.safetensors``), or the official
-            group_vit_gcc_yfcc_*.pth.
-        grounding_temperature: of the soft-max over an image's groups that locates a phrase.
-    """
-
-    encoder: GroupViTImageEncoder | None = None
-    pretrained: Path | None = None
-    grounding_temperature: float = 0.07
 
 
 @dataclass(frozen=True)

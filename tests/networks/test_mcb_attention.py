@@ -5,14 +5,22 @@ import torch
 from torch.testing import assert_close
 
 from networks.layers.compact_bilinear import signed_sqrt_l2
-from networks.mcb_attention import DenseResNet, DigitClassifier, MCBNetwork, ResNetSize, pool
+from networks.mcb_attention import (
+    AttentionOptions,
+    DenseResNet,
+    DigitClassifier,
+    MCBNetwork,
+    ResNetSize,
+    pool,
+)
 
 TINY = ResNetSize(width=4, blocks=(1, 1), strides=(1, 1))
 
 
 def network(post_norm: str = "none") -> MCBNetwork:
     torch.manual_seed(0)
-    return MCBNetwork(TINY, classes=5, text_width=6, sketch=31, hidden=7, post_norm=post_norm).eval()  # type: ignore[arg-type]
+    attention = AttentionOptions(text_width=6, sketch=31, hidden=7, post_norm=post_norm)  # type: ignore[arg-type]
+    return MCBNetwork(TINY, attention, classes=5).eval()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +74,7 @@ def test_attention_is_what_the_layers_say_position_by_position(post_norm: str) -
     net = network(post_norm)
     features = torch.randn(2, TINY.features, 3, 4)
     classes, image_of_query = torch.tensor([4, 0, 4]), torch.tensor([1, 0, 0])
-    maps = net.attention(features, classes, image_of_query)
+    maps = net.attention_logits(features, classes, image_of_query)
     assert maps.shape == (3, 3, 4)
     for query, (label, image) in enumerate(zip(classes, image_of_query, strict=True)):
         text = net.text(torch.eye(5)[label])
@@ -82,9 +90,9 @@ def test_attention_is_what_the_layers_say_position_by_position(post_norm: str) -
 def test_autocast_barely_changes_a_map_and_gradients_are_finite(post_norm: str) -> None:
     net = network(post_norm)
     images, classes, image_of_query = torch.randn(1, 3, 12, 12), torch.tensor([1, 2]), torch.tensor([0, 0])
-    plain = net.attention(net.backbone(images), classes, image_of_query)
+    plain = net.attention_logits(net.backbone(images), classes, image_of_query)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = net.attention(net.backbone(images), classes, image_of_query)
+        mixed = net.attention_logits(net.backbone(images), classes, image_of_query)
     assert mixed.dtype == torch.float32
     assert_close(mixed.sigmoid(), plain.sigmoid(), rtol=0, atol=0.05)
     mixed.sum().backward()
@@ -114,8 +122,6 @@ def test_activation_maps_add_up_to_the_logits() -> None:
 
 def test_the_attention_starts_from_a_classifier() -> None:
     net = network()
-    missing, unexpected = net.load_state_dict(
-        net.adapt_state_dict(DigitClassifier(TINY, 5).state_dict()), strict=False
-    )
+    missing, unexpected = net.load_state_dict(DigitClassifier(TINY, 5).state_dict(), strict=False)
     assert not unexpected
     assert {name.split(".")[0] for name in missing} == {"text", "bilinear", "attend1", "attend2"}

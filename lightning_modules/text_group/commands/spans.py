@@ -2,8 +2,8 @@
 
 `--run` adds k-means, spectral clustering and mean shift over the token vectors of a trained
 `CausalTransformer`. `--write_vocabulary` lists the byte pairs of CLIP's that occur in captions, for
---model.vocabulary; `--write_openers` lists the words that open a new part of a caption, for --model.openers,
-and `--openers` judges captions that are cut at them.
+--model.text.vocabulary; `--write_openers` lists the words that open a new part of a caption, for
+--model.text.openers, and `--openers` judges captions that are cut at them.
 """
 
 from __future__ import annotations

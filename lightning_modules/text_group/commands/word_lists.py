@@ -45,7 +45,7 @@ def write_vocabulary(captions: list[Path], path: Path, at_least: int) -> str:
     covered = sum(counts[piece] for piece in kept) / max(1, counts.total())
     return (
         f"{len(kept):,} of {len(counts):,} pieces ({covered:.2%} of all tokens) written to {path}; set "
-        f"network.vocab_size to {len(kept) + 4}"
+        f"network.size.vocab_size to {len(kept) + 4}"
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +10,38 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.testing import assert_close
+from torch.utils.data import DataLoader
 
 from datamodules.batches import GroundingBatch, ImageTextBatch
 from lightning_modules.capabilities import CanGround
 from lightning_modules.errors import ModelError
 from lightning_modules.mcb_attention.losses import Queries, total_variation
 from lightning_modules.mcb_attention.module import MCBAttention
-from lightning_modules.mcb_attention.pretrain import BackboneOptimisation, DigitPretrain, black_of
-from networks.mcb_attention import ResNetSize
-from tests.lightning_modules.conftest import fit, gradients, train_step
+from lightning_modules.mcb_attention.options import (
+    FINE_TUNING,
+    FROM_SCRATCH,
+    GroundingOptions,
+    ImageOptions,
+    JudgeOptions,
+    LossWeights,
+    QueryOptions,
+)
+from lightning_modules.mcb_attention.pretrain import DigitPretrain
+from lightning_modules.optimisation import Optimisation
+from networks.mcb_attention import AttentionOptions, ResNetSize
+from tests.lightning_modules.conftest import fit, gradients, quiet_trainer, train_step
 
 TINY = ResNetSize(width=4, blocks=(1,), strides=(1,))
-SIZES: dict[str, Any] = {"backbone": TINY, "text_width": 6, "sketch": 33, "hidden": 8, "image_size": 16}
-SGD = BackboneOptimisation(lr=0.02, warmup_steps=0, schedule="constant")
+ATTENTION = AttentionOptions(text_width=6, sketch=33, hidden=8)
+IMAGES = ImageOptions(size=16)
+SGD = replace(FINE_TUNING, lr=0.02, schedule="constant")
 
 
 def module(**options: Any) -> MCBAttention:
+    """A small module in training mode."""
     torch.manual_seed(0)
-    return MCBAttention(**{"judge_backbone": TINY, **SIZES, **options}).train()
+    sizes: dict[str, Any] = {"backbone": TINY, "attention": ATTENTION, "images": IMAGES}
+    return MCBAttention(**{"judge": JudgeOptions(backbone=TINY), **sizes, **options}).train()
 
 
 def batch(rows: int = 4) -> ImageTextBatch:
@@ -41,10 +56,26 @@ def batch(rows: int = 4) -> ImageTextBatch:
 def pretrained(path: Path, **options: Any) -> DigitPretrain:
     """A classifier, saved as a run saves it."""
     torch.manual_seed(1)
-    classifier = DigitPretrain(backbone=TINY, image_size=16, **options)
+    classifier = DigitPretrain(backbone=TINY, images=IMAGES, **options)
+    save(classifier, path)
+    return classifier
+
+
+def loader(batches: list[ImageTextBatch]) -> DataLoader:
+    """Ready-made batches."""
+    return DataLoader(batches, batch_size=None, collate_fn=lambda row: row)
+
+
+def save(classifier: DigitPretrain, path: Path) -> None:
+    """Writes a checkpoint, as far as weights are read from it."""
     state = {f"network.{name}": value for name, value in classifier.network.state_dict().items()}
     torch.save({"state_dict": state, "pytorch-lightning_version": "2.6.6"}, path)
-    return classifier
+
+
+def judged(path: Path | None, **options: Any) -> MCBAttention:
+    """A module with a judge from a file."""
+    arguments = {"judge": JudgeOptions(path, TINY), "weights": LossWeights(judge=1.0), **options}
+    return module(optimisation=SGD, **arguments)
 
 
 def test_total_variation_by_hand() -> None:
@@ -62,21 +93,15 @@ def test_total_variation_by_hand() -> None:
 
 class TestLoss:
     def test_without_weights_it_is_cross_entropy(self) -> None:
-        loss, terms = train_step(module(pair_weight=0.0, penalty_weight=0.0), batch())
+        loss, terms = train_step(module(weights=LossWeights(pair=0.0, penalty=0.0)), batch())
         assert loss.item() == pytest.approx(terms["ce"].item())
         assert set(terms) == {"ce", "penalty", "loss"}
 
     def test_it_is_the_weighted_sum_of_its_terms(self) -> None:
-        options = {
-            "pair_weight": 0.3,
-            "penalty_weight": 0.7,
-            "class_weight": 0.5,
-            "complement_weight": 2.0,
-            "judge_weight": 0.9,
-            "absent": 1.0,
-        }
-        options["smooth_weight"] = 0.6
-        loss, terms = train_step(module(**options, absent_weight=1.5), batch())
+        options = LossWeights(
+            classification=0.5, pair=0.3, penalty=0.7, absent=1.5, smoothness=0.6, complement=2.0, judge=0.9
+        )
+        loss, terms = train_step(module(weights=options, queries=QueryOptions(absent=1.0)), batch())
         weights = {
             "variation": 0.6,
             "ce": 0.5,
@@ -93,12 +118,12 @@ class TestLoss:
         )
 
     def test_each_term_by_hand(self) -> None:
-        net = module(queries="all", post_norm="none").eval()
+        net = module(queries=QueryOptions("all"), attention=replace(ATTENTION, post_norm="none")).eval()
         images, labels = batch().images, net.labels(batch().captions)
         _, terms = train_step(net, batch())
         image, classes = labels.nonzero(as_tuple=True)
         features = net.network.backbone(images)
-        maps = net.network.attention(features, classes, image).sigmoid()
+        maps = net.network.attention_logits(features, classes, image).sigmoid()
         pooled = (features[image] * maps[:, None]).mean((2, 3))
         assert terms["ce"].item() == pytest.approx(
             F.cross_entropy(net.network.classifier(pooled), classes).item(), rel=1e-4
@@ -118,7 +143,7 @@ class TestLoss:
             train_step(module(), ImageTextBatch(torch.randn(2, 3, 16, 16), ["a cat", "a dog"], ["a", "b"]))
 
     def test_the_judge_sees_the_parts_and_learns_nothing(self) -> None:
-        net = module(judge_weight=1.0, class_weight=0.0, pair_weight=0.0)
+        net = module(weights=LossWeights(judge=1.0, classification=0.0, pair=0.0))
         seen: list[Tensor] = []
         assert net.judge is not None
         net.judge.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
@@ -127,21 +152,21 @@ class TestLoss:
         loss.backward()
         (parts,) = seen
         under, rest = parts.chunk(2)
-        black = black_of(net.preprocessing, torch.device("cpu"))
+        black = net.black(torch.device("cpu"))
         assert_close(under + rest - black, batch().images)
         assert all(parameter.grad is None for parameter in net.judge.parameters())
         assert net.network.attend2.weight.grad is not None
         assert all(torch.equal(before[name], value) for name, value in net.judge.state_dict().items())
 
     def test_a_judge_that_is_sure_costs_nothing(self) -> None:
-        net = module(judge_weight=1.0)
+        net = module(weights=LossWeights(judge=1.0))
         labels = net.labels(["a seven and a three"])
         queries = Queries(torch.tensor([7]), torch.tensor([0]), torch.tensor([True]))
         answers = torch.full((2, 10), -30.0)
         answers[0, 7] = answers[1, 3] = 30.0
         assert net.judge is not None
         net.judge.forward = lambda images: answers  # type: ignore[method-assign, assignment]
-        under, rest = net.judged(torch.randn(1, 3, 16, 16), labels, torch.rand(1, 16, 16), queries)
+        under, rest = net.judge_terms(torch.randn(1, 3, 16, 16), labels, torch.rand(1, 16, 16), queries)
         assert (under.item(), rest.item()) == pytest.approx((0.0, 0.0), abs=1e-9)
 
     def test_a_loss_that_is_not_finite_is_said(self) -> None:
@@ -153,10 +178,11 @@ class TestLoss:
 
 class TestTraining:
     def test_backbone_learns_at_a_tenth(self) -> None:
-        net = module(optimisation=BackboneOptimisation(lr=0.1, schedule="constant"))
+        net = module()
         net.planned_steps = lambda: (10, 10)  # type: ignore[method-assign]
         groups = net.configure_optimizers()["optimizer"].param_groups
-        assert [group["lr"] for group in groups] == [0.1, pytest.approx(0.01)]
+        assert [group["initial_lr"] for group in groups] == [0.1, pytest.approx(0.01)]
+        assert [group["weight_decay"] for group in groups] == [5e-4, 5e-4]
         backbone = {id(parameter) for parameter in net.network.backbone.parameters()}
         assert {id(parameter) for parameter in groups[1]["params"]} == backbone
         assert len(groups[0]["params"]) + len(backbone) == len(list(net.parameters()))
@@ -184,12 +210,8 @@ class TestTraining:
     @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
     def test_it_can_overfit_one_batch(self, optimizer: str) -> None:
         rate = 0.05 if optimizer == "sgd" else 0.01
-        net = module(
-            optimisation=BackboneOptimisation(
-                lr=rate, optimizer=optimizer, backbone_lr=1.0, schedule="constant"
-            ),
-            queries="all",
-        )  # type: ignore[arg-type]
+        optimisation = Optimisation(rate, optimizer, weight_decay=5e-4, schedule="constant")  # type: ignore[arg-type]
+        net = module(optimisation=optimisation, queries=QueryOptions("all"))
         losses = []
         net.log_terms = lambda loss, terms: losses.append(terms["ce"].item())  # type: ignore[method-assign, assignment]
         fit(net, [batch()] * 60, max_steps=60, gradient_clip_val=1.0)
@@ -203,31 +225,44 @@ class TestTraining:
         assert torch.equal(net.network.classifier.weight, classifier.network.classifier.weight)
 
     def test_the_judge_comes_from_a_classifier(self, tmp_path: Path) -> None:
-        classifier = pretrained(tmp_path / "judge.ckpt", loss="multi")
-        net = module(judge=tmp_path / "judge.ckpt", judge_weight=1.0, optimisation=SGD)
+        path = tmp_path / "judge.ckpt"
+        classifier = pretrained(path, loss="multi")
+        net = judged(path)
         fit(net, [batch()], max_steps=1)
         assert net.judge is not None
-        assert torch.equal(net.judge.classifier.weight, classifier.network.classifier.weight)  # type: ignore[attr-defined]
-        with pytest.raises(ModelError, match=r"model.judge_weight needs a judge: set --model.judge"):
-            fit(module(judge_weight=1.0), [batch()], max_steps=1)
-        with pytest.raises(ModelError, match=r"set --model.judge_backbone"):
-            fit(
-                module(
-                    judge=tmp_path / "judge.ckpt", judge_weight=1.0, judge_backbone=ResNetSize(8, (1,), (1,))
-                ),
-                [batch()],
-                max_steps=1,
-            )
+        assert torch.equal(net.judge.classifier.weight, classifier.network.classifier.weight)
+        with pytest.raises(ModelError, match=r"judge needs a judge: set --model\.judge\.pretrained"):
+            fit(judged(None), [batch()], max_steps=1)
+        larger = JudgeOptions(path, ResNetSize(8, (1,), (1,)))
+        with pytest.raises(ModelError, match=r"size mismatch.+--model\.judge\.pretrained names this file"):
+            fit(judged(path, judge=larger), [batch()], max_steps=1)
 
-    def test_a_checkpoint_is_judged_with_or_without_its_judge(self) -> None:
-        state = module(judge_weight=1.0).state_dict()
-        assert any(key.startswith("judge.") for key in state)
-        net = module(judge_weight=0.0)
-        checkpoint = {"global_step": 3, "state_dict": state}
-        net.on_load_checkpoint(checkpoint)
-        net.load_state_dict(checkpoint["state_dict"])
+    def test_a_checkpoint_leaves_the_judge_out_and_is_used_without_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "judge.ckpt"
+        pretrained(path, loss="multi")
+        trainer = fit(judged(path), [batch()], max_steps=1)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        state = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+        assert not any(name.startswith("judge.") for name in state)
+        for net in (module(), judged(None), judged(path)):
+            quiet_trainer().test(net, [], ckpt_path=tmp_path / "last.ckpt", weights_only=True, verbose=False)
+            assert torch.equal(net.network.attend2.weight, state["network.attend2.weight"])
+        other = module(attention=replace(ATTENTION, hidden=9))
         with pytest.raises(ModelError, match="another model or size"):
-            module(hidden=9).on_load_checkpoint({"global_step": 3, "state_dict": net.state_dict()})
+            other.on_load_checkpoint({"global_step": 3, "state_dict": state})
+
+    def test_a_run_is_resumed_with_the_judge_that_it_began_with(self, tmp_path: Path) -> None:
+        path = tmp_path / "judge.ckpt"
+        pretrained(path, loss="multi")
+        trainer = fit(judged(path), [batch()], max_steps=1)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        resume = {"ckpt_path": tmp_path / "last.ckpt", "weights_only": True}
+        quiet_trainer(max_steps=2).fit(judged(path), loader([batch()] * 2), **resume)
+        torch.manual_seed(2)
+        other = DigitPretrain(backbone=TINY, images=IMAGES, loss="multi")
+        save(other, path)
+        with pytest.raises(ModelError, match=r"other weights of judge: set --model\.judge\.pretrained"):
+            quiet_trainer(max_steps=2).fit(judged(path), loader([batch()] * 2), **resume)
 
 
 class TestGround:
@@ -252,7 +287,10 @@ class TestGround:
 
     def test_in_passes_it_is_the_same(self) -> None:
         queries = ["seven", "zero", "nine", "one", "two"], torch.tensor([0, 0, 3, 2, 1])
-        one, two = (module(queries_per_pass=size).eval().ground(batch().images, *queries) for size in (32, 2))
+        one, two = (
+            module(grounding=GroundingOptions(queries_per_pass=size)).eval().ground(batch().images, *queries)
+            for size in (32, 2)
+        )
         assert_close(one, two, rtol=1e-4, atol=1e-5)
         assert module().ground(batch().images, [], torch.zeros(0, dtype=torch.long)).shape == (0, 16, 16)
 
@@ -260,16 +298,16 @@ class TestGround:
         """A convolution of stride 2 and plain ones behind it see, moved by one pixel, what their dilated
         twins without stride see in between.
         """
-        strided = module(
-            backbone=ResNetSize(width=4, blocks=(1,), strides=(1,), stem_stride=2), stitch=True
-        ).eval()
-        dense = module(backbone=ResNetSize(width=4, blocks=(1,), strides=(1,), dilations=(2,))).eval()
+        backbone = ResNetSize(width=4, blocks=(1,), strides=(1,), stem_stride=2)
+        strided = module(backbone=backbone, grounding=GroundingOptions(stitch=True)).eval()
+        dense = module(backbone=replace(backbone, stem_stride=1, dilations=(2,))).eval()
         dense.network.load_state_dict(strided.network.state_dict())
         queries = torch.randn(2, 3, 40, 40), ["one", "two", "six"], torch.tensor([0, 1, 1])
-        found, wanted = strided.ground(*queries), dense.ground(*queries)
-        assert found.shape == wanted.shape == (3, 40, 40)
-        assert_close(found[:, 10:-10, 10:-10], wanted[:, 10:-10, 10:-10], rtol=1e-4, atol=1e-5)
-        assert (found[:, ::2, ::2] - found[:, 1::2, 1::2]).abs().max() > 1e-3
+        stitched = strided.ground(*queries)
+        expected = dense.ground(*queries)
+        assert stitched.shape == expected.shape == (3, 40, 40)
+        assert_close(stitched[:, 10:-10, 10:-10], expected[:, 10:-10, 10:-10], rtol=1e-4, atol=1e-5)
+        assert (stitched[:, ::2, ::2] - stitched[:, 1::2, 1::2]).abs().max() > 1e-3
 
     def test_words_are_the_users(self) -> None:
         net = module(words=("dog", "cat")).eval()
@@ -283,10 +321,10 @@ class TestPretraining:
         torch.manual_seed(0)
         net = DigitPretrain(
             backbone=TINY,
-            image_size=16,
+            images=IMAGES,
             loss=loss,
             contrast=0.3,
-            optimisation=BackboneOptimisation(0.05, backbone_lr=1.0),
+            optimisation=replace(FROM_SCRATCH, lr=0.05),
         )  # type: ignore[arg-type]
         rows = ImageTextBatch(batch().images, ["a seven", "a three", "a zero", "a one"], list("abcd"))
         losses = []
@@ -295,7 +333,7 @@ class TestPretraining:
         assert losses[-1] < 0.5 * losses[0]
 
     def test_its_maps_are_those_of_class_activation(self) -> None:
-        net = DigitPretrain(backbone=TINY, image_size=16).eval()
+        net = DigitPretrain(backbone=TINY, images=IMAGES).eval()
         maps = net.ground(batch().images, ["one", "two"], torch.tensor([3, 3]))
         expected = net.network.activation_maps(batch().images)[3, [1, 2]].clamp(min=0)
         assert_close(maps, expected / expected.amax((1, 2), keepdim=True).clamp(min=1e-6))
@@ -305,27 +343,25 @@ class TestPretraining:
         """The largest logit is that of three, and only those of three and four are positive. Three is there,
         seven is there, a nine is not.
         """
-        net = DigitPretrain(backbone=TINY, image_size=16, loss=loss).eval()  # type: ignore[arg-type]
+        net = DigitPretrain(backbone=TINY, images=IMAGES, loss=loss).eval()  # type: ignore[arg-type]
         net.network.classifier.weight.data.zero_()
         net.network.classifier.bias.data.copy_(torch.tensor([-1, -1, -1, 2.0, 1.0, -1, -1, -1, -1, -1]))
-        phrases, there = (
-            (["three", "seven"], [1, 1])
-            if loss == "single"
-            else (["three", "four", "seven", "nine"], [1, 1, 1, 0])
-        )
-        boxes = [torch.ones(count, 4) for count in there]
-        asked = torch.zeros(len(phrases), dtype=torch.long)
-        judged = GroundingBatch(
-            batch().images[:1], phrases, asked, asked, boxes, torch.tensor([[16, 16]]), phrases
+        phrases = ["three", "seven"]
+        if loss == "multi":
+            phrases += ["four", "nine"]
+        boxes = [torch.ones(0 if phrase == "nine" else 1, 4) for phrase in phrases]
+        zeros = torch.zeros(len(phrases), dtype=torch.long)
+        queries = GroundingBatch(
+            batch().images[:1], phrases, zeros, zeros, boxes, torch.tensor([[16, 16]]), phrases
         )
         logged: dict[str, Any] = {}
         net.log = lambda name, value, **_: logged.update({name: value})  # type: ignore[method-assign, assignment]
-        net.test_step(judged, 0)
+        net.test_step(queries, 0)
         assert logged["test/label_accuracy"].compute().item() == expected
 
 
 def test_gradients_reach_every_part() -> None:
-    net = module(queries="all")
+    net = module(queries=QueryOptions("all"))
     loss, _ = train_step(net, batch())
     loss.backward()
     assert set(gradients(net)) == {name for name, _ in net.named_parameters()}

@@ -62,7 +62,7 @@ def test_byte_pairs_of_captions_are_listed_by_frequency(
 
     expected = [CLIPTokenizer().pieces(word)[0] for word in ("a", "dog")]
     assert [int(line) for line in (tmp_path / "pieces.txt").read_text().split()] == expected
-    assert "set network.vocab_size to 6" in capsys.readouterr().out
+    assert "set network.size.vocab_size to 6" in capsys.readouterr().out
 
 
 def test_openers_of_captions_are_listed_and_judged(

@@ -1,7 +1,8 @@
+"""A training step of text group discovery."""
+
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,68 +14,29 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from datamodules.batches import ImageTextBatch
-from lightning_modules.capabilities import CanGround, CanGroupTokens, CanMatch
 from lightning_modules.errors import ModelError
-from lightning_modules.loading import read_weights
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.text_group.gradient_cache import random_state, replayed
 from lightning_modules.text_group.losses import contrastive_loss
-from lightning_modules.text_group.module import TextGroupDiscovery
-from lightning_modules.text_group.tokenizer import ChosenPieces, CLIPTokenizer, WordPieces, tokenizer_of
-from lightning_modules.text_group.weights import read_image_weights
-from networks.groupvit import GroupViTImageEncoder
+from lightning_modules.text_group.options import (
+    LossWeights,
+    MemoryOptions,
+    ReconstructionOptions,
+)
 from networks.text_group import CausalTransformer, TextGroupTransformer
-from tests.lightning_modules.conftest import WORDS, fit
-from tests.networks.test_groupvit import SIZES, official
-
-CAPTIONS = [
-    "a red dog",
-    "the tall man on the left",
-    "a small green car of the old man",
-    "hat",
-    "the big tree",
-    "a blue hat and a cat",
-]
-
-
-@pytest.fixture
-def vocabulary(tmp_path: Path) -> Path:
-    path = tmp_path / "vocabulary.txt"
-    path.write_text("\n".join(WORDS))
-    return path
+from tests.lightning_modules.conftest import fit
+from tests.lightning_modules.text_group.helpers import (
+    CAPTIONS,
+    SIZE,
+    batch,
+    build,
+    image_batch,
+    network,
+    with_encoder,
+)
 
 
-def network(kind: type = TextGroupTransformer, **changes: Any) -> Any:
-    torch.manual_seed(0)
-    sizes: dict[str, Any] = {
-        "width": 16,
-        "heads": 2,
-        "depth": 2,
-        "vocab_size": len(WORDS),
-        "max_positions": 16,
-        "embed_dim": 8,
-        "image_width": 10,
-    }
-    if kind is TextGroupTransformer:
-        sizes |= {"groups": 3, "group_depth": 1}
-    made = kind(**(sizes | changes))
-    with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(std=0.4)
-    return made
-
-
-def build(vocabulary: Path, made: Any = None, **arguments: Any) -> TextGroupDiscovery:
-    return TextGroupDiscovery(made or network(), vocabulary=vocabulary, max_tokens=16, **arguments).train()
-
-
-def batch(rows: int = 6) -> ImageTextBatch:
-    vectors = torch.randn(6, 10, generator=torch.Generator().manual_seed(1))
-    return ImageTextBatch(vectors[:rows], CAPTIONS[:rows], list("012345")[:rows])
-
-
-def gradients_of(module: Any, given: ImageTextBatch) -> tuple[dict[str, Tensor], dict[str, float]]:
+def gradients_of(module: Any, rows: ImageTextBatch) -> tuple[dict[str, Tensor], dict[str, float]]:
     """The gradients of one step without a trainer, and what it logs."""
     logged: dict[str, float] = {}
     module.trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace())
@@ -83,57 +45,20 @@ def gradients_of(module: Any, given: ImageTextBatch) -> tuple[dict[str, Tensor],
         {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
     )
     module.zero_grad()
-    module.backward_step(
-        module.tokenize(given.captions),
-        module.image_vectors(given.images) if module.contrastive_weight else None,
-    )
+    vectors = module.image_vectors(rows.images) if module.weights.contrastive else None
+    module.backward_step(module.tokenize(rows.captions), vectors)
     return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}, logged
-
-
-def test_openers_are_tokens_of_the_vocabulary(vocabulary: Path, tmp_path: Path) -> None:
-    """One known word, one of two pieces, one unknown."""
-    openers = tmp_path / "openers.txt"
-    openers.write_text(f"{WORDS[5]}\n{WORDS[5]}-{WORDS[6]}\nzebra\n")
-    module = build(vocabulary, openers=openers)
-    assert module.network.opens.nonzero().flatten().tolist() == [5]
-    plain, cut = build(vocabulary).eval(), module.eval()
-    assert plain.group_tokens(CAPTIONS) != cut.group_tokens(CAPTIONS)
-    openers.write_text("zebra\n")
-    with pytest.raises(ModelError, match="none of the 1 openers"):
-        build(vocabulary, openers=openers)
-    with pytest.raises(ModelError, match="no file of openers"):
-        build(vocabulary, openers=tmp_path / "none.txt")
-
-
-def test_openers_are_the_models_own_whatever_weights_are_loaded(vocabulary: Path, tmp_path: Path) -> None:
-    openers = tmp_path / "openers.txt"
-    openers.write_text(WORDS[5])
-    module, plain = build(vocabulary, openers=openers), build(vocabulary)
-    checkpoint: dict[str, Any] = {"global_step": 1, "state_dict": plain.state_dict()}
-    plain.on_save_checkpoint(checkpoint)
-    plain.on_load_checkpoint(checkpoint)
-    with pytest.raises(ModelError, match="other openers"):
-        module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(plain.state_dict())
-    assert module.network.opens.nonzero().flatten().tolist() == [5]
-    module.network.know_openers([6])
-    assert module.network.opens.nonzero().flatten().tolist() == [6]
-    with pytest.raises(ModelError, match="CausalTransformer has no groups"):
-        build(vocabulary, network(CausalTransformer), openers=openers)
-
-
-# A step.
 
 
 @pytest.mark.parametrize("candidates", ["vocabulary", "batch"])
 def test_losses_of_a_step_are_the_papers(vocabulary: Path, candidates: Any) -> None:
-    module = build(vocabulary, candidates=candidates)
+    module = build(vocabulary, reconstruction=ReconstructionOptions(candidates=candidates))
     module.eval()  # no Gumbel noise
     _, logged = gradients_of(module, batch())
     images = module.network.image_feature(batch().images)
     texts, reconstruction = [], []
     of_batch = module.tokenize(CAPTIONS)
-    absent = torch.ones(module.network.vocab_size, dtype=torch.bool)
+    absent = torch.ones(module.network.size.vocab_size, dtype=torch.bool)
     absent[of_batch.ids[of_batch.mask]] = False
     assert absent.any()
     for caption in CAPTIONS:  # one by one, so that padding cannot matter
@@ -157,17 +82,14 @@ def test_losses_of_a_step_are_the_papers(vocabulary: Path, candidates: Any) -> N
 def test_cached_gradients_are_those_of_the_whole_batch(
     vocabulary: Path, chunk: int, candidates: Any, weights: tuple[float, float], reduction: Any
 ) -> None:
-    options = {
-        "contrastive_weight": weights[0],
-        "reconstruction_weight": weights[1],
-        "balance_weight": 0.3 * weights[1],
-        "reduction": reduction,
+    options: dict[str, Any] = {
+        "weights": LossWeights(weights[0], weights[1], balance=0.3 * weights[1]),
+        "reconstruction": ReconstructionOptions(reduction, candidates),
     }
-    options["candidates"] = candidates
-    whole, whole_logged = gradients_of(build(vocabulary, **options).double().eval(), batch())
-    cached, cached_logged = gradients_of(
-        build(vocabulary, cache_chunk=chunk, **options).double().eval(), batch()
-    )
+    module = build(vocabulary, **options)
+    in_parts = build(vocabulary, memory=MemoryOptions(chunk), **options)
+    whole, whole_logged = gradients_of(module.double().eval(), batch())
+    cached, cached_logged = gradients_of(in_parts.double().eval(), batch())
     assert cached_logged == pytest.approx(whole_logged, rel=1e-5)
     assert cached.keys() == whole.keys()
     for name, gradient in whole.items():
@@ -180,7 +102,7 @@ def test_cached_gradients_repeat_the_gumbel_noise(vocabulary: Path) -> None:
     """The reference keeps the graphs of all parts, and so needs no second pass; the noise is drawn from the
     same numbers.
     """
-    module = build(vocabulary, cache_chunk=2)
+    module = build(vocabulary, memory=MemoryOptions(2))
     pieces = module.tokenize(CAPTIONS)
     torch.manual_seed(7)
     cached, logged = gradients_of(module, batch())
@@ -188,12 +110,12 @@ def test_cached_gradients_repeat_the_gumbel_noise(vocabulary: Path) -> None:
     torch.manual_seed(7)
     module.zero_grad()
     encoded = [module.encode(part) for part in pieces.split(2)]
-    texts = torch.cat([module.network.text_feature(found.groups) for found in encoded])
+    texts = torch.cat([module.network.text_feature(part.groups) for part in encoded])
     contrastive = contrastive_loss(module.network.image_feature(batch().images), texts, 0.07)
     whole = module.whole_batch(pieces)
     reconstruction = sum(
-        module.reconstruction(part, found, whole)
-        for part, found in zip(pieces.split(2), encoded, strict=True)
+        module.reconstruction_term(part, encoded_part, whole)
+        for part, encoded_part in zip(pieces.split(2), encoded, strict=True)
     )
     (contrastive + reconstruction).backward()
     assert logged["contrastive"] == pytest.approx(contrastive.item(), rel=1e-5)
@@ -215,37 +137,34 @@ def test_replayed_numbers_are_the_same_and_leave_no_trace() -> None:
     assert torch.equal(torch.rand(5), following)
 
 
-def test_the_paper_says_what_is_left_out_and_no_gradient_waits_for_it(vocabulary: Path) -> None:
-    reconstruct = build(vocabulary, contrastive_weight=0.0)
-    found, _ = gradients_of(reconstruct, ImageTextBatch(torch.zeros(6, 0), CAPTIONS, list("012345")))
-    assert not any("head" in name for name in found)
-    contrast, _ = gradients_of(build(vocabulary, reconstruction_weight=0.0), batch())
-    assert not any("decoder" in name for name in contrast)
+def test_what_no_loss_reaches_has_no_gradients(vocabulary: Path) -> None:
+    texts_alone = ImageTextBatch(torch.zeros(6, 0), CAPTIONS, list("012345"))
+    for weights, rows, unused in (
+        (LossWeights(contrastive=0.0), texts_alone, "head"),
+        (LossWeights(reconstruction=0.0), batch(), "decoder"),
+    ):
+        module = build(vocabulary, weights=weights)
+        gradients, _ = gradients_of(module, rows)
+        assert not any(unused in name for name in gradients)
+        trainable = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+        assert gradients.keys() == trainable
     baseline, _ = gradients_of(build(vocabulary, network(CausalTransformer)), batch())
-    for module, gradients in ((reconstruct, found), (build(vocabulary, reconstruction_weight=0.0), contrast)):
-        assert gradients.keys() == {
-            name for name, parameter in module.named_parameters() if parameter.requires_grad
-        }
     assert "network.layers.1.mlp.fc2.weight" in baseline
     with pytest.raises(ModelError, match="nothing is left to learn"):
-        build(vocabulary, contrastive_weight=0.0, reconstruction_weight=0.0)
+        build(vocabulary, weights=LossWeights(0.0, 0.0))
     with pytest.raises(ModelError, match="nothing is left to learn"):
-        build(vocabulary, network(CausalTransformer), contrastive_weight=0.0)
+        build(vocabulary, network(CausalTransformer), weights=LossWeights(contrastive=0.0))
 
 
 @pytest.mark.parametrize("chunk", [None, 2])
 @pytest.mark.filterwarnings("ignore")
 def test_training_lowers_the_loss(vocabulary: Path, chunk: int | None) -> None:
     torch.manual_seed(0)
-    made = TextGroupTransformer(
-        3, 16, 2, 1, 1, 1, vocab_size=len(WORDS), max_positions=16, embed_dim=8, image_width=10
-    )
-    module = build(
-        vocabulary, made, optimisation=Optimisation(lr=1e-2, schedule="constant"), cache_chunk=chunk
-    )
+    encoder = TextGroupTransformer(3, depth=1, group_depth=1, separate_layers=1, size=SIZE)
+    optimisation = Optimisation(lr=1e-2, schedule="constant")
+    module = build(vocabulary, encoder, optimisation=optimisation, memory=MemoryOptions(chunk))
     losses: list[float] = []
-    original = module.log_terms
-    module.log_terms = lambda loss, terms: (losses.append(loss.item()), original(loss, terms))[1]  # type: ignore[method-assign]
+    module.log_terms = lambda loss, terms: losses.append(loss.item())  # type: ignore[method-assign, assignment]
     trainer = fit(module, [batch()] * 40, max_epochs=1)
     assert trainer.global_step == 40
     assert losses[-1] < 0.6 * losses[0]
@@ -295,15 +214,16 @@ def test_two_processes_have_the_gradients_of_one(vocabulary: Path) -> None:
         ]
 
     def of_rank(rank: int, chunk: int | None) -> tuple[dict[str, Tensor], dict[str, float]]:
-        module = build(vocabulary, cache_chunk=chunk).eval()
-        everywhere = [torch.stack(list(found.detach().split(3))) for found in features(module)]
-        rows, logged = slice(3 * rank, 3 * rank + 3), {}
+        module: Any = build(vocabulary, memory=MemoryOptions(chunk)).eval()
+        of_both = [torch.stack(list(rows.detach().split(3))) for rows in features(module)]
+        rows = slice(3 * rank, 3 * rank + 3)
+        logged: dict[str, float] = {}
         tokens = torch.tensor([len(caption.split()) + 1.0 for caption in CAPTIONS]).sum() / 2
         module.trainer = SimpleNamespace(
             world_size=2, global_rank=rank, strategy=SimpleNamespace(reduce=lambda *_, **__: tokens)
         )
         module.all_gather = lambda own: next(
-            found for found in everywhere if torch.allclose(found[rank], own, atol=1e-5)
+            rows for rows in of_both if torch.allclose(rows[rank], own, atol=1e-5)
         )
         module.manual_backward = lambda loss: loss.backward()
         module.log_terms = lambda loss, terms: logged.update(
@@ -330,210 +250,9 @@ def test_two_processes_have_the_gradients_of_one(vocabulary: Path) -> None:
             )
 
 
-# What it can do.
-
-
-@pytest.mark.parametrize("capability", [CanGroupTokens, CanMatch, CanGround])
-def test_capabilities(capability: type, vocabulary: Path) -> None:
-    assert isinstance(build(vocabulary), capability)
-
-
-def test_groups_are_the_likeliest_of_every_token_and_know_their_words(vocabulary: Path) -> None:
-    module = build(vocabulary).eval()
-    captions = ["a red-dog", "hat", ""]
-    found = module.group_tokens(captions)
-    assert [words for _, words in found] == [[0, 1, 1, 1], [0], []]  # BERT's pieces of "red-dog": red, -, dog
-    for caption, (groups, words) in zip(captions, found, strict=True):
-        pieces = module.tokenize([caption])
-        raw = module.network(pieces.ids, pieces.mask).raw[0]
-        assert groups == raw[:, 1:-1].argmax(0).tolist()
-        assert len(groups) == len(words)
-    assert module.group_tokens([]) == []
-    with pytest.raises(ModelError, match="no groups"):
-        build(vocabulary, network(CausalTransformer)).group_tokens(["a"])
-
-
-def test_token_vectors_are_those_of_the_words(vocabulary: Path) -> None:
-    module = build(vocabulary, network(CausalTransformer)).eval()
-    ((vectors, words),) = module.token_vectors(["a red dog"])
-    assert vectors.shape == (3, 16)
-    assert words == [0, 1, 2]
-    with pytest.raises(ModelError, match="gives groups"):
-        build(vocabulary).token_vectors(["a"])
-
-
-def test_match_is_the_cosine(vocabulary: Path) -> None:
-    module = build(vocabulary).eval()
-    similarities = module.match(batch().images, CAPTIONS[:2])
-    assert similarities.shape == (6, 2)
-    pieces = module.tokenize(CAPTIONS[1:2])
-    text = module.network.text_head(module.network(pieces.ids, pieces.mask).groups).mean(1)
-    image = module.network.image_head(batch().images[3:4])
-    assert similarities[3, 1].item() == pytest.approx(F.cosine_similarity(image, text).item(), abs=1e-5)
-
-
-def with_encoder(vocabulary: Path, **arguments: Any) -> TextGroupDiscovery:
-    torch.manual_seed(0)
-    return build(
-        vocabulary, network(image_width=24), image_encoder=GroupViTImageEncoder(**SIZES), **arguments
-    )
-
-
-def test_images_and_their_vectors_are_the_same_to_it(vocabulary: Path) -> None:
-    module = with_encoder(vocabulary).eval()
-    images = torch.randn(2, 3, 32, 32)
-    assert module.image_encoder is not None
-    assert_close(module.match(images, CAPTIONS), module.match(module.image_encoder(images).pooled, CAPTIONS))
-    assert module.preprocessing.image_size == 32
-    assert module.preprocessing.mean == (0.485, 0.456, 0.406)
-    assert module.preprocessing.interpolation == "bilinear"
-
-
-def test_a_phrase_lies_where_the_image_groups_lie_that_resemble_it(vocabulary: Path) -> None:
-    module = with_encoder(vocabulary, ground_temperature=1e-4).eval()
-    images, of_query = torch.randn(2, 3, 32, 32), torch.tensor([1, 0, 1])
-    maps = module.ground(images, CAPTIONS[:3], of_query)
-    assert maps.shape == (3, 4, 4)
-    assert maps.min() >= 0
-    assert maps.max() <= 1
-    assert module.image_encoder is not None
-    found = module.image_encoder(images)
-    regions = F.normalize(module.network.image_head(found.groups), dim=-1)
-    for query, image in enumerate(of_query.tolist()):
-        pieces = module.tokenize([CAPTIONS[query]])
-        text = module.network.text_feature(module.network(pieces.ids, pieces.mask).groups)[0]
-        best = int((regions[image] @ text).argmax())
-        assert_close(maps[query], found.maps[image, best], atol=1e-3, rtol=0)
-    assert module.ground(images, [], torch.zeros(0).long()).shape == (0, 4, 4)
-    assert module.ground_groups(images, CAPTIONS[:2]).shape == (2, 3, 4, 4)
-
-
 def test_training_keeps_the_image_encoder_asleep(vocabulary: Path) -> None:
     module = with_encoder(vocabulary)
     assert module.image_encoder is not None
-    gradients, _ = gradients_of(
-        module.train(), ImageTextBatch(torch.randn(6, 3, 32, 32), CAPTIONS, list("012345"))
-    )
+    gradients, _ = gradients_of(module.train(), image_batch())
     assert not any(name.startswith("image_encoder") for name in gradients)
     assert not any(part.training for part in module.image_encoder.modules())
-
-
-def test_what_a_user_can_get_wrong(vocabulary: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=f"has {len(WORDS)} tokens and network.vocab_size is 99"):
-        build(vocabulary, network(vocab_size=99))
-    with pytest.raises(ModelError, match="between 3 and the network's 8"):
-        build(vocabulary, network(max_positions=8))
-    with pytest.raises(ModelError, match=r"set network\.image_width"):
-        build(vocabulary, image_encoder=GroupViTImageEncoder(**SIZES))
-    with pytest.raises(ModelError, match="vectors of 10 numbers are wanted"):
-        build(vocabulary).image_vectors(torch.zeros(2, 9))
-    with pytest.raises(ModelError, match="pooled vectors say nothing of places"):
-        build(vocabulary).ground(batch().images, ["a"], torch.tensor([0]))
-    with pytest.raises(ModelError, match="cache_chunk"):
-        build(vocabulary, cache_chunk=0)
-    with pytest.raises(ModelError, match="not found"):
-        tokenizer_of(tmp_path / "none.txt")
-
-
-# Tokens.
-
-
-def test_clip_pieces_are_open_clips() -> None:
-    open_clip = pytest.importorskip("open_clip")
-    captions = ["A skateboarder's T-shirt, at 5pm!", "Zwei Männer", "dog " * 100]
-    found, expected = CLIPTokenizer()(captions), open_clip.tokenize(captions)
-    for row in range(3):
-        length = int(found.mask[row].sum())
-        assert found.ids[row, :length].tolist() == expected[row, :length].tolist()
-        assert not expected[row, length:].any()
-        assert len(found.words[row]) == length - 2
-    assert found.words[0][:4] == [0, 1, 1, 1]
-    assert found.ids.shape == (3, 77)
-
-
-def test_chosen_pieces_are_numbered_in_the_files_order(tmp_path: Path) -> None:
-    pytest.importorskip("open_clip")
-    clip = CLIPTokenizer()
-    dog, red = clip.pieces("dog")[0], clip.pieces("red")[0]
-    path = tmp_path / "pieces.txt"
-    path.write_text(f"{dog}\n{red}\n")
-    chosen = tokenizer_of(path)
-    assert isinstance(chosen, ChosenPieces)
-    assert chosen(["red dog sits"]).ids.tolist() == [[2, 5, 4, 1, 3]]
-    assert chosen.vocab_size == 6
-
-
-def test_a_vocabulary_of_berts_kind(vocabulary: Path, tmp_path: Path) -> None:
-    chosen = tokenizer_of(vocabulary)
-    assert isinstance(chosen, WordPieces)
-    assert chosen(["red dog", ""], 3).ids.tolist() == [[2, WORDS.index("red"), 3], [2, 3, 0]]
-    (tmp_path / "open.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[MASK]\na")
-    with pytest.raises(ModelError, match=r"has no \[SEP\]"):
-        tokenizer_of(tmp_path / "open.txt")
-
-
-def test_parts_are_no_longer_than_their_longest_caption(vocabulary: Path) -> None:
-    pieces = tokenizer_of(vocabulary)(CAPTIONS)
-    parts = pieces.split(4)
-    assert [len(part.ids) for part in parts] == [4, 2]
-    assert [part.ids.shape[1] for part in parts] == [10, 8]
-    assert torch.equal(torch.cat([part.ids[:, :8] for part in parts]), pieces.ids[:, :8])
-    assert all(int(part.mask.sum()) == sum(map(len, part.words)) + 2 * len(part.ids) for part in parts)
-
-
-# Weights.
-
-
-class Config(dict):
-    """Of a class that the official file's reader does not have."""
-
-
-def test_official_weights_are_read_without_running_their_objects(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    source = GroupViTImageEncoder(**SIZES)
-    path = tmp_path / "official.pth"
-    torch.save(
-        {"model": official(source.state_dict()), "config": Config(lr=1, nested=[Config()]), "epoch": 1}, path
-    )
-    torch.manual_seed(1)
-    target = GroupViTImageEncoder(**SIZES)
-    assert "0 unexpected" in read_image_weights(target, path)
-    assert_close(target.state_dict(), source.state_dict())
-
-
-class Attack:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, ("owned",)
-
-
-def test_an_official_file_cannot_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"model": {}, "config": Attack()}, tmp_path / "evil.pth")
-    assert read_weights(tmp_path / "evil.pth")["model"] == {}
-    assert not (tmp_path / "owned").exists()
-
-
-def test_other_weights_are_refused(tmp_path: Path) -> None:
-    encoder = GroupViTImageEncoder(**SIZES)
-    with pytest.raises(ModelError, match="not found"):
-        read_image_weights(encoder, tmp_path / "none.pth")
-    torch.save({"model": {"visual.weight": torch.zeros(1)}}, tmp_path / "other.pth")
-    with pytest.raises(ModelError, match="no weights of GroupViT"):
-        read_image_weights(encoder, tmp_path / "other.pth")
-    part = official(encoder.state_dict())
-    part.pop("img_encoder.norm.weight")
-    torch.save({"model": part}, tmp_path / "part.pth")
-    with pytest.raises(ModelError, match="1 tensors of the image encoder are missing"):
-        read_image_weights(encoder, tmp_path / "part.pth")
-    (tmp_path / "torn.pth").write_text("torn")
-    with pytest.raises(ModelError, match="not readable"):
-        read_image_weights(encoder, tmp_path / "torn.pth")
-
-
-def test_a_checkpoint_knows_its_vocabulary(vocabulary: Path) -> None:
-    module = build(vocabulary)
-    checkpoint: dict[str, Any] = {"state_dict": module.state_dict(), "global_step": 3}
-    module.on_save_checkpoint(checkpoint)
-    module.on_load_checkpoint(checkpoint)
-    with pytest.raises(ModelError, match="another vocabulary"):
-        module.on_load_checkpoint(checkpoint | {"vocabulary_digest": "other"})

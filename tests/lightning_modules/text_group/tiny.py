@@ -7,18 +7,13 @@ MODEL = {
         "class_path": "TextGroupTransformer",
         "init_args": {
             "groups": 2,
-            "width": 16,
-            "heads": 2,
             "depth": 1,
             "group_depth": 1,
-            "vocab_size": 67,
-            "max_positions": 32,
-            "embed_dim": 8,
+            "size": {"width": 16, "heads": 2, "vocab_size": 67, "max_positions": 32, "embed_dim": 8},
         },
     },
-    "vocabulary": SCENE_WORDS,
-    "max_tokens": 32,
-    "contrastive_weight": 0.0,
+    "text": {"vocabulary": SCENE_WORDS, "max_tokens": 32},
+    "weights": {"contrastive": 0.0},
     "optimisation": {"lr": 1e-3, "schedule": "one_cycle"},
 }
 SPANS = {"class_path": "SceneCaptions", "init_args": dict(LOADING)}

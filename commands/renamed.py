@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 # An old option -> the new one, both without ``init_args``. The old one is given whole (``model.network``,
 # which stands for all that lies below it, too), or by one of its parts alone (``reach``). It counts only
-# where it is no option any more.
+# where it is no option any more. An option that several methods had has a new name for each, joined by "or".
 RENAMED_OPTIONS: dict[str, str] = {
     "model.network.image_size": "model.backbone.network.vision.image_size",
     "model.network.patch_size": "model.backbone.network.vision.patch_size",
@@ -22,9 +22,9 @@ RENAMED_OPTIONS: dict[str, str] = {
     "model.network.temperature": "model.backbone.network.contrast.temperature",
     "model.network.cam_layers": "model.backbone.maps.layers",
     "model.network": "model.backbone.network",
-    "model.vocabulary": "model.backbone.vocabulary",
+    "model.vocabulary": "model.backbone.vocabulary or model.text.vocabulary",
     "model.max_words": "model.backbone.max_words",
-    "model.max_tokens": "model.backbone.max_tokens",
+    "model.max_tokens": "model.backbone.max_tokens or model.text.max_tokens",
     "model.mlm_probability": "model.backbone.mlm_probability",
     "model.add_sep": "model.backbone.add_sep",
     "model.interpolation": "model.backbone.images.interpolation",
@@ -39,6 +39,56 @@ RENAMED_OPTIONS: dict[str, str] = {
     "model.add_weight": "model.weights.add",
     "model.add_maps": "model.addition.maps",
     "model.add_combine": "model.addition.combine",
+    # MCB attention and its pre-training.
+    "model.image_size": "model.images.size",
+    "model.mean": "model.images.mean or model.backbone.images.mean",
+    "model.std": "model.images.std or model.backbone.images.std",
+    "model.text_width": "model.attention.text_width",
+    "model.sketch": "model.attention.sketch",
+    "model.hidden": "model.attention.hidden",
+    "model.post_norm": "model.attention.post_norm",
+    "model.pooling": "model.attention.pooling",
+    "model.class_weight": "model.weights.classification",
+    "model.pair_weight": "model.weights.pair",
+    "model.penalty_weight": "model.weights.penalty",
+    "model.absent_weight": "model.weights.absent",
+    "model.smooth_weight": "model.weights.smoothness",
+    "model.complement_weight": "model.weights.complement",
+    "model.judge_weight": "model.weights.judge",
+    "model.pair_kind": "model.pairs.kind",
+    "model.pair_margin": "model.pairs.margin",
+    "model.absent": "model.queries.absent",
+    "model.judge_backbone": "model.judge.backbone",
+    "model.stitch": "model.grounding.stitch",
+    "model.queries_per_pass": "model.grounding.queries_per_pass or model.backbone.maps.queries_per_pass",
+    "model.optimisation.backbone_lr": "model.optimisation.parts",
+    # Text groups.
+    "model.network.width": "model.network.size.width",
+    "model.network.heads": "model.network.size.heads",
+    "model.network.vocab_size": "model.network.size.vocab_size or model.backbone.network.text.vocab_size",
+    "model.network.max_positions": (
+        "model.network.size.max_positions or model.backbone.network.text.max_positions"
+    ),
+    "model.network.embed_dim": "model.network.size.embed_dim or model.backbone.network.contrast.embed_dim",
+    "model.network.image_width": "model.network.size.image_width",
+    "model.network.isolated": "model.network.separate_layers",
+    "model.network.values": "model.network.grouping.values",
+    "model.network.assign_eps": "model.network.grouping.eps",
+    "model.network.place": "model.network.grouping.positional_prior",
+    "model.network.reach": "model.network.grouping.smoothing_radius",
+    "model.network.word_dropout": "model.network.decoder.word_dropout",
+    "model.network.bottleneck": "model.network.decoder.bottleneck",
+    "model.network.position_std": "model.network.spread.positions",
+    "model.network.group_std": "model.network.spread.groups",
+    "model.openers": "model.text.openers",
+    "model.contrastive_weight": "model.weights.contrastive",
+    "model.reconstruction_weight": "model.weights.reconstruction",
+    "model.balance_weight": "model.weights.balance",
+    "model.reduction": "model.reconstruction.reduction",
+    "model.candidates": "model.reconstruction.candidates",
+    "model.cache_chunk": "model.memory.cache_chunk",
+    "model.logits_chunk": "model.memory.logits_chunk",
+    "model.ground_temperature": "model.grounding_temperature",
 }
 # The short name of an old class -> that of the new one.
 RENAMED_CLASSES: dict[str, str] = {

@@ -429,7 +429,8 @@ def test_new_names_exist() -> None:
     for new in renamed.RENAMED_CLASSES.values():
         assert new in known_classes()
     for new in renamed.RENAMED_OPTIONS.values():
-        assert set(new.split(".")) <= set(known_options())
+        for name in new.split(" or "):
+            assert set(name.split(".")) <= set(known_options())
 
 
 def checkpoint(tmp_path: Path, kind: str) -> Path:

@@ -25,10 +25,12 @@ import torch
 from torch.nn import functional as F
 
 from callbacks.evaluations.results import format_rows
+from lightning_modules.text_group import inference
 from lightning_modules.text_group import module as text_group
 from lightning_modules.text_group.module import TextGroupDiscovery
+from lightning_modules.text_group.options import MemoryOptions
 from lightning_modules.text_group.tokenizer import Pieces
-from networks.text_group import TextGroupTransformer
+from networks.text_group import TextGroupTransformer, TextSize
 
 
 def plain_cross_entropy(
@@ -55,14 +57,14 @@ def peak(device: str) -> float:
 def measure(mode: str, batch: int, options: argparse.Namespace) -> dict[str, float]:
     """One step after a small one that warms up."""
     torch.manual_seed(0)
-    network = TextGroupTransformer(vocab_size=options.vocab_size)
+    network = TextGroupTransformer(size=TextSize(vocab_size=options.vocab_size))
     if mode == "plain":
         text_group.vocabulary_cross_entropy = plain_cross_entropy
     module: Any = TextGroupDiscovery.__new__(TextGroupDiscovery)
     made_tokenizer = SimpleNamespace(vocab_size=options.vocab_size, start_id=-1, end_id=-1, digest="")
-    original, text_group.tokenizer_of = text_group.tokenizer_of, lambda _: made_tokenizer
-    module.__init__(network, cache_chunk=options.chunk if mode == "cached" else None)
-    text_group.tokenizer_of = original
+    original, inference.tokenizer_of = inference.tokenizer_of, lambda _: made_tokenizer
+    module.__init__(network, memory=MemoryOptions(options.chunk if mode == "cached" else None))
+    inference.tokenizer_of = original
     module.trainer = SimpleNamespace(world_size=1, strategy=SimpleNamespace())
     module.manual_backward, module.log_terms = lambda loss: loss.backward(), lambda loss, terms: None
     module.to(options.device).train()

@@ -36,7 +36,7 @@ format: $(READY)  ## let ruff format the code and mend what it can
 	$(BIN)/ruff format .
 
 benchmarks: $(READY)  ## speed of the hot paths, each against a baseline in the same run
-	for file in benchmarks/*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+	for file in benchmarks/[!_]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 clean:  ## remove caches (runs/ and .venv stay)
 	rm -rf .cache .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -1,6 +1,9 @@
 """How well the rule chunker agrees with the human phrase spans of Flickr30k Entities, and how fast it is.
 
     python -m benchmarks.chunker_agreement [--spans ../shared/data/flickr30k_spans] [--sample 150 --seed 0]
+    python -m benchmarks.chunker_agreement --size tiny
+
+The tiny size needs no files: it is a handful of made captions.
 
 The rules were developed on the first half of ``train.jsonl.gz``; its second half and the spans of
 ``val.jsonl.gz`` were kept apart. Only phrases that have a box are marked in these files, so precision is a
@@ -11,7 +14,6 @@ phrases of the held-out captions to be judged by reading.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import random
@@ -19,11 +21,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from benchmarks._common import Report, Size, Unavailable, report
 from datamodules.batches import Phrase
 from datamodules.chunkers import RuleChunker
 from metrics.intervals import wilson
 
+SPANS = Path("../shared/data/flickr30k_spans")
+DEVELOPED_ON = "train, first half (developed on)"
 PUNCTUATION = ".,;:!?\"'()-"
 
 
@@ -32,20 +38,24 @@ def _words(text: str) -> frozenset[str]:
 
 
 PREPOSITIONS = _words(
-    "in on at with to from by for into onto over under near through across behind beside between among around against along above below inside"
-    " outside toward towards up down off out during before after upon within without about like past next"
+    "in on at with to from by for into onto over under near through across behind beside between among"
+    " around against along above below inside outside toward towards up down off out during before after"
+    " upon within without about like past next"
 )
 RELATIVES = _words("who which that whose where while as")
 COLLECTIVES = _words(
-    "group groups crowd pair pairs pile piles set sets bunch lot lots couple row rows line lines stack piece pieces number series flock herd"
-    " team band pack bundle collection variety array handful cluster clump bouquet flight patch sheet slice strip block glass glasses cup bottle"
-    " can bowl plate bucket bag basket box tray roll bale body picture pictures photo image closeup close-up view shot portrait one two three some"
+    "group groups crowd pair pairs pile piles set sets bunch lot lots couple row rows line lines stack"
+    " piece pieces number series flock herd team band pack bundle collection variety array handful cluster"
+    " clump bouquet flight patch sheet slice strip block glass glasses cup bottle can bowl plate bucket"
+    " bag basket box tray roll bale body picture pictures photo image closeup close-up view shot portrait"
+    " one two three some"
 )
 FUNCTION_WORDS = (
     PREPOSITIONS
     | RELATIVES
     | _words(
-        "and or of is are was were be been being has have having do does he she they it them him there it's . , ; : ! ? \" ( ) - 's"
+        "and or of is are was were be been being has have having do does he she they it them him there it's"
+        " . , ; : ! ? \" ( ) - 's"
     )
 )
 DETERMINERS = _words(
@@ -57,6 +67,29 @@ DETERMINERS = _words(
 class Caption:
     tokens: list[str]
     gold: list[tuple[int, int]]
+
+
+class Rate(NamedTuple):
+    """``hits`` of ``total``, shown with a 95 % interval."""
+
+    hits: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        return self.hits / self.total
+
+    def __str__(self) -> str:
+        interval = wilson(self.hits, self.total)
+        return f"{self.value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}] ({self.hits}/{self.total})"
+
+
+MADE = {
+    "a man in a red hat sits on a wooden bench .": [(0, 2), (3, 6), (8, 11)],
+    "two dogs are running on the green grass .": [(0, 2), (5, 8)],
+    "a group of people stands near the old church .": [(0, 4), (6, 9)],
+    "the little girl holds a yellow balloon .": [(0, 3), (4, 7)],
+}
 
 
 def read(path: Path) -> list[Caption]:
@@ -99,14 +132,9 @@ def split_at_function_words(captions: Sequence[str]) -> list[list[Phrase]]:
     return results
 
 
-def rate(hits: int, n: int) -> str:
-    low, high = wilson(hits, n)
-    return f"{hits / n:.3f} [{low:.3f}, {high:.3f}] ({hits}/{n})"
-
-
 def agreement(
     captions: Sequence[Caption], chunk: Callable[[Sequence[str]], list[list[Phrase]]]
-) -> dict[str, str]:
+) -> dict[str, Rate]:
     found = chunk([" ".join(caption.tokens) for caption in captions])
     gold = exact = predicted = exact_heads = overlapping = overlapping_heads = 0
     for caption, phrases in zip(captions, found, strict=True):
@@ -123,11 +151,11 @@ def agreement(
                 overlapping += 1
                 overlapping_heads += nearest.subject.split()[-1] == head
     return {
-        "recall, exact spans": rate(exact, gold),
-        "precision, lower bound": rate(exact, predicted),
-        "head, on exact spans": rate(exact_heads, exact),
-        "head, on overlapping spans": rate(overlapping_heads, overlapping),
-        "head found, of all human phrases": rate(overlapping_heads, gold),
+        "recall, exact spans": Rate(exact, gold),
+        "precision, lower bound": Rate(exact, predicted),
+        "head, on exact spans": Rate(exact_heads, exact),
+        "head, on overlapping spans": Rate(overlapping_heads, overlapping),
+        "head found, of all human phrases": Rate(overlapping_heads, gold),
     }
 
 
@@ -140,48 +168,63 @@ def captions_per_second(captions: Sequence[str], repeats: int = 3) -> float:
     return len(captions) / best
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--spans", type=Path, default=Path("../shared/data/flickr30k_spans"))
-    parser.add_argument(
-        "--sample",
-        type=int,
-        default=0,
-        help="print so many random phrases of the held-out captions, to be judged by reading",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    for name in ("train.jsonl.gz", "val.jsonl.gz"):
-        if not (args.spans / name).is_file():
-            print(f"skipped: {args.spans / name} not found; name the folder of the span files with --spans.")
-            return
+def read_splits(folder: Path) -> dict[str, list[Caption]]:
+    """The captions of Flickr30k Entities, those on which the rules were developed apart from the others.
 
-    train = read(args.spans / "train.jsonl.gz")
+    Raises:
+        Unavailable: a file is missing.
+    """
+    for name in ("train.jsonl.gz", "val.jsonl.gz"):
+        if not (folder / name).is_file():
+            raise Unavailable(f"{folder / name} not found; name the folder of the span files with --spans.")
+    train = read(folder / "train.jsonl.gz")
     half = len(train) // 2
-    splits = {
-        "train, first half (developed on)": train[:half],
+    return {
+        DEVELOPED_ON: train[:half],
         "train, second half": train[half:],
-        "val": read(args.spans / "val.jsonl.gz"),
+        "val": read(folder / "val.jsonl.gz"),
     }
-    if args.sample:
-        held_out = [" ".join(caption.tokens) for caption in (*splits["train, second half"], *splits["val"])]
-        phrases = [
-            (caption, phrase)
-            for caption, row in zip(held_out, RuleChunker()(held_out), strict=True)
-            for phrase in row
-        ]
-        for i, (caption, phrase) in enumerate(random.Random(args.seed).sample(phrases, args.sample), start=1):
-            print(f"{i:4d}  [{phrase.text}] -> {phrase.subject}      {caption}")
-        return
+
+
+def sampled_phrases(captions: Sequence[Caption], number: int, seed: int) -> list[str]:
+    """Random phrases of the chunker with their captions, a line each."""
+    texts = [" ".join(caption.tokens) for caption in captions]
+    phrases = []
+    for text, row in zip(texts, RuleChunker()(texts), strict=True):
+        phrases += [(text, phrase) for phrase in row]
+    chosen = random.Random(seed).sample(phrases, number)
+    return [
+        f"{i:4d}  [{phrase.text}] -> {phrase.subject}      {text}"
+        for i, (text, phrase) in enumerate(chosen, 1)
+    ]
+
+
+def run(size: Size, spans: Path = SPANS, sample: int = 0, seed: int = 0) -> Report:
+    """How often as many phrases and heads are right by the rules as by the baseline."""
+    if size == "tiny":
+        splits = {"made captions": [Caption(text.split(), gold) for text, gold in MADE.items()]}
+    else:
+        splits = read_splits(spans)
+    if sample:
+        held_out = [caption for name, split in splits.items() if name != DEVELOPED_ON for caption in split]
+        return Report(sampled_phrases(held_out, sample, seed), {})
+    lines: list[str] = []
+    ratios: dict[str, float] = {}
     for split, captions in splits.items():
-        for method, chunk in (("rules", RuleChunker()), ("split at function words", split_at_function_words)):
-            print(f"\n{split}: {len(captions)} captions, {method}")
-            for name, value in agreement(captions, chunk).items():
-                print(f"    {name:34s} {value}")
-    texts = [" ".join(caption.tokens) for caption in train]
-    print(f"\nspeed: {captions_per_second(texts):.0f} captions/s on one core (best of 3 over {len(texts)})")
+        rules = agreement(captions, RuleChunker())
+        baseline = agreement(captions, split_at_function_words)
+        for method, rates in (("rules", rules), ("split at function words", baseline)):
+            lines.append(f"\n{split}: {len(captions)} captions, {method}")
+            lines += [f"    {name:34s} {rate}" for name, rate in rates.items()]
+        ratios |= {f"{split}, {name}": rules[name].value / baseline[name].value for name in rules}
+    texts = [" ".join(caption.tokens) for split in splits.values() for caption in split]
+    speed = captions_per_second(texts)
+    lines.append(f"\nspeed: {speed:.0f} captions/s on one core (best of 3 over {len(texts)})")
+    return Report(lines, ratios)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    report(run, __doc__, argv, spans=SPANS, sample=0, seed=0)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,31 @@
 """Time and memory of MCB attention's pooling over a picture, against the plain form in the same run.
 
-    python -m benchmarks.compact_bilinear [--side 64] [--images 1] [--device cuda]
+    python -m benchmarks.compact_bilinear [--size tiny] [--device cuda]
 
-512 image features at every position and a text of 128, d = 1024, forward and backward, float32. The plain
-form repeats the text at every position and takes both transforms there, as the public layers do. ``spectrum
-once`` takes the text's transform once an image; ``matrix`` applies the layer as the matrix that it is for a
-given text; ``folded`` folds it into the 1 x 1 convolution that follows (512 channels), which the rows marked
-"+ conv" have, too. All must agree. On a CPU it is the processor's time that counts, whatever else the machine
-does. Memory is the peak above what was there before: on a GPU as the allocator counts it, on a CPU what a
-process of its own had resident.
+512 image features at every position of a 64 x 64 map and a text of 128, d = 1024, forward and backward,
+float32. The plain form repeats the text at every position and takes both transforms there, as the public
+layers do. ``spectrum once`` takes the text's transform once an image; ``matrix`` applies the layer as the
+matrix that it is for a given text; ``folded`` folds it into the 1 x 1 convolution that follows (512
+channels), which the rows marked "+ conv" have, too. All must agree. On a CPU it is the processor's time that
+counts, whatever else the machine does. Memory is the peak above what was there before: on a GPU as the
+allocator counts it, on a CPU what a process of its own had resident.
 """
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import re
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from benchmarks._common import Report, Size, best_seconds, in_own_process, peak_memory, report
 from networks.layers.compact_bilinear import CompactBilinear, count_sketch
 
 IMAGE, TEXT, SKETCH, HIDDEN = 512, 128, 1024, 512
+SIDES: dict[Size, int] = {"tiny": 16, "full": 64}
+REPEATS: dict[Size, int] = {"tiny": 1, "full": 5}
 
 
 def plain(layer: CompactBilinear, x: Tensor, y: Tensor) -> Tensor:
@@ -67,87 +66,69 @@ WAYS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def inputs(images: int, positions: int, device: str) -> tuple[nn.Module, list[Tensor]]:
+def inputs(positions: int, device: str) -> tuple[nn.Module, list[Tensor]]:
+    """The layer, and image features (1,P,C), a text (1,T) and the weight of a 1 x 1 convolution."""
     generator = torch.Generator().manual_seed(0)
-    tensors = [
-        torch.randn(images, positions, IMAGE, generator=generator),
-        torch.randn(images, TEXT, generator=generator),
-    ]
-    tensors.append(torch.randn(SKETCH, HIDDEN, generator=generator) / SKETCH**0.5)
-    return CompactBilinear(IMAGE, TEXT, SKETCH).to(device), [
-        tensor.to(device).requires_grad_() for tensor in tensors
-    ]
+    image = torch.randn(1, positions, IMAGE, generator=generator)
+    text = torch.randn(1, TEXT, generator=generator)
+    weight = torch.randn(SKETCH, HIDDEN, generator=generator) / SKETCH**0.5
+    layer = CompactBilinear(IMAGE, TEXT, SKETCH).to(device)
+    return layer, [tensor.to(device).requires_grad_() for tensor in (image, text, weight)]
+
+
+def baseline(name: str) -> str:
+    """The plain way that does as much as ``name``."""
+    return "plain + conv" if "conv" in name or name == "folded" else "plain"
 
 
 def step(name: str, layer: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
     """One forward and backward: the text's gradient and the mean of the output's squares."""
-    used = tensors if "conv" in name or name == "folded" else tensors[:2]
+    used = tensors if baseline(name) == "plain + conv" else tensors[:2]
     out = WAYS[name](layer, *used)
     loss = out.square().mean()
     gradients = torch.autograd.grad(loss, used)
     return [loss.detach(), gradients[1]]
 
 
-def seconds(name: str, layer: nn.Module, tensors: list[Tensor]) -> float:
-    clock = time.process_time if tensors[0].device.type == "cpu" else time.perf_counter
-    start = clock()
-    step(name, layer, tensors)[0].item()  # waits for the device, too
-    return clock() - start
+def finished_step(name: str, layer: nn.Module, tensors: list[Tensor]) -> None:
+    """A step for which the device was waited."""
+    step(name, layer, tensors)[0].item()
 
 
-def peak(name: str, images: int, positions: int, device: str, threads: int) -> float:
-    """Megabytes that a step needs beyond its inputs."""
+def memory_of_step(name: str, positions: int, device: str, threads: int) -> float:
+    """MiB that a step needs beyond its inputs."""
     torch.set_num_threads(threads)
-    layer, tensors = inputs(images, positions, device)
-    if device != "cpu":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        step(name, layer, tensors)
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    step(
-        name,
-        layer,
-        [tensor[:, :8].detach().requires_grad_() if n == 0 else tensor for n, tensor in enumerate(tensors)],
-    )  # what torch itself sets up
-    Path("/proc/self/clear_refs").write_text("5")  # the highest resident memory starts anew
-    before = highest_resident()
-    step(name, layer, tensors)
-    return (highest_resident() - before) / 1e3
+    layer, tensors = inputs(positions, device)
+    few_positions = tensors[0][:, :8].detach().requires_grad_()
+    finished_step(name, layer, [few_positions, *tensors[1:]])  # what torch itself sets up
+    return peak_memory(partial(finished_step, name, layer, tensors), device)
 
 
-def highest_resident() -> int:
-    """Kilobytes (Linux)."""
-    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--side", type=int, default=64, help="of the feature map")
-    parser.add_argument("--images", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=5)
-    arguments = parser.parse_args()
-    positions = arguments.side**2
-    layer, tensors = inputs(arguments.images, positions, arguments.device)
-    best = dict.fromkeys(WAYS, float("inf"))
-    for _ in tqdm(range(arguments.repeats)):
-        for name in WAYS:
-            best[name] = min(best[name], seconds(name, layer, tensors))
+def run(size: Size, device: str = "cpu") -> Report:
+    """Speed and memory of every way as shares of the plain way's."""
+    positions = SIDES[size] ** 2
+    layer, tensors = inputs(positions, device)
     for name in WAYS:
-        expected = step("plain + conv" if "conv" in name or name == "folded" else "plain", layer, tensors)
+        expected = step(baseline(name), layer, tensors)
         torch.testing.assert_close(step(name, layer, tensors), expected, rtol=1e-3, atol=1e-5)
-    memory = {}
+    ways = {name: partial(finished_step, name, layer, tensors) for name in WAYS}
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    seconds = best_seconds(ways, REPEATS[size], clock)
+    threads = torch.get_num_threads()
+    memory = {name: in_own_process(memory_of_step, name, positions, device, threads) for name in WAYS}
+    lines, ratios = [], {}
     for name in WAYS:
-        with multiprocessing.get_context("spawn").Pool(
-            1
-        ) as process:  # a process of its own: resident memory never shrinks
-            memory[name] = process.apply(
-                peak, (name, arguments.images, positions, arguments.device, torch.get_num_threads())
-            )
-    for name in WAYS:
-        base = "plain + conv" if "conv" in name or name == "folded" else "plain"
-        ratios = f"{best[base] / best[name]:5.2f} x as fast, {memory[name] / memory[base]:5.2f} of the memory"
-        print(f"{name:21} {1e3 * best[name]:8.1f} ms {memory[name]:8.1f} MB   {ratios}")
+        speed = seconds[baseline(name)] / seconds[name]
+        share = memory[name] / memory[baseline(name)]
+        measured = f"{1e3 * seconds[name]:8.1f} ms {memory[name]:8.1f} MiB"
+        lines.append(f"{name:21} {measured}   {speed:5.2f} x as fast, {share:5.2f} of the memory")
+        ratios[f"{name}, speed"] = speed
+        ratios[f"{name}, memory"] = share
+    return Report(lines, ratios)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    report(run, __doc__, argv, device="cpu")
 
 
 if __name__ == "__main__":

@@ -1,34 +1,32 @@
 """Phrases a second that `ground` finds, when the phrases of a picture share its encoding, against two ways
 that do not.
 
-    python -m benchmarks.grounding [--quick] [--device cuda]
+    python -m benchmarks.grounding [--size tiny] [--device cuda]
 
 One picture and 12 phrases, random weights, at the demonstration's size and at that of the published ALBEF
-(ViT-B/16 at 256 pixels, BERT-base; about 2 GB of memory, left out by --quick). The baselines ask one phrase
-at a time, as public evaluation code does, so that the picture is encoded for each; and encode it once but
-hand the fusion layers a copy of its tokens for each phrase, so that keys and values are projected for each.
-All must agree.
+(ViT-B/16 at 256 pixels, BERT-base; about 2 GB of memory, left out at the tiny size). The baselines ask one
+phrase at a time, as public evaluation code does, so that the picture is encoded for each; and encode it once
+but hand the fusion layers a copy of its tokens for each phrase, so that keys and values are projected for
+each. All must agree.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-import yaml
-from lightning_modules.albef.module import ALBEFPretrain
 from torch import Tensor
-from tqdm import tqdm
 
-from networks.albef import ALBEF
+from benchmarks._common import Report, Size, best_seconds, report
+from benchmarks.hist_step import DEMO, demo_network
+from lightning_modules.backbones.albef import ALBEFBackbone
+from lightning_modules.pretraining.module import VisionLanguagePretrain
+from networks.albef import ALBEF, ContrastSize
 from networks.layers.class_activation import minmax
 
-DEMO = Path(__file__).parents[1] / "configs" / "demo"
 PHRASES = [
     "a red circle",
     "the large striped blue square",
@@ -39,72 +37,78 @@ PHRASES = [
 ] * 2
 
 
-def random_module(full: bool, device: str) -> ALBEFPretrain:
-    """The demonstration's network, or the published one; the full vocabulary is the demonstration's with
-    unused words behind.
-    """
+def random_module(full: bool, device: str) -> VisionLanguagePretrain:
+    """The demonstration's network, or the published one, whose vocabulary has unused words behind."""
     words = (DEMO / "scenes_vocab.txt").read_text().splitlines()
-    sizes: dict[str, Any] = {"queue_size": 1}
     if full:
         words += [f"[unused{number}]" for number in range(30522 - len(words))]
+        torch.manual_seed(0)
+        network = ALBEF(contrast=ContrastSize(queue_size=1))
     else:
-        sizes = yaml.safe_load((DEMO / "pretrain.yaml").read_text())["model"]["init_args"]["network"][
-            "init_args"
-        ]
-    torch.manual_seed(0)
+        network = demo_network()
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = Path(folder) / "vocabulary.txt"
         vocabulary.write_text("\n".join(words))
-        return ALBEFPretrain(ALBEF(**sizes), vocabulary).to(device).eval()
+        return VisionLanguagePretrain(ALBEFBackbone(network, vocabulary)).to(device).eval()
 
 
-def one_at_a_time(module: ALBEFPretrain, image: Tensor) -> Tensor:
+def one_at_a_time(module: VisionLanguagePretrain, image: Tensor) -> Tensor:
+    """Encodes the picture for each phrase."""
     first = torch.zeros(1, dtype=torch.long, device=image.device)
     return torch.cat([module.ground(image, [phrase], first) for phrase in PHRASES])
 
 
 @torch.no_grad()
-def copied_tokens(module: ALBEFPretrain, image: Tensor) -> Tensor:
+def copied_tokens(module: VisionLanguagePretrain, image: Tensor) -> Tensor:
+    """Encodes the picture once, and copies its tokens for each phrase."""
     tokens = module.network.encode_image(image).repeat(len(PHRASES), 1, 1)
-    hidden, mask = module.encode_queries(PHRASES)
-    return minmax(
-        module.activation_map(module.network.fuse(hidden, mask, tokens, return_attention=True), mask)
-    )
+    every = torch.arange(len(PHRASES), device=image.device)
+    return minmax(module.backbone.raw_maps(tokens, PHRASES, every))
 
 
-def shared(module: ALBEFPretrain, image: Tensor) -> Tensor:
+def shared(module: VisionLanguagePretrain, image: Tensor) -> Tensor:
+    """Encodes the picture once for all phrases."""
     return module.ground(image, PHRASES, torch.zeros(len(PHRASES), dtype=torch.long, device=image.device))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="the demonstration's size only")
-    arguments = parser.parse_args()
-    ways: dict[str, Callable[[ALBEFPretrain, Tensor], Tensor]] = {
-        "shared": shared,
-        "copied tokens": copied_tokens,
-        "one at a time": one_at_a_time,
-    }
-    for size in ("demo",) if arguments.quick else ("demo", "full"):
-        module = random_module(size == "full", arguments.device)
-        side = module.network.image_size
-        image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(arguments.device)
-        expected = shared(module, image)
-        seconds = dict.fromkeys(ways, float("inf"))
-        for _ in tqdm(range(arguments.repeats * (1 if size == "full" else 10)), desc=size):
-            for name, way in ways.items():
-                start = time.perf_counter()
-                maps = way(module, image)
-                torch.testing.assert_close(
-                    maps.cpu(), expected.cpu(), rtol=0, atol=1e-3
-                )  # waits for the device, too
-                seconds[name] = min(seconds[name], time.perf_counter() - start)
+WAYS: dict[str, Callable[[VisionLanguagePretrain, Tensor], Tensor]] = {
+    "shared": shared,
+    "copied tokens": copied_tokens,
+    "one at a time": one_at_a_time,
+}
+
+
+def finished_maps(way: str, module: VisionLanguagePretrain, image: Tensor) -> Tensor:
+    """The maps on the CPU, so that the device was waited for."""
+    return WAYS[way](module, image).cpu()
+
+
+def compare(network: str, repeats: int, device: str) -> dict[str, float]:
+    """Seconds that each way takes with the network called "demo" or "full"."""
+    module = random_module(network == "full", device)
+    side = module.network.image_size
+    image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    ways = {name: partial(finished_maps, name, module, image) for name in WAYS}
+    for way in ways.values():
+        torch.testing.assert_close(way(), ways["shared"](), rtol=0, atol=1e-3)
+    return best_seconds(ways, repeats)
+
+
+def run(size: Size, device: str = "cpu") -> Report:
+    """How often as fast the shared encoding is as each other way."""
+    repeats = {"demo": 1} if size == "tiny" else {"demo": 30, "full": 3}
+    lines, ratios = [], {}
+    for network, number in repeats.items():
+        seconds = compare(network, number, device)
         for name, best in seconds.items():
-            print(
-                f"{size}  {name:14} {len(PHRASES) / best:8.1f} phrases/s  x {best / seconds['shared']:5.2f}"
-            )
+            ratio = best / seconds["shared"]
+            lines.append(f"{network}  {name:14} {len(PHRASES) / best:8.1f} phrases/s  x {ratio:5.2f}")
+            ratios[f"{network}, {name}"] = ratio
+    return Report(lines, ratios)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    report(run, __doc__, argv, device="cpu")
 
 
 if __name__ == "__main__":

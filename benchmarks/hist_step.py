@@ -1,7 +1,7 @@
 """How long a training step of HIST takes: its texts in few large passes, against passes of their own for
 every text and every loss.
 
-    python -m benchmarks.hist_step [--quick] [--device cuda]
+    python -m benchmarks.hist_step [--size tiny] [--device cuda]
 
 The network is the demonstration's, the batch 64 pictures with a phrase, its subject and, for most, a partner;
 forward, backward and optimiser step are timed, best of the repeats. The baselines are what a straightforward
@@ -12,112 +12,137 @@ anew for each kind of text. All must agree on the losses.
 
 from __future__ import annotations
 
-import argparse
-import time
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 import yaml
-from lightning_modules.albef.module import Images
 from torch import Tensor
-from tqdm import tqdm
 
+from benchmarks._common import Report, Size, best_seconds, report
 from datamodules.batches import PhraseBatch
 from datamodules.synthetic.scene_grammar import COLOURS, FILLS, SHAPES, SIZES
-from lightning_modules.hist.losses import Features, addition_loss, contrastive_loss, matching_loss
+from lightning_modules.backbones.albef import ALBEFBackbone, EncodedImages
+from lightning_modules.backbones.base import Texts, TrainingStep
+from lightning_modules.backbones.losses import Features, contrastive_loss, matching_loss
 from lightning_modules.hist.module import HISTFinetune
-from networks.albef import ALBEF
+from networks.albef import ALBEF, ContrastSize
+from networks.layers.bert import BertSize
+from networks.layers.vit import ViTSize
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo"
 
 
-class SeparatePasses(HISTFinetune):
+class SeparatePasses(ALBEFBackbone):
     """Each kind of text for itself."""
 
-    batch: PhraseBatch
+    pictures: Tensor
     encode_again = False
 
-    def training_step(self, batch: PhraseBatch, batch_idx: int) -> Tensor:  # type: ignore[override]
-        self.batch = batch
-        return super().training_step(batch, batch_idx)
+    def encode_for_training(self, images: Tensor, step: TrainingStep) -> EncodedImages:
+        """As usual; the pictures are kept for those who encode them again."""
+        self.pictures = images
+        return super().encode_for_training(images, step)
 
-    def again(self, images: Images) -> Images:
+    def again(self, encoded: EncodedImages) -> EncodedImages:
+        """The encoded pictures, encoded anew where that is compared."""
         if not self.encode_again:
-            return images
-        network, pictures = self.network, self.batch.images
-        tokens = network.encode_image(pictures)
+            return encoded
+        network = self.network
+        tokens = network.encode_image(self.pictures)
         with torch.no_grad():
-            momentum = network.encode_image(pictures, momentum=True)
+            momentum = network.encode_image(self.pictures, momentum=True)
             feature = network.image_feature(momentum, momentum=True)
-        return Images(tokens, momentum, Features(network.image_feature(tokens), feature))
+        return EncodedImages(tokens, momentum, Features(network.image_feature(tokens), feature))
 
-    def vision_language_terms(self, images: Images, levels: dict[str, list[str]]) -> dict[str, Tensor]:
+    def losses(
+        self,
+        encoded: EncodedImages,
+        levels: Sequence[Texts],
+        step: TrainingStep,
+        mentioned: Sequence[frozenset[str]] | None = None,
+    ) -> dict[str, Tensor]:
+        """The same terms, one text and one loss after the other."""
         network = self.network
         terms: dict[str, Tensor] = {}
-        for name, texts in levels.items():
-            if name:
-                images = self.again(images)
-            tokens = self.tokenize(texts)
+        for level in levels:
+            if level.prefix:
+                encoded = self.again(encoded)
+            tokens = self.tokenize(level.texts)
             hidden = network.encode_text(*tokens)
             features = self.text_features(hidden, tokens)
             contrast = contrastive_loss(
-                images.features,
+                encoded.features,
                 features,
                 network.image_queue,
                 network.text_queue,
                 network.temp,
-                self.distillation_now,
+                self.distillation_share(step),
             )
-            of_text, of_text_negatives = self.draw_negatives(contrast, texts)
-            positive = network.fuse(hidden, tokens.mask, images.tokens).hidden
-            pairs = (
-                torch.cat([hidden, hidden[of_text_negatives]]),
-                torch.cat([tokens.mask, tokens.mask[of_text_negatives]]),
-            )
-            negative = network.fuse(*pairs, torch.cat([images.tokens[of_text], images.tokens])).hidden
-            terms |= {
-                f"{name}itc": contrast.loss,
-                f"{name}itm": matching_loss(network.match_logits(positive), network.match_logits(negative)),
-            }
-            if not name:
-                masked_ids, chosen = self.mask(tokens)
-                fused = network.fuse(
-                    network.encode_text(masked_ids, tokens.mask), tokens.mask, images.tokens
-                ).hidden
-                terms["mlm"] = self.masked_language_term(fused, tokens, masked_ids, chosen, images)
+            image_of_text, text_of_image = self.draw_negatives(contrast, level.texts, mentioned)
+            positive = network.fuse(hidden, tokens.mask, encoded.tokens).hidden
+            negative = network.fuse(
+                torch.cat([hidden, hidden[text_of_image]]),
+                torch.cat([tokens.mask, tokens.mask[text_of_image]]),
+                torch.cat([encoded.tokens[image_of_text], encoded.tokens]),
+            ).hidden
+            matching = matching_loss(network.match_logits(positive), network.match_logits(negative))
+            terms |= {f"{level.prefix}itc": contrast.loss, f"{level.prefix}itm": matching}
+            if not level.prefix:
+                masked = self.mask(tokens)
+                masked_hidden = network.encode_text(masked.masked_ids, tokens.mask)
+                fused = network.fuse(masked_hidden, tokens.mask, encoded.tokens).hidden
+                terms["mlm"] = self.masked_language_term(fused, masked, encoded, step)
                 phrases = features.momentum
-        self.enqueue(images.features.momentum, phrases)
+        network.enqueue(encoded.features.momentum, phrases)
         return terms
 
-    def addition_term(self, images: Images, batch: PhraseBatch) -> Tensor:
-        rows = [row for row, partner in enumerate(batch.partners) if partner]
-        phrases, partners = [batch.phrases[row] for row in rows], [str(batch.partners[row]) for row in rows]
+    def training_maps(
+        self, encoded: EncodedImages, texts: Sequence[str], image_of_text: Tensor, kinds: int = 1
+    ) -> Tensor:
+        """The same maps, one kind of text after the other, with the pictures' tokens copied for each."""
         maps = []
-        for texts in (
-            phrases,
-            partners,
-            [f"{phrase} and {partner}" for phrase, partner in zip(phrases, partners, strict=True)],
-        ):
-            images, tokens = self.again(images), self.tokenize(texts)
+        rows = image_of_text.chunk(kinds)
+        size = len(texts) // kinds
+        for kind in range(kinds):
+            encoded = self.again(encoded)
+            tokens = self.tokenize(texts[kind * size : (kind + 1) * size])
             hidden = self.network.encode_text(*tokens)
             fused = self.network.fuse(
-                hidden, tokens.mask, images.tokens[rows], return_attention=True, create_graph=True
+                hidden,
+                tokens.mask,
+                encoded.tokens[rows[kind]],
+                attention_layers=self.map_layers,
+                create_graph=True,
             )
             maps.append(self.activation_map(fused, tokens.mask, create_graph=True))
-        return addition_loss(maps[0], maps[1], maps[2])
+        return torch.cat(maps)
 
 
 class EncodeAgain(SeparatePasses):
+    """The same, and the pictures are encoded anew for each kind of text."""
+
     encode_again = True
 
 
-def demo_module(cls: type[HISTFinetune], device: str) -> HISTFinetune:
-    """With the weights of seed 0, half an epoch after the start, and no trainer."""
-    sizes = yaml.safe_load((DEMO / "pretrain.yaml").read_text())["model"]["init_args"]["network"]["init_args"]
+def demo_network() -> ALBEF:
+    """The demonstration's, with the weights of seed 0."""
+    backbone = yaml.safe_load((DEMO / "pretrain.yaml").read_text())["model"]["init_args"]["backbone"]
+    sizes = backbone["init_args"]["network"]["init_args"]
     torch.manual_seed(0)
-    module = cls(ALBEF(**sizes), DEMO / "scenes_vocab.txt").to(device)
+    return ALBEF(
+        ViTSize(**sizes["vision"]),
+        BertSize(**sizes["text"]),
+        ContrastSize(**sizes["contrast"]),
+        sizes["fusion_layer"],
+    )
+
+
+def demo_module(cls: type[ALBEFBackbone], device: str) -> HISTFinetune:
+    """With the weights of seed 0, half an epoch after the start, and no trainer."""
+    module = HISTFinetune(cls(demo_network(), DEMO / "scenes_vocab.txt")).to(device)
     progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(processed=1)))
     run = {"world_size": 1, "accumulate_grad_batches": 1, "current_epoch": 0, "num_training_batches": 2}
     module.trainer = SimpleNamespace(**run, fit_loop=SimpleNamespace(epoch_loop=progress))  # type: ignore[assignment]
@@ -131,8 +156,8 @@ def fake_batch(rows: int, device: str) -> PhraseBatch:
     def phrase() -> tuple[str, str]:
         kinds = (("a", "the"), SIZES, FILLS, COLOURS, SHAPES)
         words = [kind[int(torch.randint(len(kind), (), generator=generator))] for kind in kinds]
-        said = torch.rand(5, generator=generator) < torch.tensor([1.0, 0.25, 0.3, 0.8, 1.0])
-        return " ".join(word for word, kept in zip(words, said.tolist(), strict=True) if kept), words[-1]
+        is_kept = torch.rand(5, generator=generator) < torch.tensor([1.0, 0.25, 0.3, 0.8, 1.0])
+        return " ".join(word for word, kept in zip(words, is_kept.tolist(), strict=True) if kept), words[-1]
 
     phrases, subjects = zip(*(phrase() for _ in range(rows)), strict=True)
     partners = [None if row % 8 == 7 else phrase()[0] for row in range(rows)]
@@ -143,8 +168,9 @@ def fake_batch(rows: int, device: str) -> PhraseBatch:
 def step(
     module: HISTFinetune, batch: PhraseBatch, optimizer: torch.optim.Optimizer | None
 ) -> dict[str, Tensor]:
+    """The terms of one step; without an optimiser, of its forward pass alone."""
     terms: dict[str, Tensor] = {}
-    module.log_terms = lambda loss, of_step: terms.update(of_step)  # type: ignore[method-assign, assignment]
+    module.log_terms = lambda loss, logged: terms.update(logged)  # type: ignore[method-assign, assignment]
     loss = module.training_step(batch, 0)
     if optimizer is not None:
         optimizer.zero_grad()
@@ -169,39 +195,47 @@ def kept_for_backward(module: HISTFinetune, batch: PhraseBatch) -> int:
     return sum(kept.values())
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="16 pictures, two repeats")
-    arguments = parser.parse_args()
-    batch = fake_batch(16 if arguments.quick else 64, arguments.device)
-    modules = {
-        name: demo_module(cls, arguments.device)
-        for name, cls in {
-            "batched": HISTFinetune,
-            "separate passes": SeparatePasses,
-            "separate, pictures encoded again": EncodeAgain,
-        }.items()
-    }
-    first: dict[str, dict[str, Any]] = {name: step(module, batch, None) for name, module in modules.items()}
-    for terms in first.values():  # ITM and MLM draw negatives and masks by chance
-        for term in ("itc", "subject_itc", "add"):
-            torch.testing.assert_close(terms[term], first["batched"][term], rtol=1e-3, atol=1e-5)
-    optimizers = {name: torch.optim.AdamW(module.parameters(), lr=1e-5) for name, module in modules.items()}
-    seconds = dict.fromkeys(modules, float("inf"))
-    for _ in tqdm(range(2 if arguments.quick else arguments.repeats), desc="repeats"):
-        for name, module in modules.items():
-            start = time.perf_counter()
-            step(module, batch, optimizers[name])
-            if batch.images.is_cuda:
-                torch.cuda.synchronize()
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
+WAYS: dict[str, type[ALBEFBackbone]] = {
+    "batched": ALBEFBackbone,
+    "separate passes": SeparatePasses,
+    "separate, pictures encoded again": EncodeAgain,
+}
+
+
+def finished_step(module: HISTFinetune, batch: PhraseBatch, optimizer: torch.optim.Optimizer) -> None:
+    """A step for which the device was waited."""
+    step(module, batch, optimizer)
+    if batch.images.is_cuda:
+        torch.cuda.synchronize()
+
+
+def run(size: Size, device: str = "cpu") -> Report:
+    """Time and memory of every way, as multiples of the batched step's."""
+    batch = fake_batch(8 if size == "tiny" else 64, device)
+    modules = {name: demo_module(cls, device) for name, cls in WAYS.items()}
+    expected = step(modules["batched"], batch, None)
+    for name in ("separate passes", "separate, pictures encoded again"):
+        terms = step(modules[name], batch, None)
+        for term in ("itc", "subject_itc", "add"):  # ITM and MLM draw negatives and masks by chance
+            torch.testing.assert_close(terms[term], expected[term], rtol=1e-3, atol=1e-5)
+    steps = {}
     for name, module in modules.items():
+        optimizer = torch.optim.AdamW(module.parameters(), lr=1e-5)
+        steps[name] = partial(finished_step, module, batch, optimizer)
+    seconds = best_seconds(steps, 1 if size == "tiny" else 5)
+    memory = {name: kept_for_backward(module, batch) for name, module in modules.items()}
+    lines, ratios = [], {}
+    for name in WAYS:
         ratio = seconds[name] / seconds["batched"]
-        print(
-            f"{name:34} {1000 * seconds[name]:8.0f} ms a step  x {ratio:4.2f}  {kept_for_backward(module, batch) / 2**20:7.0f} MiB kept for backward"
-        )
+        kept = f"{memory[name] / 2**20:7.0f} MiB kept for backward"
+        lines.append(f"{name:34} {1000 * seconds[name]:8.0f} ms a step  x {ratio:4.2f}  {kept}")
+        ratios[f"{name}, time"] = ratio
+        ratios[f"{name}, memory"] = memory[name] / memory["batched"]
+    return Report(lines, ratios)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    report(run, __doc__, argv, device="cpu")
 
 
 if __name__ == "__main__":

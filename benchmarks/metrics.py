@@ -1,6 +1,6 @@
 """How many queries a second the grounding score judges, against the same decisions taken one query at a time.
 
-    python -m benchmarks.metrics [--queries 512] [--device cuda]
+    python -m benchmarks.metrics [--size tiny] [--device cuda]
 
 The data are 16 x 16 maps of phrases in pictures of the sizes that Flickr30k has, 16 phrases a picture. The
 baseline does what a straightforward evaluation loop does: for each query, resize its map to its picture, find
@@ -9,13 +9,13 @@ the maximum, resize to 224, find the boxes, compare. Both must agree.
 
 from __future__ import annotations
 
-import argparse
-import time
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch.nn.functional import interpolate
-from tqdm import tqdm  # type: ignore[import-untyped]
 
+from benchmarks._common import Report, Size, best_seconds, report
 from metrics.boxes import boxes_from_heatmap, iou, union_box
 from metrics.grounding import GroundingScore
 from metrics.pointing_game import peak_points, points_in_boxes
@@ -70,37 +70,37 @@ def one_at_a_time(batch: dict, rules: Protocol, threshold: float = 0.5) -> tuple
     return pointing, boxed, total
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--queries", type=int, default=512)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repeats", type=int, default=3)
-    arguments = parser.parse_args()
-    batch = fake_batch(arguments.queries, arguments.device)
-    lines = []
-    for name, rules in tqdm(PRESETS.items()):
-        seconds = {"score": float("inf"), "loop": float("inf")}
-        for _ in range(arguments.repeats):
-            score = GroundingScore(rules)
-            start = time.perf_counter()
-            score.update(**batch)
-            seconds["score"] = min(seconds["score"], time.perf_counter() - start)
-            start = time.perf_counter()
-            loop = one_at_a_time(batch, rules)
-            seconds["loop"] = min(seconds["loop"], time.perf_counter() - start)
-        result = score.compute()
-        decided = result["pointing_game"].n
-        assert (
-            round(result["pointing_game"].value * decided),
-            round(result["box_accuracy"].value * decided),
-            decided,
-        ) == loop
-        rates = {way: arguments.queries / value for way, value in seconds.items()}
-        ratio = rates["score"] / rates["loop"]
-        lines.append(
-            f"{name:8} {rates['score']:8.0f} queries/s, one at a time {rates['loop']:8.0f} queries/s, ratio {ratio:.2f} ({decided} decisions)"
-        )
-    print("\n".join(lines))
+def whole_score(batch: dict, rules: Protocol) -> tuple[int, int, int]:
+    """Pointing hits, box hits and decisions, by the score."""
+    score = GroundingScore(rules)
+    score.update(**batch)
+    result = score.compute()
+    total = result["pointing_game"].n
+    hits = [round(result[name].value * total) for name in ("pointing_game", "box_accuracy")]
+    return hits[0], hits[1], total
+
+
+def run(size: Size, device: str = "cpu") -> Report:
+    """How often as fast the score is as the loop, for every preset of rules."""
+    queries = 32 if size == "tiny" else 512
+    batch = fake_batch(queries, device)
+    lines, ratios = [], {}
+    for name, rules in PRESETS.items():
+        ways = {
+            "score": partial(whole_score, batch, rules),
+            "one at a time": partial(one_at_a_time, batch, rules),
+        }
+        decisions = ways["score"]()
+        assert decisions == ways["one at a time"](), f"{name}: the score and the loop decide differently"
+        seconds = best_seconds(ways, 1 if size == "tiny" else 3)
+        rates = ", ".join(f"{way} {queries / best:.0f} queries/s" for way, best in seconds.items())
+        ratios[name] = seconds["one at a time"] / seconds["score"]
+        lines.append(f"{name:8} {rates}, ratio {ratios[name]:.2f} ({decisions[2]} decisions)")
+    return Report(lines, ratios)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    report(run, __doc__, argv, device="cpu")
 
 
 if __name__ == "__main__":

@@ -1,32 +1,31 @@
 """How fast image-text shards are read beside decoding alone, whether memory stays flat, and whether a killed
 run goes on with the rest of its epoch.
 
-    python -m benchmarks.streams [--pairs 200000 --side 96 --workers 1 --window 10000 --folder DIR]
+    python -m benchmarks.streams [--size tiny]
 
-It writes shards as img2dataset would (10,000 JPEGs of 96 pixels each, all different) into a temporary folder,
-builds the index, and reads one epoch. What it is compared with: `read_image` alone on the same JPEGs in
-memory, in one process; the same loader over JPEGs in memory, so that it decodes and knows no shard; and
-webdataset. All take turns, so that whatever else the machine does strikes each; processor seconds hardly
-depend on that. Then a training run of the whole epoch is killed with SIGKILL in its midst and resumed from
-its last checkpoint.
+It writes 200,000 pairs into shards as img2dataset would (10,000 different JPEGs of 96 pixels in each), builds
+the index, and reads one epoch. What it is compared with: `read_image` alone on the same JPEGs in memory, in
+one process; the same loader over JPEGs in memory, so that it decodes and knows no shard; and webdataset. All
+take turns, so that whatever else the machine does strikes each; processor seconds hardly depend on that. Then
+a training run of the whole epoch is killed with SIGKILL in its midst and resumed from its last checkpoint.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
+import logging
 import os
 import signal
-import subprocess
-import sys
 import tarfile
 import tempfile
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -38,6 +37,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from benchmarks._common import Report, Size, in_own_process, report
 from datamodules.base import ignore_interrupts
 from datamodules.batches import ImageTextBatch, Preprocessing
 from datamodules.handover import Needs
@@ -47,31 +47,37 @@ from datamodules.sets.conceptual_captions import ConceptualCaptions, find_shards
 from datamodules.storage.images import read_image, to_tensor
 from datamodules.storage.shards import ShardSource
 
+SIDE = 96  # of an image, in pixels
 PER_SHARD, BATCH, SEED = 10_000, 64, 1
-TURNS = 20
-PREPROCESSING = Preprocessing(96, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-WORDS = (
-    "a",
-    "red",
-    "green",
-    "dog",
-    "cat",
-    "street",
-    "house",
-    "under",
-    "behind",
-    "near",
-    "two",
-    "people",
-    "holding",
-    "small",
-    "photo",
-    "of",
-    "the",
-)
+TICK = 1 / os.sysconf("SC_CLK_TCK")  # the least processor time that the system tells, in seconds
+PREPROCESSING = Preprocessing(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+WORDS = (  # noqa: SIM905 (a list of words reads better)
+    "a red green dog cat street house under behind near two people holding small photo of the"
+).split()
 
 
-def write_shards(root: Path, pairs: int, side: int = 96) -> None:
+@dataclass(frozen=True)
+class Scale:
+    """How much is read.
+
+    Args:
+        pairs: images with a caption.
+        window: of the stream's shuffling.
+        in_memory: of the pairs so many are kept in memory; more than a processor's cache holds.
+        turns: in which the ways of reading take turns within an epoch.
+        checkpoint_every: training steps.
+        workers: of every loader.
+    """
+
+    pairs: int = 200_000
+    window: int = 10_000
+    in_memory: int = 20_000
+    turns: int = 20
+    checkpoint_every: int = 200
+    workers: int = 1
+
+
+def write_shards(root: Path, pairs: int) -> None:
     """Shards of different JPEGs, cut from coloured noise of several scales."""
     rng = np.random.default_rng(SEED)
     scales = [
@@ -86,16 +92,16 @@ def write_shards(root: Path, pairs: int, side: int = 96) -> None:
         shard = root / f"{first // PER_SHARD:05d}.tar"
         with tarfile.open(shard, "w") as tar:
             for n in range(first, first + count):
-                y, x = rng.integers(0, 1024 - side, 2)
+                y, x = rng.integers(0, 1024 - SIDE, 2)
                 caption = " ".join(rng.choice(WORDS, 10))
                 told = {
                     "key": f"{n:09d}",
                     "status": "success",
                     "caption": caption,
                     "url": f"http://example.org/{n}.jpg",
-                    "width": side,
+                    "width": SIDE,
                 }
-                jpeg = cv2.imencode(".jpg", canvas[y : y + side, x : x + side])[1].tobytes()
+                jpeg = cv2.imencode(".jpg", canvas[y : y + SIDE, x : x + SIDE])[1].tobytes()
                 for suffix, content in (
                     ("jpg", jpeg),
                     ("json", json.dumps(told).encode()),
@@ -111,6 +117,11 @@ def write_shards(root: Path, pairs: int, side: int = 96) -> None:
 
 def decode(jpeg: bytes) -> np.ndarray:
     return read_image(cast(Path, io.BytesIO(jpeg)))
+
+
+def decode_all(jpegs: Sequence[bytes]) -> int:
+    """How many were decoded."""
+    return len([decode(jpeg) for jpeg in jpegs])
 
 
 class InMemory(CaptionSource):
@@ -146,7 +157,7 @@ def anonymous_memory(processes: Sequence[int]) -> list[float]:
 
 def processor_seconds(processes: Sequence[int]) -> float:
     fields = [Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split() for process in processes]
-    return sum(int(found[11]) + int(found[12]) for found in fields) / os.sysconf("SC_CLK_TCK")
+    return sum(int(found[11]) + int(found[12]) for found in fields) * TICK
 
 
 def workers_of(batches: Any) -> list[int]:
@@ -154,10 +165,12 @@ def workers_of(batches: Any) -> list[int]:
 
 
 def rates(step: Callable[[], int], processes: Sequence[int]) -> tuple[float, float]:
-    """Samples a second, and a processor second of ``processes``, in one call, which returns how many it took."""
-    begun, used = time.perf_counter(), processor_seconds(processes)
+    """Samples a second, and a processor second of ``processes``, in a call that returns how many it took."""
+    begun, used_before = time.perf_counter(), processor_seconds(processes)
     count = step()
-    return count / (time.perf_counter() - begun), count / (processor_seconds(processes) - used)
+    seconds = time.perf_counter() - begun
+    used = processor_seconds(processes) - used_before
+    return count / seconds, count / max(used, TICK)
 
 
 def webdataset_batches(shards: Sequence[Path], workers: int) -> Any:
@@ -173,172 +186,197 @@ def webdataset_batches(shards: Sequence[Path], workers: int) -> Any:
     return iter(DataLoader(pairs, BATCH, num_workers=workers, collate_fn=collate_captions))
 
 
-def measure_reading(root: Path, source: ShardSource, workers: int, side: int) -> None:
-    """One epoch through the loader, in turns with decoding alone, with the same loader over records in
-    memory, and with webdataset.
-    """
-    common = (replace(PREPROCESSING, image_size=side), Augmentation(), SEED)
-    memory = InMemory(source, 20_000)  # more than a processor's cache holds
+@dataclass(frozen=True)
+class Readers:
+    """Iterators over batches of the same pairs: of the stream, of records in memory, and of webdataset."""
+
+    stream: Any
+    at_hand: Any
+    other: Any
+    memory: InMemory
+    batches: int
+
+
+def start_readers(root: Path, source: ShardSource, scale: Scale) -> Readers:
+    """Every loader has fetched a batch, so that its start does not count, and fetches ahead between turns."""
+    memory = InMemory(source, scale.in_memory)
     loading: dict[str, Any] = {
         "batch_size": BATCH,
-        "num_workers": workers,
+        "num_workers": scale.workers,
         "collate_fn": collate_captions,
         "worker_init_fn": ignore_interrupts,
     }
-    loader = DataLoader(CaptionView(source, *common), sampler=source.sampler(BATCH, SEED, 0, 1), **loading)
+    common = (PREPROCESSING, Augmentation(), SEED)
     repeated = [(0, 7919 * n % len(memory)) for n in range(len(source))]
-    batches, at_hand = (
-        iter(loader),
-        iter(DataLoader(CaptionView(memory, *common), sampler=repeated, **loading)),
-    )
-    other, me = webdataset_batches(find_shards(root, "gcc3m"), workers), [os.getpid()]
+    stream = DataLoader(CaptionView(source, *common), sampler=source.sampler(BATCH, SEED, 0, 1), **loading)
+    at_hand = iter(DataLoader(CaptionView(memory, *common), sampler=repeated, **loading))
+    other = webdataset_batches(find_shards(root, "gcc3m"), scale.workers)
+    next(at_hand)
+    next(other)
+    return Readers(iter(stream), at_hand, other, memory, len(stream))
+
+
+def measure_reading(root: Path, source: ShardSource, scale: Scale) -> Report:
+    """One epoch through the loader, in turns with decoding alone, with the same loader over records in
+    memory, and with webdataset.
+    """
+    readers, this_process = start_readers(root, source, scale), [os.getpid()]
     times_seen = np.zeros(len(source), int)
-    names = (
-        "decoding alone, without a loader",
-        "the same loader over records in memory",
-        "stream",
-        "webdataset",
-    )
-    found, unshared = [], []
 
     def read(count: int) -> int:
-        keys = [int(key[-9:]) for batch in islice(batches, count) for key in batch.keys]
+        keys = [int(key[-9:]) for batch in islice(readers.stream, count) for key in batch.keys]
         np.add.at(times_seen, keys, 1)
         return len(keys)
 
-    # First, so that neither loader's start counts; and both have fetched ahead whenever it is their turn.
-    read(1), next(at_hand), next(other)
-    per_turn = (len(loader) - 1) // TURNS
+    read(1)
+    per_turn = (readers.batches - 1) // scale.turns
     few = min(60, per_turn // 2)
-    for n in tqdm(range(TURNS), desc="reading an epoch"):
-        jpegs = [jpeg for _, jpeg, _ in memory.records[n::TURNS]]
-        turn = [rates(lambda jpegs=jpegs: len([decode(jpeg) for jpeg in jpegs]), me)]
-        turn.append(rates(lambda: BATCH * len(list(islice(at_hand, few))), workers_of(at_hand)))
-        turn.append(rates(lambda: read(per_turn), workers_of(batches)))
-        turn.append(rates(lambda: BATCH * len(list(islice(other, few))), workers_of(other)))
-        found.append(turn)
-        unshared.append(anonymous_memory([*me, *workers_of(batches)]))
-    read(len(loader))
-    turns = np.array(found)  # turn, way of reading, (wall clock, processor)
+    turns, unshared = [], []
+    for n in tqdm(range(scale.turns), desc="reading an epoch", leave=False):
+        jpegs = [jpeg for _, jpeg, _ in readers.memory.records[n :: scale.turns]]
+        alone = rates(partial(decode_all, jpegs), this_process)
+        at_hand = rates(lambda: BATCH * len(list(islice(readers.at_hand, few))), workers_of(readers.at_hand))
+        stream = rates(lambda: read(per_turn), workers_of(readers.stream))
+        other = rates(lambda: BATCH * len(list(islice(readers.other, few))), workers_of(readers.other))
+        turns.append([alone, at_hand, stream, other])
+        unshared.append(anonymous_memory([*this_process, *workers_of(readers.stream)]))
+    read(readers.batches)
+    assert times_seen.max() == 1, f"a pair was seen {times_seen.max()} times"
+    assert times_seen.sum() == len(source) // BATCH * BATCH, f"only {times_seen.sum():,} pairs were seen"
+    lines = [
+        f"samples of the epoch: {times_seen.sum():,} of {len(source):,}, each once, in batches of {BATCH}"
+    ]
+    for name, row in zip(("main process", *["worker"] * scale.workers), np.array(unshared).T, strict=True):
+        course = f"{row[1]:.1f} MiB after two turns, {row[-1]:.1f} at the end, {row.max():.1f} at most"
+        lines.append(f"unshared memory of the {name}: {course}")
+    return report_of_turns(np.array(turns), lines)
+
+
+def report_of_turns(turns: np.ndarray, lines: list[str]) -> Report:
+    """Medians of (turn, way of reading, (by the clock, by processor seconds)), followed by ``lines``."""
+    names = ("decoding alone, without a loader", "same loader over records in memory", "stream", "webdataset")
+    speeds, ratios = [], {}
     for n, name in enumerate(names):
         wall, busy = np.median(turns[:, n], axis=0)
         share, busy_share = np.median(turns[:, n] / turns[:, 0], axis=0)
-        print(
-            f"{name}: {wall:,.0f} samples a second ({share:.3f} of decoding alone), {busy:,.0f} a processor second ({busy_share:.3f})"
-        )
+        by_clock = f"{wall:,.0f} samples a second ({share:.3f} of decoding alone)"
+        speeds.append(f"{name}: {by_clock}, {busy:,.0f} a processor second ({busy_share:.3f})")
+        ratios[f"{name}, of decoding alone"] = share
     beside = turns[:, 2] / turns[:, 1]
-    (wall, busy), low, high = np.median(beside, axis=0), *np.quantile(beside[:, 0], (0.25, 0.75))
-    print(
-        f"the stream beside the loader that only decodes: {wall:.3f} by the clock (quartiles {low:.3f}, {high:.3f}), {busy:.3f} by processor seconds"
+    wall, busy = np.median(beside, axis=0)
+    low, high = np.quantile(beside[:, 0], (0.25, 0.75))
+    by_clock = f"{wall:.3f} by the clock (quartiles {low:.3f}, {high:.3f})"
+    speeds.append(
+        f"the stream beside the loader that only decodes: {by_clock}, {busy:.3f} by processor seconds"
     )
-    print(
-        f"samples of the epoch: {times_seen.sum():,} of {len(source):,}, in whole batches of {BATCH}; seen at most {times_seen.max()} time(s)"
-    )
-    for name, row in zip(("main process", *["worker"] * workers), np.array(unshared).T, strict=True):
-        print(
-            f"unshared memory of the {name}: {row[1]:.1f} MiB after two turns, {row[-1]:.1f} at the end, {row.max():.1f} at most"
-        )
+    ratios["stream, of the loader that only decodes"] = wall
+    return Report([*speeds, *lines], ratios)
 
 
 class Listener(pl.LightningModule):
-    """Writes down what it is fed."""
+    """Writes down what it is fed, and kills its own process at batch ``killed_at``."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, killed_at: int | None) -> None:
         super().__init__()
-        self.log_path, self.weight = log, torch.nn.Parameter(torch.zeros(()))
+        self.log_path = log
+        self.killed_at = killed_at
+        self.weight = torch.nn.Parameter(torch.zeros(()))
 
     def training_step(self, batch: ImageTextBatch, batch_idx: int) -> torch.Tensor:
         with self.log_path.open("a") as file:
             file.write(f"{batch_idx} {' '.join(batch.keys)}\n")
+        if batch_idx == self.killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
         return self.weight * batch.images[:, :, 0, 0].mean()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def train(root: Path, folder: Path, log: str, workers: int, window: int) -> None:
-    """One epoch; it goes on from the last checkpoint in ``folder`` if there is one."""
+def train(root: Path, log: Path, scale: Scale, killed_at: int | None) -> None:
+    """One epoch; it goes on from the last checkpoint beside ``log`` if there is one."""
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    folder = log.parent
     data = ConceptualCaptions(
-        root, batch_size=BATCH, num_workers=workers, seed=SEED, shuffle_window=window, cache_dir=folder
+        root,
+        batch_size=BATCH,
+        num_workers=scale.workers,
+        seed=SEED,
+        shuffle_window=scale.window,
+        cache_dir=folder,
     )
     data.serve(Needs(ImageTextBatch, PREPROCESSING, "Listener"))
-    keep = pl.callbacks.ModelCheckpoint(folder, save_last=True, every_n_train_steps=200)
     trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=1, logger=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[keep],
-        default_root_dir=folder, use_distributed_sampler=False, limit_val_batches=0,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            pl.callbacks.ModelCheckpoint(folder, save_last=True, every_n_train_steps=scale.checkpoint_every)
+        ],
+        default_root_dir=folder,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+    )
     last = folder / "last.ckpt"
-    trainer.fit(Listener(folder / log), data, ckpt_path=last if last.exists() else None)
+    trainer.fit(Listener(log, killed_at), data, ckpt_path=last if last.exists() else None)
 
 
-def measure_resuming(root: Path, pairs: int, workers: int, window: int) -> None:
-    """Kills a run near three fifths of its epoch and resumes it."""
+def measure_resuming(root: Path, scale: Scale) -> list[str]:
+    """Kills a run at three fifths of its epoch and resumes it."""
     folder = root / "run"
     folder.mkdir()
-    call = "from pathlib import Path; from benchmarks.streams import train; train(Path({!r}), Path({!r}), {!r}, {}, {})"
+    total = scale.pairs // BATCH
+    try:
+        in_own_process(train, root, folder / "killed.txt", scale, 3 * total // 5)
+    except BrokenProcessPool:
+        in_own_process(train, root, folder / "resumed.txt", scale, None)
+    else:
+        raise AssertionError("the run was not killed")
 
-    def start(log: str) -> subprocess.Popen:
-        command = [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-c",
-            call.format(str(root), str(folder), log, workers, window),
-        ]
-        return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    def logged(name: str) -> list[list[str]]:
+        return [line.split() for line in (folder / name).read_text().splitlines()]
 
-    def lines(log: str) -> list[list[str]]:
-        path = folder / log
-        return (
-            [line.split() for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            if path.exists()
-            else []
-        )
-
-    total = pairs // BATCH
-    killed = start("killed.txt")
-    while len(lines("killed.txt")) < 0.6 * total:
-        assert killed.poll() is None, "the run ended by itself"
-        time.sleep(0.5)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert start("resumed.txt").wait() == 0
-    before, after = lines("killed.txt"), lines("resumed.txt")
+    before, after = logged("killed.txt"), logged("resumed.txt")
     first = int(after[0][0])
     seen = Counter(key for line in before[:first] + after for key in line[1:])
-    print(
-        f"killed in batch {len(before):,} of {total:,}, resumed at {first:,}: {len(seen):,} samples, each {set(seen.values())} time(s)"
-    )
-    assert set(seen.values()) == {1}
-    assert len(seen) == total * BATCH
+    assert set(seen.values()) == {1}, f"samples were seen {set(seen.values())} times"
+    assert len(seen) == total * BATCH, f"{len(seen):,} samples were seen, not {total * BATCH:,}"
     assert [line[1:] for line in before[first:]] == [line[1:] for line in after[: len(before) - first]]
+    where = f"killed in batch {len(before):,} of {total:,}, resumed at {first:,}"
+    return [f"{where}: {len(seen):,} samples, each once"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def run(size: Size) -> Report:
+    """The stream's speed as shares of decoding alone and of a loader that only decodes."""
+    scale = (
+        Scale(pairs=640, window=100, in_memory=200, turns=2, checkpoint_every=2)
+        if size == "tiny"
+        else Scale()
     )
-    parser.add_argument("--pairs", type=int, default=200_000)
-    parser.add_argument("--side", type=int, default=96, help="of an image, in pixels")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--window", type=int, default=10_000)
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
-    options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_shards(root, options.pairs, options.side)
+        write_shards(root, scale.pairs)
         shards = find_shards(root, "gcc3m")
-        print(
-            f"{options.pairs:,} pairs in {len(shards)} shards, {sum(path.stat().st_size for path in shards) / 2**20:,.0f} MiB"
-        )
+        mebibytes = sum(path.stat().st_size for path in shards) / 2**20
         built = rates(lambda: len(ShardSource(root, shards)), [os.getpid()])
-        print(f"index built: {built[0]:,.0f} pairs a second, {built[1]:,.0f} a processor second; ", end="")
         begun = time.perf_counter()
-        source = ShardSource(root, shards, window=options.window)
-        print(f"opened again in {time.perf_counter() - begun:.3f} s")
-        measure_reading(root, source, options.workers, options.side)
-        measure_resuming(root, options.pairs, options.workers, options.window)
+        source = ShardSource(root, shards, window=scale.window)
+        opened = time.perf_counter() - begun
+        reading = measure_reading(root, source, scale)
+        resuming = measure_resuming(root, scale)
+    index = f"index built: {built[0]:,.0f} pairs a second, {built[1]:,.0f} a processor second"
+    lines = [
+        f"{scale.pairs:,} pairs in {len(shards)} shards, {mebibytes:,.0f} MiB",
+        f"{index}; opened again in {opened:.3f} s",
+    ]
+    return Report([*lines, *reading.lines, *resuming], reading.ratios)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    report(run, __doc__, argv)
 
 
 if __name__ == "__main__":

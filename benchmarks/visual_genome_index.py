@@ -13,13 +13,13 @@ codes' way at a smaller size: `json.load` in every process, and a dictionary by 
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import pickle
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
+from benchmarks._common import Report, Size, fresh_processes, highest_resident, in_own_process, report
 from datamodules.sets.visual_genome import VisualGenomeSplit, open_regions
 
 REGIONS = 50
 WORDS = (  # noqa: SIM905 (a list of words reads better)
-    "man woman dog cat tree car street sign window building white black red blue green brown wearing shirt on the of a in with and sky grass table"
-    " standing sitting holding large small wooden plate water road wall chair light hair head leg face boat train horse bus kite snow surfboard"
+    "man woman dog cat tree car street sign window building white black red blue green brown wearing shirt "
+    "on the of a in with and sky grass table standing sitting holding large small wooden plate water road "
+    "wall chair light hair head leg face boat train horse bus kite snow surfboard"
 ).split()
 
 
@@ -42,7 +44,8 @@ def generate(root: Path, images: int) -> None:
     """
     rng = np.random.default_rng(0)
     (root / "VG_100K").mkdir(parents=True)
-    phrases = [" ".join(rng.choice(WORDS, size)) for size in rng.integers(2, 9, 50_000)]
+    distinct = min(50_000, images * REGIONS)
+    phrases = [" ".join(rng.choice(WORDS, size)) for size in rng.integers(2, 9, distinct)]
     template = (
         '{"region_id": %d, "width": %d, "height": %d, "image_id": %d, "phrase": "%s", "y": %d, "x": %d}'
     )
@@ -51,15 +54,20 @@ def generate(root: Path, images: int) -> None:
         (root / "image_data.json").open("w") as sizes,
     ):
         for n, number in enumerate(tqdm(range(1, images + 1), desc=f"writing {root.name}", leave=False)):
-            chosen, x, y, w, h = rng.integers((50_000, 400, 300, 300, 300), size=(REGIONS, 5)).T.tolist()
+            chosen, x, y, w, h = rng.integers((distinct, 400, 300, 300, 300), size=(REGIONS, 5)).T.tolist()
             lines = [
                 template % (number * 100 + k, w[k] + 1, h[k] + 1, number, phrases[chosen[k]], y[k], x[k])
                 for k in range(REGIONS)
             ]
             regions.write(f'{", " if n else "["}{{"regions": [{", ".join(lines)}], "id": {number}}}')
-            sizes.write(
-                f'{", " if n else "["}{{"image_id": {number}, "width": 800, "height": 600, "url": "https://x/VG_100K/{number}.jpg", "coco_id": null}}'
-            )
+            size = {
+                "image_id": number,
+                "width": 800,
+                "height": 600,
+                "url": f"https://x/VG_100K/{number}.jpg",
+                "coco_id": None,
+            }
+            sizes.write((", " if n else "[") + json.dumps(size))
         regions.write("]")
         sizes.write("]")
     with (root / "data_splits.pickle").open("wb") as file:
@@ -73,38 +81,26 @@ def generate(root: Path, images: int) -> None:
 
 
 def build(root: Path) -> dict[str, float]:
-    before, start, cpu = peak(), time.perf_counter(), time.process_time()
+    before, start, cpu = highest_resident(), time.perf_counter(), time.process_time()
     open_regions(root, root)
     return {
         "seconds": time.perf_counter() - start,
         "of them on a core": time.process_time() - cpu,
-        "peak MiB": peak(),
+        "peak MiB": highest_resident(),
         "after imports": before,
     }
-
-
-def peak() -> float:
-    """MiB that this process has had at most, its share of mapped files included."""
-    return (
-        next(
-            int(line.split()[1])
-            for line in Path("/proc/self/status").read_text().splitlines()
-            if line.startswith("VmHWM")
-        )
-        / 1024
-    )
 
 
 def open_split(root: Path) -> VisualGenomeSplit:
     return VisualGenomeSplit(root, "akbari", "train", cache_dir=root)
 
 
-def set_up(root: Path) -> dict[str, float]:
+def set_up(root: Path, number: int) -> dict[str, float]:
     start, cpu = time.perf_counter(), time.process_time()
     source = open_split(root)
     opening = {"seconds": time.perf_counter() - start, "of them on a core": time.process_time() - cpu}
     rng = np.random.default_rng(1)
-    some = rng.integers(len(source.index), size=30_000).tolist()
+    some = rng.integers(len(source.index), size=number).tolist()
     reads: dict[str, Callable[[int], Any]] = {
         "rows/s, phrases alone": lambda row: source.index.value(row, "phrases"),
         "rows/s, all columns": source.index.row,
@@ -126,13 +122,14 @@ def read_json(root: Path) -> dict[int, list[dict]]:
 
 
 def load_json(root: Path) -> dict[str, float]:
-    before, start, cpu = peak(), time.perf_counter(), time.process_time()
+    before, start, cpu = highest_resident(), time.perf_counter(), time.process_time()
     content = read_json(root)
     spent = {"seconds": time.perf_counter() - start, "of them on a core": time.process_time() - cpu}
-    return {**spent, "peak MiB": peak(), "after imports": before, "images": len(content)}
+    return {**spent, "peak MiB": highest_resident(), "after imports": before, "images": len(content)}
 
 
 def worker(way: str, root: Path, source: Any, ready: Any, results: Any) -> None:
+    """Reads every phrase; puts its own MiB, those with its share of others, and the letters read."""
     process = psutil.Process()
     before = process.memory_full_info()
     if way == "json":
@@ -140,75 +137,92 @@ def worker(way: str, root: Path, source: Any, ready: Any, results: Any) -> None:
         read = sum(len(region["phrase"]) for regions in content.values() for region in regions)
     else:
         source = source or open_split(root)
-        read = sum(len(source.index.row(row)["phrases"]) for row in range(len(source.index)))
+        rows = map(source.index.row, range(len(source.index)))
+        read = sum(len(phrase) for row in rows for phrase in row["phrases"])
     ready.wait()  # all have read all, and all still live
     after = process.memory_full_info()
     results.put(((after.uss - before.uss) / 2**20, (after.pss - before.pss) / 2**20, read))
     ready.wait()
 
 
-def workers(way: str, root: Path, number: int, method: str, source: Any = None) -> dict[str, float]:
-    context = multiprocessing.get_context(method)
+def workers(way: str, root: Path, number: int, context: Any, source: Any = None) -> dict[str, float]:
+    """The memory of several processes of a `multiprocessing` context that have all read every phrase."""
     ready, results = context.Barrier(number), context.SimpleQueue()
-    processes = [
-        context.Process(target=worker, args=(way, root, source, ready, results)) for _ in range(number)
-    ]
+    arguments = (way, root, source, ready, results)
+    processes = [context.Process(target=worker, args=arguments) for _ in range(number)]
     for process in processes:
         process.start()
     grown = [results.get() for _ in processes]
     for process in processes:
         process.join()
-    own, shared, _ = zip(*grown, strict=True)
+    own, shared, letters = zip(*grown, strict=True)
+    assert len(set(letters)) == 1, f"the workers did not read the same: {letters}"
     return {
         "own MiB, worst": max(own),
         "own MiB, mean": sum(own) / number,
         "with its share, MiB": sum(shared) / number,
+        "letters": letters[0],
     }
 
 
-def alone(task: Callable[[Path], dict[str, float]], root: Path) -> dict[str, float]:
-    """The task in a fresh process, whose peak is its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(task, (root,))
+@dataclass(frozen=True)
+class Scale:
+    """Images of the data set and of the baseline, worker processes, and rows that are read."""
+
+    images: int = 108_077
+    baseline: int = 10_000
+    workers: int = 8
+    reads: int = 30_000
 
 
-def report(title: str, found: dict[str, float]) -> None:
-    print(
-        f"{title:<42}"
-        + "  ".join(f"{name} {value:,.{0 if value >= 100 else 2}f}" for name, value in found.items()),
-        flush=True,
-    )
+def measure(root: Path, images: int, reads: int) -> tuple[list[str], dict[str, float]]:
+    """Generates a data set and indexes it: lines of the report, and what opening the index cost."""
+    generate(root, images)
+    mebibytes = (root / "region_descriptions.json").stat().st_size / 2**20
+    built, opened = in_own_process(build, root), in_own_process(set_up, root, reads)
+    lines = [
+        f"{images:,} images, {images * REGIONS:,} regions, {mebibytes:,.0f} MiB of JSON",
+        line("index, built", built),
+        line("index, opened with its split", opened),
+    ]
+    return lines, opened
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--images", type=int, default=108_077)
-    parser.add_argument("--baseline", type=int, default=10_000, help="images of the baseline")
-    parser.add_argument("--workers", type=int, default=8)
-    parser.add_argument(
-        "--folder", type=Path, help="for the generated files, instead of the system's own for temporary ones"
-    )
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+def line(title: str, numbers: dict[str, float]) -> str:
+    """A title, and numbers by name, the large ones without decimals."""
+    texts = [f"{name} {number:,.{0 if number >= 100 else 2}f}" for name, number in numbers.items()]
+    return f"  {title:<40}" + "  ".join(texts)
+
+
+def run(size: Size) -> Report:
+    """What opening and holding the data in a worker cost, as shares of the same with ``json.load``."""
+    scale = Scale(images=60, baseline=40, workers=2, reads=200) if size == "tiny" else Scale()
+    fresh = fresh_processes()
+    with tempfile.TemporaryDirectory() as folder:
         full, small = Path(folder) / "full", Path(folder) / "small"
-        for root, images in ((full, arguments.images), (small, arguments.baseline)):
-            generate(root, images)
-            size = (root / "region_descriptions.json").stat().st_size / 2**20
-            print(f"{images:,} images, {images * REGIONS:,} regions, {size:,.0f} MiB of JSON", flush=True)
-            report("  index, built", alone(build, root))
-            report("  index, opened with its split", alone(set_up, root))
-            if root == full:
-                report(
-                    f"  index, {arguments.workers} workers that open it",
-                    workers("index", root, arguments.workers, "spawn"),
-                )
-                report(
-                    f"  index, {arguments.workers} forked workers",
-                    workers("index", root, arguments.workers, "fork", open_split(root)),
-                )
-        report("  index, 2 workers that open it", workers("index", small, 2, "spawn"))
-        report("  json.load, once", alone(load_json, small))
-        report("  json.load, 2 workers that load it", workers("json", small, 2, "spawn"))
+        lines, _ = measure(full, scale.images, scale.reads)
+        opening = workers("index", full, scale.workers, fresh)
+        forked = workers("index", full, scale.workers, multiprocessing.get_context("fork"), open_split(full))
+        lines.append(line(f"index, {scale.workers} workers that open it", opening))
+        lines.append(line(f"index, {scale.workers} forked workers", forked))
+
+        small_lines, opened = measure(small, scale.baseline, scale.reads)
+        by_index, by_json = workers("index", small, 2, fresh), workers("json", small, 2, fresh)
+        loaded = in_own_process(load_json, small)
+        lines += small_lines
+        lines.append(line("index, 2 workers that open it", by_index))
+        lines.append(line("json.load, once", loaded))
+        lines.append(line("json.load, 2 workers that load it", by_json))
+    assert by_index["letters"] == by_json["letters"], "the index holds other phrases than the file"
+    ratios = {
+        "processor time": opened["of them on a core"] / loaded["of them on a core"],
+        "memory of a worker": by_index["own MiB, mean"] / by_json["own MiB, mean"],
+    }
+    return Report(lines, ratios)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    report(run, __doc__, argv)
 
 
 if __name__ == "__main__":

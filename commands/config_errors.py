@@ -26,7 +26,7 @@ from commands.options import (
     top_level_options,
     trainer_options,
 )
-from commands.renamed import RENAMED_CLASSES, new_option, without_init_args
+from commands.renamed import RENAMED_CLASSES, renamed_option, without_init_args
 from commands.suggest import nearest
 
 
@@ -110,9 +110,9 @@ def unknown_option(option: str, known_parts: int, misspelt: str, names: Iterable
         misspelt: the part that does not exist.
         names: what that part could have been.
     """
-    renamed = new_option(option, known_parts)
+    renamed = renamed_option(option, known_parts)
     if renamed:
-        return f"option {option!r} is now called {renamed!r}."
+        return renamed
     return (
         f"no option {option!r}{nearest(misspelt, names) or ','} `python cli.py SUBCOMMAND --help` lists them."
     )
@@ -168,9 +168,9 @@ def check_keys(content: dict[str, Any], names: Iterable[str], option: str, owner
             continue
         known_parts = option.split(".") if option else []
         old = ".".join([*(part.split("[")[0] for part in known_parts), str(key)])
-        renamed = new_option(old, len(known_parts))
+        renamed = renamed_option(old, len(known_parts))
         if renamed:
-            raise ConfigError(f"option {old!r} is now called {renamed!r}.")
+            raise ConfigError(renamed)
         raise ConfigError(f"{owner} has no key {key!r}{nearest(str(key), names) or '.'}")
 
 
@@ -187,7 +187,7 @@ def check_value(value: Any, annotation: Any, option: str) -> None:
     """
     if value is None and not _allows_null(annotation):
         expected = getattr(annotation, "__name__", annotation)
-        raise ConfigError(f"{option} must be of type {expected}, not null.")
+        raise ConfigError(f"{option} must be of type {expected}, not null; leave it out for its default.")
     if isinstance(value, list):
         for number, item in enumerate(value):
             check_value(item, annotation, f"{option}[{number}]")

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from commands.config_errors import accepted_arguments
+from commands.options import accepted_arguments
 from commands.suggest import nearest
 from datamodules.base import GroundingDataModule
 from datamodules.catalogue import DATASETS
@@ -78,7 +78,7 @@ def sources_of(datamodule: GroundingDataModule) -> Iterator[tuple[str, Any]]:
     opened.
     """
     try:
-        captions = datamodule.caption_source()
+        captions = datamodule.training_source()
     except DataError as error:
         yield "train", error
     else:

@@ -85,10 +85,23 @@ def default_findings() -> list[Finding]:
     """Every data set and all published weights in their default folders."""
     from datamodules.catalogue import layouts
 
-    findings = [copy_finding(LocalCopy(layout, layout.folder({}))) for layout in layouts().values()]
+    findings: list[Finding] = []
+    for layout in layouts().values():
+        findings += copy_findings(LocalCopy(layout, layout.folder({})))
+    findings = list(dict.fromkeys(findings))  # an index may lie in the folder of several data sets
     for name, layout in WEIGHTS.items():
         findings.append(path_finding(name, layout.folder({}) / layout.parts[0].path))
     return findings
+
+
+def copy_findings(copy: LocalCopy, cache_dir: Path = Path(".cache")) -> Iterator[Finding]:
+    """A data set as a whole, and those of its indexes that have been damaged since they were written."""
+    from datamodules.storage.index import index_files
+    from datamodules.storage.index_checksum import damaged_indexes
+
+    yield copy_finding(copy)
+    for path, advice in damaged_indexes(index_files(copy.root, cache_dir)).items():
+        yield Finding("index", str(path), "damaged", "delete it, and it will be built anew", advice)
 
 
 def copy_finding(copy: LocalCopy) -> Finding:
@@ -146,20 +159,20 @@ def class_findings(kind: type, values: Mapping[str, Any]) -> Iterator[Finding]:
     if layout is not None:
         folder_options = [part.folder_option[0] for part in layout.parts if part.folder_option]
         read_by_layout = {"root", *layout.options, *folder_options}
-        yield _layout_finding(layout, options)
+        yield from _layout_findings(layout, options)
     for name in paths:
         value = options.get(name)
         if isinstance(value, (str, Path)) and name not in OUTPUTS | read_by_layout:
             yield path_finding(f"{kind.__name__}.{name}", Path(value))
 
 
-def _layout_finding(layout: Layout, options: Mapping[str, Any]) -> Finding:
+def _layout_findings(layout: Layout, options: Mapping[str, Any]) -> Iterator[Finding]:
     root = options.get("root")
-    if root is not None:
-        return copy_finding(LocalCopy(layout, Path(root), options))
-    if layout.fallback:
-        return Finding(layout.name, "-", "not needed", f"uses {layout.fallback}")
-    return copy_finding(LocalCopy(layout, layout.folder(options), options))
+    if root is None and layout.fallback:
+        yield Finding(layout.name, "-", "not needed", f"uses {layout.fallback}")
+        return
+    folder = layout.folder(options) if root is None else Path(root)
+    yield from copy_findings(LocalCopy(layout, folder, options), Path(options.get("cache_dir", ".cache")))
 
 
 def signature_of(kind: type) -> tuple[dict[str, Any], list[str]]:
@@ -201,13 +214,13 @@ def path_finding(name: str, path: Path) -> Finding:
 
 def class_nodes(content: Any) -> Iterator[tuple[type, Mapping[str, Any]]]:
     """Every class of this project below ``content`` with its arguments."""
-    from commands.config_errors import OURS
+    from commands.options import known_classes
 
     if isinstance(content, list):
         for item in content:
             yield from class_nodes(item)
     if isinstance(content, dict):
-        kind = OURS.get(str(content.get("class_path", "")).rsplit(".", 1)[-1])
+        kind = known_classes().get(str(content.get("class_path", "")).rsplit(".", 1)[-1])
         if kind is not None:
             yield kind, content.get("init_args") or {}
         for value in content.values():

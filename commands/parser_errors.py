@@ -98,14 +98,12 @@ def _wrong_value(keys: list[str], text: str) -> str | None:
 
 def _wrong_value_of_union(keys: list[str], inner: str, text: str) -> str | None:
     """The sentence about a value that fits none of several types."""
-    if not inner.startswith("Expected a"):
-        return None
-    innermost = text[text.rindex(UNION.pattern, 0, text.index(inner)) :]
-    types, _, rest = innermost.partition(" Given value type: ")
+    start = text.rfind(UNION.pattern, 0, text.index(inner))
+    types, _, rest = text[start:].partition(" Given value type: ")
     value = re.search(r"Given value: (\S+)", rest)
-    names = [_type_name(name) for name in re.findall(r"Expected an? (.+?)(?= - Expected|$)", types)]
-    if value is None:
+    if start < 0 or value is None or not inner.startswith("Expected a"):
         return None
+    names = [_type_name(name) for name in re.findall(r"Expected an? (.+?)(?= - Expected|$)", types)]
     return f"{'.'.join(keys)} must be of type {' or '.join(names)}, not {value[1]!r}."
 
 

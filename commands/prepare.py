@@ -1,5 +1,4 @@
-"""Say what a data set or published weights need and what of it is there; with --download, fetch what is free.
-"""
+"""What a data set or published weights need, and what of it is there; --download fetches what is free."""
 
 from __future__ import annotations
 
@@ -164,10 +163,7 @@ def next_step(copy: LocalCopy, states: list[PartState], fetched: bool = False) -
     lacking = [state.part for state in states if state.lacking]
     if any(part.url for part in lacking) and not fetched:
         return copy.command(download=True)
-    paths = [str(copy.search_places(part)[0] / part.path) for part in lacking]
-    if len(paths) > 3:
-        paths = [*paths[:3], "..."]
-    return f"by hand: {', '.join(paths)}. {instructions(lacking)}"
+    return f"by hand, into {copy.root}: {instructions(lacking)}"
 
 
 class _Progress:

@@ -8,19 +8,7 @@ from collections.abc import Mapping
 # which stands for all that lies below it, too), or by one of its parts alone (``reach``). It counts only
 # where it is no option any more. An option that several methods had has a new name for each, joined by "or".
 RENAMED_OPTIONS: dict[str, str] = {
-    "model.network.image_size": "model.backbone.network.vision.image_size",
-    "model.network.patch_size": "model.backbone.network.vision.patch_size",
-    "model.network.vision_width": "model.backbone.network.vision.width",
-    "model.network.vision_depth": "model.backbone.network.vision.depth",
-    "model.network.vision_heads": "model.backbone.network.vision.heads",
-    "model.network.text_width": "model.backbone.network.text.width",
-    "model.network.text_depth": "model.backbone.network.text.depth",
-    "model.network.text_heads": "model.backbone.network.text.heads",
-    "model.network.text_intermediate": "model.backbone.network.text.intermediate",
-    "model.network.queue_size": "model.backbone.network.contrast.queue_size",
-    "model.network.momentum": "model.backbone.network.contrast.momentum",
-    "model.network.temperature": "model.backbone.network.contrast.temperature",
-    "model.network.cam_layers": "model.backbone.maps.layers",
+    # ALBEF and HIST.
     "model.network": "model.backbone.network",
     "model.vocabulary": "model.backbone.vocabulary or model.text.vocabulary",
     "model.max_words": "model.backbone.max_words",
@@ -39,6 +27,24 @@ RENAMED_OPTIONS: dict[str, str] = {
     "model.add_weight": "model.weights.add",
     "model.add_maps": "model.addition.maps",
     "model.add_combine": "model.addition.combine",
+    "model.backbone.network.cam_layers": "model.backbone.maps.layers",
+    "model.backbone.network.image_size": "model.backbone.network.vision.image_size",
+    "model.backbone.network.patch_size": "model.backbone.network.vision.patch_size",
+    "model.backbone.network.vision_width": "model.backbone.network.vision.width",
+    "model.backbone.network.vision_depth": "model.backbone.network.vision.depth",
+    "model.backbone.network.vision_heads": "model.backbone.network.vision.heads",
+    "model.backbone.network.text_width": "model.backbone.network.text.width",
+    "model.backbone.network.text_depth": "model.backbone.network.text.depth",
+    "model.backbone.network.text_heads": "model.backbone.network.text.heads",
+    "model.backbone.network.text_intermediate": "model.backbone.network.text.intermediate",
+    "model.backbone.network.vocab_size": "model.backbone.network.text.vocab_size",
+    "model.backbone.network.max_positions": "model.backbone.network.text.max_positions",
+    "model.backbone.network.dropout": "model.backbone.network.text.dropout",
+    "model.backbone.network.pad_id": "model.backbone.network.text.pad_id",
+    "model.backbone.network.embed_dim": "model.backbone.network.contrast.embed_dim",
+    "model.backbone.network.queue_size": "model.backbone.network.contrast.queue_size",
+    "model.backbone.network.momentum": "model.backbone.network.contrast.momentum",
+    "model.backbone.network.temperature": "model.backbone.network.contrast.temperature",
     # MCB attention and its pre-training.
     "model.image_size": "model.images.size",
     "model.mean": "model.images.mean or model.backbone.images.mean",
@@ -106,7 +112,7 @@ def new_option(option: str, known_parts: int = 0, renamed: Mapping[str, str] = R
         renamed: old names and new ones.
 
     Returns:
-        The new name; None if the option has never been one.
+        The new name, or several joined by "or"; None if the option has never been one.
 
     Example:
         >>> new_option("model.network.width", 1, {"model.network": "model.backbone.network"})
@@ -118,11 +124,32 @@ def new_option(option: str, known_parts: int = 0, renamed: Mapping[str, str] = R
     for length in range(len(parts), known_parts, -1):
         old = ".".join(parts[:length])
         if old in renamed:
-            return ".".join([renamed[old], *parts[length:]])
+            names = [_follow(new, parts[length:], renamed) for new in renamed[old].split(" or ")]
+            return " or ".join(names)
     for position in range(known_parts, len(parts)):
         if parts[position] in renamed:
             return ".".join([*parts[:position], renamed[parts[position]], *parts[position + 1 :]])
     return None
+
+
+def _follow(start: str, parts: list[str], renamed: Mapping[str, str]) -> str:
+    """A new name and what stands below it, of which parts may have other names by now, too."""
+    option = ".".join([start, *parts])
+    return new_option(option, len(start.split(".")), renamed) or option
+
+
+def renamed_option(option: str, known_parts: int = 0) -> str | None:
+    """What is said about an option that has another name now; None for any other option.
+
+    Args:
+        option: as it was given, without ``init_args``.
+        known_parts: how many of its leading parts are options of today.
+    """
+    new = new_option(option, known_parts)
+    if new is None:
+        return None
+    names = " or ".join(repr(name) for name in new.split(" or "))
+    return f"option {option!r} is now called {names}."
 
 
 def without_init_args(option: str) -> str:

@@ -150,7 +150,8 @@ class WeakgroundCLI(LightningCLI):
                 own.append(_best_checkpoint(folder, config.monitor))
             if config.trainer.logger is not False:
                 own.append(LearningRateMonitor("step"))
-        if self.subcommand == "predict":
+        listed = self.config_init[self.subcommand].trainer.callbacks or []
+        if self.subcommand == "predict" and not any(isinstance(one, Predictions) for one in listed):
             own.append(Predictions())
         if config.trainer.enable_progress_bar:
             own.append(TQDMProgressBar(leave=True))

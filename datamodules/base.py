@@ -99,12 +99,20 @@ class GroundingDataModule(pl.LightningDataModule):
     # What a data set implements.
 
     @abstractmethod
-    def caption_source(self) -> TrainingSource | None:
-        """The training split, or None if the data set has none. Raises `DatasetNotFoundError`."""
+    def training_source(self) -> TrainingSource | None:
+        """The training split, of any kind, or None if the data set has none.
+
+        Raises:
+            DatasetNotFoundError: a file or folder is missing.
+        """
 
     @abstractmethod
     def evaluation_source(self, split: Split) -> Source | None:
-        """A split to be judged on, or None if the data set has none. Raises `DatasetNotFoundError`."""
+        """A split to be judged on, of any kind, or None if the data set has none.
+
+        Raises:
+            DatasetNotFoundError: a file or folder is missing.
+        """
 
     def evaluation_sources(self, split: Split) -> dict[str, Source]:
         """The sets that ``validate`` (val) and ``test`` (test) judge on, by name."""
@@ -133,7 +141,7 @@ class GroundingDataModule(pl.LightningDataModule):
 
     def training_batches(self) -> int:
         """Batches of one epoch on each process."""
-        return len(self._training_source()) // self._trainer.world_size // self.batch_size
+        return len(self._opened_training_source()) // self._trainer.world_size // self.batch_size
 
     def judged_sets(self) -> list[JudgedSet]:
         """The sets of the running stage, in the order of its dataloaders."""
@@ -151,7 +159,7 @@ class GroundingDataModule(pl.LightningDataModule):
         """On one process of a node: finds the phrases of all captions once, if the model learns from them."""
         if self._trainer.state.fn != "fit" or not made_of_phrases(self.needs.batch):
             return
-        source: Any = self._training_source()
+        source: Any = self._opened_training_source()
         if len(source) and source.phrases(0) is None:
             captions = (source.captions(index) for index in range(len(source)))
             self.phrase_cache.fill(chain.from_iterable(captions))
@@ -163,7 +171,7 @@ class GroundingDataModule(pl.LightningDataModule):
             DataError: the data set has no split for the stage, or is not where it should be.
         """
         if stage == "fit":
-            source = self._training_source()
+            source = self._opened_training_source()
             rank_zero_info(f"train on {self.name}: {len(source):,} images")
             self._log_skips("train", source, source.broken)
         split: Split = "val" if stage in {"fit", "validate"} else "test"
@@ -182,7 +190,7 @@ class GroundingDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Training batches of this process. Raises `DataError` if there are too few images for one."""
-        source = self._training_source()
+        source = self._opened_training_source()
         kind = self._training_kind()
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
         view = kind.view(
@@ -226,7 +234,7 @@ class GroundingDataModule(pl.LightningDataModule):
             window = preprocessing.training if training else None
             prepare_images(batch, preprocessing, window.crop if window else 1)
         if training:
-            self._log_skips("train", self._training_source(), batch.skipped)
+            self._log_skips("train", self._opened_training_source(), batch.skipped)
         else:
             judged = self.judged_sets()[dataloader_idx]
             self._log_skips(judged.name, judged.source, batch.skipped)
@@ -239,15 +247,15 @@ class GroundingDataModule(pl.LightningDataModule):
         assert self.trainer is not None, "a trainer calls this"
         return self.trainer
 
-    def _training_source(self) -> TrainingSource:
+    def _opened_training_source(self) -> TrainingSource:
         if self._training is None:
-            self._training = self.caption_source()
+            self._training = self.training_source()
         if self._training is None:
             raise DataError(f"{self.name} has no captions to train on; it only serves validate and test.")
         return self._training
 
     def _training_kind(self) -> Kind:
-        kind = training_kind(self._training_source(), self.needs.batch)
+        kind = training_kind(self._opened_training_source(), self.needs.batch)
         if kind is None:
             batch = self.needs.batch.__name__
             raise DataError(f"{self.needs.module} trains on {batch}, which {self.name} cannot give.")

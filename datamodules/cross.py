@@ -47,10 +47,12 @@ class CrossDataset(GroundingDataModule):
         if train is not None:
             self.name = train.name
 
-    def caption_source(self) -> TrainingSource | None:
-        return self.train.caption_source() if self.train else None
+    def training_source(self) -> TrainingSource | None:
+        """That of ``train``."""
+        return self.train.training_source() if self.train else None
 
     def evaluation_source(self, split: Split) -> Source | None:
+        """Raises `DataError`: there are several, see `evaluation_sources`."""
         raise DataError("a CrossDataset has several sets to judge on; ask for evaluation_sources.")
 
     def evaluation_sources(self, split: Split) -> dict[str, Source]:

@@ -120,7 +120,8 @@ class WeakgroundModule(pl.LightningModule):
             if shape_here != shape_there:
                 raise ModelError(
                     f"the checkpoint is of another model or size: {name} is {shape_there} in it and "
-                    f"{shape_here} in this {type(self).__name__}; use the config.yaml of the run that wrote it."
+                    f"{shape_here} in this {type(self).__name__}; use the config.yaml of the run that "
+                    "wrote it."
                 )
 
     def _check_frozen_part(self, part: str, fingerprint: str) -> None:

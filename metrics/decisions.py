@@ -160,16 +160,8 @@ def decide(
     size = size[kept]
     targets = targets[kept]
     points = _points(squares[rules.point_size], size, rules)
-    pointed = union_box(targets)[:, None] if rules.point_boxes == "union" else targets
-
-    # Overlaps are taken in fractions of the image, as the reference code does: there an IoU may be exactly
-    # one half.
     scale = size.flip(-1).repeat(1, 2).double()
     predicted = _predicted_boxes(squares[rules.box_size], rules)
-    compared = targets / scale[:, None]
-    if rules.gt_box == "union":
-        compared = union_box(compared)[:, None]
-
     row_of_unit = torch.where(kept, kept.cumsum(0) - 1, -1)
     return Decisions(
         queries=first[kept],
@@ -178,8 +170,9 @@ def decide(
         points=points,
         boxes=predicted * scale,
         judged=judged[kept],
-        hits=points_in_boxes(points, pointed, rules.inside),
-        ious=best_iou(predicted, compared),
+        hits=_hits(points, targets, rules),
+        # In fractions of the image, as in the reference code: there an IoU may be exactly one half.
+        ious=_overlaps(predicted, targets / scale[:, None], rules),
     )
 
 
@@ -240,6 +233,20 @@ def _average(heatmaps: Tensor, unit_of_query: Tensor, kept: Tensor) -> Tensor:
         return maps
     # Unlike an indexed addition, this adds in the same order on every device.
     return torch.segment_reduce(maps, "mean", lengths=lengths.to(maps.device), axis=0)
+
+
+def _hits(points: Tensor, targets: Tensor, rules: Protocol) -> Tensor:
+    """Which points count: (U,2), (U,K,4) -> (U,) bool."""
+    if rules.point_boxes == "union":
+        targets = union_box(targets)[:, None]
+    return points_in_boxes(points, targets, rules.inside)
+
+
+def _overlaps(predicted: Tensor, targets: Tensor, rules: Protocol) -> Tensor:
+    """IoU with what the protocol compares with: (U,4), (U,K,4) in one unit -> (U,)."""
+    if rules.gt_box == "union":
+        targets = union_box(targets)[:, None]
+    return best_iou(predicted, targets)
 
 
 def _square(maps: Tensor, side: int | None) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.wrappers.abstract import WrapperMetric
 
+from metrics.decision_metrics import DecisionMetric
 from metrics.decisions import Decisions, Queries, Truth, decide
 from metrics.intervals import Estimate
 from metrics.protocols import Protocol, PublishedBoxes, protocol
@@ -24,6 +26,7 @@ class GroundingScore(WrapperMetric):
         published: how the data set publishes its boxes, see `metrics.decisions.Truth`.
         threshold: IoU from which a box is correct. The code of WWbL counts an IoU of exactly 0.5 as correct,
             where its paper says "over 0.5"; so does this.
+        further: further numbers on the decisions; they are copied.
 
     Example:
         >>> import torch
@@ -38,7 +41,11 @@ class GroundingScore(WrapperMetric):
     """
 
     def __init__(
-        self, rules: Protocol | str = "clean", published: PublishedBoxes = "corners", threshold: float = 0.5
+        self,
+        rules: Protocol | str = "clean",
+        published: PublishedBoxes = "corners",
+        threshold: float = 0.5,
+        further: Sequence[DecisionMetric] = (),
     ) -> None:
         super().__init__()
         self.rules = protocol(rules)
@@ -47,8 +54,9 @@ class GroundingScore(WrapperMetric):
         self.pointing_game = Rate()
         self.box_accuracy = Rate()
         self.mean_iou = Mean()
+        self.further = nn.ModuleList(copy.deepcopy(metric) for metric in further)
 
-    def update(  # type: ignore[override]  # returns the decisions, which torchmetrics' own update would swallow
+    def update(  # type: ignore[override]  # (gives back the decisions; torchmetrics expects nothing)
         self,
         heatmaps: Tensor,
         boxes: Sequence[Tensor],
@@ -82,20 +90,25 @@ class GroundingScore(WrapperMetric):
         self.pointing_game.update(decisions.hits)
         self.box_accuracy.update(decisions.ious >= self.threshold)
         self.mean_iou.update(decisions.ious)
+        for metric in self.further:
+            metric.update(decisions)  # type: ignore[operator]
         return decisions
 
     def compute(self) -> dict[str, Estimate]:
-        """``pointing_game``, ``box_accuracy`` and ``mean_iou``, over all processes; without queries the
-        values are nan and n is 0.
+        """``pointing_game``, ``box_accuracy``, ``mean_iou`` and the further numbers, over all processes.
+
+        Without queries the values are nan and n is 0.
         """
+        further = {str(metric.name): metric.compute() for metric in self.further}  # type: ignore[operator]
         return {
             "pointing_game": self.pointing_game.compute(),
             "box_accuracy": self.box_accuracy.compute(),
             "mean_iou": self.mean_iou.compute(),
+            **further,
         }
 
     def reset(self) -> None:
         """Starts over."""
         super().reset()
-        for part in (self.pointing_game, self.box_accuracy, self.mean_iou):
-            part.reset()
+        for part in (self.pointing_game, self.box_accuracy, self.mean_iou, *self.further):
+            part.reset()  # type: ignore[operator]

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from networks.layers.bert import BertForMaskedLM, BertModel, BertSize
+from networks.layers.bert import BertModel, BertSize
 from networks.layers.class_activation import grad_mode_of
+from networks.layers.language_head import BertForMaskedLM
 from networks.layers.vit import VisionTransformer, ViTSize, resize_position_embedding
 
 MOMENTUM_TWINS = ("visual_encoder", "vision_proj", "text_encoder", "text_proj")

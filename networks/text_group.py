@@ -209,7 +209,7 @@ class TextGroupTransformer(TextEncoder):
     """Encoder layers over tokens and K learnt group vectors, a grouping block, layers over the groups.
 
     The defaults are the paper's. From small data, contiguous and meaningful groups emerge with the settings
-    of configs/textgroup_flickr30k.yaml; docs/results.md says what each of them brings.
+    of configs/shared_data/textgroup_flickr30k.yaml; docs/results.md says what each of them brings.
 
     Args:
         groups: K.

@@ -15,8 +15,9 @@ from callbacks.heatmaps import baseline_heatmaps, model_heatmaps
 from datamodules.batches import GroundingBatch
 from datamodules.handover import JudgedSet
 from lightning_modules.capabilities import CanGround
+from metrics.decision_metrics import DecisionMetric
 from metrics.grounding import GroundingScore
-from metrics.protocols import changed_protocol
+from metrics.protocols import Protocol, PublishedBoxes, changed_protocol
 
 
 class GroundingEvaluation(Evaluation):
@@ -28,6 +29,8 @@ class GroundingEvaluation(Evaluation):
         protocols_of: protocols of single data sets, by the set's name, instead of ``protocols``.
         changes: fields of the protocols to set otherwise, e.g. ``{min_area: 0.05}``; the changed protocols
             are then called ``<name>*``.
+        metrics: further numbers on the decisions, e.g. ``{class_path: BoxAccuracyAt, init_args: {iou: 0.3}}``
+            or a class of your own by its package path.
     """
 
     capability: ClassVar[type] = CanGround
@@ -38,7 +41,9 @@ class GroundingEvaluation(Evaluation):
         protocols: list[str] = ["clean"],  # noqa: B006 (read only)
         protocols_of: dict[str, list[str]] | None = None,
         changes: dict[str, Any] | None = None,
+        metrics: list[DecisionMetric] | None = None,
     ) -> None:
+        self.metrics = metrics or []
         self.protocols = [changed_protocol(name, changes) for name in protocols]
         self.protocols_of = {
             dataset: [changed_protocol(name, changes) for name in names]
@@ -50,12 +55,15 @@ class GroundingEvaluation(Evaluation):
         protocols = self.protocols_of.get(judged.name, self.protocols)
         published = judged.source.published_boxes
         if stage == "val":
-            return {(protocols[0].name, "model"): GroundingScore(protocols[0], published)}
+            return {(protocols[0].name, "model"): self._score(protocols[0], published)}
         return {
-            (rules.name, method): GroundingScore(rules, published)
+            (rules.name, method): self._score(rules, published)
             for rules in protocols
             for method in ("model", "centre", "random")
         }
+
+    def _score(self, rules: Protocol, published: PublishedBoxes) -> GroundingScore:
+        return GroundingScore(rules, published, further=self.metrics)
 
     def rules(self) -> dict[str, Any]:
         """The fields of each protocol."""

@@ -6,9 +6,9 @@ are both noun and verb) are decided by their neighbours, left to right; a regula
 of tags finds the noun phrases.
 
 The phrases follow the convention of Flickr30k Entities: a base noun phrase with its determiner and modifiers
-    ("a small girl"), coordinated nouns
-apart ("a man", "a woman"), coordinated adjectives together ("a black and white dog"), possessives inside ("a
-man 's hat"), and "X of Y" as one phrase ("a group of people", "the side of a wall").
+("a small girl"), coordinated nouns apart ("a man", "a woman"), coordinated adjectives together ("a black and
+white dog"), possessives inside ("a man 's hat"), and "X of Y" as one phrase ("a group of people", "the side
+of a wall").
 
 The subject is the last noun of the base noun phrase. In "X of Y" it is that of Y where X only counts, packs,
 pictures or places Y ("a group of people" -> people, "a glass of beer" -> beer, "the edge of a pool" -> pool),
@@ -22,31 +22,18 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from datamodules.batches import Phrase
 from datamodules.chunkers import lexicon
 from datamodules.chunkers.base import PUNCTUATION, Chunker, phrase_text
+from datamodules.chunkers.tag_rules import MAX_DISTANCE, close_tags
+from datamodules.chunkers.words import nouns
 
-# No phrase is longer than a few times this many words, and no decision looks further back: the time stays
-# linear in the caption's length.
-_REACH = 12
-_MODIFIERS = f"(?:B(?=[JK])|[JKN]|(?<!N)M|(?<=[JK])(?:,?C|,)(?=[JK])){{0,{_REACH}}}"
+_MODIFIERS = f"(?:B(?=[JK])|[JKN]|(?<!N)M|(?<=[JK])(?:,?C|,)(?=[JK])){{0,{MAX_DISTANCE}}}"
 _BASE = f"D{{0,3}}{_MODIFIERS}N(?:S{_MODIFIERS}N)*"
 _COLOUR = "(?:[DM]{1,3}|(?<=P))J{0,6}K(?:,?C?K){0,6}(?![JKN])"
 _NOUN_PHRASE = re.compile(f"(?:D?[MD]O)?{_BASE}(?:O{_BASE})*|{_COLOUR}")
-
-_NOMINAL = frozenset("NJKMEGUuWwS")  # what may follow a modifier
-_OPEN = frozenset("DMJKS")  # after these, a noun is still to come
-_COMPLEMENT = frozenset("DPBM,.XC")  # what follows a verb rather than a modifying noun
-
-
-@cache
-def _source_digest() -> str:
-    """Changes with every change of the rules or the words, so that no version number can be forgotten."""
-    sources = (Path(__file__), Path(lexicon.__file__))
-    return hashlib.sha1(
-        b"".join(source.read_bytes() for source in sources), usedforsecurity=False
-    ).hexdigest()[:10]
 
 
 class RuleChunker(Chunker):
@@ -55,6 +42,11 @@ class RuleChunker(Chunker):
     Args:
         drop_settings: leave out phrases that name no object ("the background", "the air", "a time"), as an
             object-centric parser does.
+
+    Example:
+        >>> captions = ["A group of people watch a black and white dog ."]
+        >>> [(phrase.text, phrase.subject) for phrase in RuleChunker()(captions)[0]]
+        [('A group of people', 'people'), ('a black and white dog', 'dog')]
     """
 
     def __init__(self, drop_settings: bool = True) -> None:
@@ -62,217 +54,132 @@ class RuleChunker(Chunker):
 
     @property
     def fingerprint(self) -> str:
+        """Changes with every change of the rules or the words."""
         return f"rules-{_source_digest()}(drop_settings={self.drop_settings})"
 
     def __call__(self, captions: Sequence[str]) -> list[list[Phrase]]:
         return [self._chunk(caption.split()) for caption in captions]
 
     def _chunk(self, tokens: list[str]) -> list[Phrase]:
-        words, origin, tags = slots(tokens)
-        string = "".join(resolve(words, tags))
+        """The phrases of one caption."""
+        slots = split_slots(tokens)
+        tags = "".join(close_tags(slots.words, slots.tags))
         phrases = []
-        for match in _NOUN_PHRASE.finditer(string):
+        for match in _NOUN_PHRASE.finditer(tags):
             first, last = match.span()
-            head = head_slot(words, string, first, last)
-            if self.drop_settings and last - first <= 2 and words[head] in lexicon.SETTINGS:
+            head = head_slot(slots.words, tags, first, last)
+            if self.drop_settings and last - first <= 2 and slots.words[head] in nouns.SETTINGS:
                 continue  # names no object
-            start, end = origin[first], origin[last - 1] + 1
-            phrases.append(Phrase(phrase_text(tokens, start, end), subject(words, string, head), start, end))
+            start = slots.tokens[first]
+            end = slots.tokens[last - 1] + 1
+            text = phrase_text(tokens, start, end)
+            phrases.append(Phrase(text, subject(slots.words, tags, head), start, end))
         return phrases
 
 
+@cache
+def _source_digest() -> str:
+    """Taken from the source, so that no version number can be forgotten when the rules change."""
+    folder = Path(__file__).parent
+    sources = [folder / name for name in ("rules.py", "tag_rules.py", "lexicon.py")]
+    sources += sorted((folder / "words").glob("*.py"))
+    content = b"".join(source.read_bytes() for source in sources)
+    return hashlib.sha1(content, usedforsecurity=False).hexdigest()[:10]
+
+
 def head_noun(phrase: str) -> str:
-    """The subject of a text that is known to be one noun phrase: by the rules, or its last word where they
-    find none. "" for no words.
+    """The subject of a text that is one noun phrase.
+
+    Returns:
+        The subject by the rules, or the last word where they find none; "" where there are no words.
+
+    Example:
+        >>> head_noun("a pile of wet leaves")
+        'leaves'
     """
-    found = RuleChunker(drop_settings=False)([phrase])[0]
-    if found:
-        return found[0].subject
-    words = phrase.lower().split()
-    return words[-1].strip(PUNCTUATION) if words else ""
+    phrases = RuleChunker(drop_settings=False)([phrase])[0]
+    if phrases:
+        return phrases[0].subject
+    words = phrase.lower().split() or [""]
+    return words[-1].strip(PUNCTUATION)
 
 
-def slots(tokens: Sequence[str]) -> tuple[list[str], list[int], list[str]]:
-    """Splits punctuation off the tokens: lower-case words, the token that each comes from, and the lexicon's
-    tag of each.
+class Slots(NamedTuple):
+    """A caption with its punctuation split off.
+
+    Args:
+        words: lower case.
+        tags: the lexicon's tag of each word.
+        tokens: the token that each word comes from.
+    """
+
+    words: list[str]
+    tags: list[str]
+    tokens: list[int]
+
+    def add(self, word: str, tag: str, token: int) -> None:
+        """Appends a word."""
+        self.words.append(word)
+        self.tags.append(tag)
+        self.tokens.append(token)
+
+
+def split_slots(tokens: Sequence[str]) -> Slots:
+    """Splits punctuation off the tokens and tags the words.
 
     "dog," becomes two slots of one token, so that a phrase cannot run over the comma unnoticed.
+
+    Args:
+        tokens: a caption, split at its blanks.
     """
-    words: list[str] = []
-    origin: list[int] = []
-    tags: list[str] = []
-
-    def add(word: str, tag: str, token: int) -> None:
-        words.append(word)
-        tags.append(tag)
-        origin.append(token)
-
+    slots = Slots([], [], [])
     for i, token in enumerate(tokens):
         if token.isalpha():
             word = token.lower()
-            add(word, lexicon.tag(word), i)
+            slots.add(word, lexicon.tag(word), i)
             continue
         if token in {"'s", "\u2019s", "'"}:
-            add(token, "S", i)
+            slots.add(token, "S", i)
             continue
         plural_possessive = token.endswith(("s'", "s\u2019")) and token[0] not in PUNCTUATION
-        word = token.lower() if plural_possessive else token.strip(PUNCTUATION).lower()
+        word = token.lower()
+        if not plural_possessive:
+            word = word.strip(PUNCTUATION)
         if not word:
-            add(token, "," if token == "," else ".", i)
+            slots.add(token, _punctuation_tag(token), i)
             continue
         if token[0] in PUNCTUATION:
-            add(token[0], ".", i)
-        add(word, "." if word in {"-", "--"} else lexicon.tag(word), i)
+            slots.add(token[0], ".", i)
+        slots.add(word, "." if word in {"-", "--"} else lexicon.tag(word), i)
         if token[-1] in PUNCTUATION and not plural_possessive:
-            add(token[-1], "," if token[-1] == "," else ".", i)
-    return words, origin, tags
+            slots.add(token[-1], _punctuation_tag(token[-1]), i)
+    return slots
 
 
-def resolve(words: Sequence[str], tags: Sequence[str]) -> list[str]:
-    """Decides the open tags (G E U u W w) by their neighbours, left to right; one closed tag for each word."""
-    closed: list[str] = []
-    # Of the clause so far: a finite verb was met; a subject that takes a verb without -s was met.
-    verb_seen = plural_subject = False
-    last = len(words) - 1
-    for i, tag in enumerate(tags):
-        before = closed[-1] if i else "."
-        after = tags[i + 1] if i < last else "."
-        if tag in "GE":
-            if before == "K" and not _determined(closed):
-                before = "N"  # "in red walking", unlike "a red flowing dress"
-            next_word = words[i + 1] if i < last else ""
-            tag = (
-                _ing(words[i], before, after, next_word)
-                if tag == "G"
-                else _participle(words[i], before, after)
-            )
-        elif tag in "UuWw":
-            tag = _noun_or_verb(tag, words, closed, after, verb_seen, plural_subject)
-        elif tag == "D" and after in "PV.,XC" and words[i] not in lexicon.ARTICLES:
-            tag = "X"  # a pronoun after all: "looks at her ."
-        elif tag == "V" and before == "D":
-            tag = "N"  # "a can"
-        elif tag == "B" and before in _OPEN and after not in "JKEBGM":
-            tag = "N"  # "his back"
-        elif words[i] == "other" and i and words[i - 1] == "each":
-            tag = closed[-1] = "X"
-        elif words[i] in {"front", "top", "back"} and before == "P" and after == "O":
-            tag = "P"  # "in front of" is a preposition
-        elif tag == "O" and before == "P":
-            tag = "P"
-        if tag == "V":
-            verb_seen = verb_seen or tags[i] not in "GE"
-        elif tag in ".X":
-            verb_seen = plural_subject = False
-        elif (tag == "N" and (lexicon.plural(words[i]) or words[i] in lexicon.COLLECTIVES)) or (
-            tag == "C" and after in "DMN"
-        ):
-            plural_subject = not verb_seen
-        closed.append(tag)
-    return closed
-
-
-def _determined(closed: Sequence[str]) -> bool:
-    """Does the run of adjectives at the end follow a determiner or a numeral?"""
-    return "".join(closed[-_REACH:]).rstrip("JKC,B").endswith(("D", "M"))
-
-
-def _ing(word: str, before: str, after: str, next_word: str) -> str:
-    """Modifier ("a smiling man", "bathing suits"), noun ("a painting") or verb ("a man walking")."""
-    if before in _OPEN:
-        return "J" if after in _NOMINAL else "V" if before == "M" else "N"
-    if word == "looking" and after in "NJK":
-        return "J"  # "funny looking"
-    if word in lexicon.GERUND_MODIFIERS and next_word in lexicon.GERUND_HEADS:
-        return "V" if before in "NVX" and next_word in lexicon.GERUND_OBJECTS else "J"
-    if word in lexicon.ADJECTIVAL_ING and before in "PC.," and after in "NJKWw":
-        return "J"
-    return "N" if before == "P" and after in "P.," and word in lexicon.AMBIGUOUS_ING_NOUNS else "V"
-
-
-def _participle(word: str, before: str, after: str) -> str:
-    """Modifier ("a painted wall", "a tree lined street") or verb ("a man dressed in black")."""
-    if after not in _NOMINAL:
-        return "V"
-    if before == "N":
-        return "J" if word in lexicon.COMPOUND_ED else "V"
-    return "V" if before == "X" else "J"
-
-
-def _noun_or_verb(
-    tag: str, words: Sequence[str], closed: Sequence[str], after: str, verb_seen: bool, plural_subject: bool
-) -> str:
-    """U and u are verbs rather than nouns, W and w the other way about; the small letters end in -s."""
-    before, previous = (closed[-1], words[len(closed) - 1]) if closed else (".", "")
-    verby, s_form = tag in "Uu", tag in "uw"
-    if before in "DJSM":
-        verb = s_form and previous == "another"  # "another paints"
-    elif before in "KN":
-        verb = _verb_after_noun(tag, words, closed, after, verb_seen, plural_subject)
-    elif previous in lexicon.BASE_FORM_FOLLOWS:
-        verb = not s_form and (verby or after == "D")
-    elif before == "X":
-        verb = verby or after == "D"
-    elif before == "B":
-        verb = verby and after in _COMPLEMENT
-    elif before == "C":
-        verb = (verb_seen and after in ("DPBX" if verby else "D")) or (
-            verby and closed[-2:-1] in (["V"], ["B"], ["P"])
-        )
-    elif before in ".,":
-        verb = verby and (after in "DPB" or (s_form and len(closed) > 0 and after in ".,"))
-    else:  # a preposition or a verb, whose object this is
-        verb = False
-    return "V" if verb else "N"
-
-
-def _verb_after_noun(
-    tag: str, words: Sequence[str], closed: Sequence[str], after: str, verb_seen: bool, plural_subject: bool
-) -> bool:
-    """Is this the verb of the noun before it ("a man jumps"), or does it continue a compound ("two ski
-    jumps", "a dance floor")?
-    """
-    i = len(closed)
-    previous = words[i - 1]
-    if closed[-1] == "K":
-        return tag in "Uu" and after in "PDB.," and not _determined(closed)
-    many = lexicon.plural(previous)
-    first = i - 1
-    while first > max(0, i - _REACH) and closed[first - 1] in "DMJKN":
-        first -= 1
-    quantified = any(word in lexicon.QUANTITIES for word in words[first:i])
-    if tag == "u":
-        bare = closed[first] != "D"
-        return many or not (quantified or (bare and verb_seen and after not in "DP"))
-    if tag == "w":
-        if many:
-            return after in "DP"
-        return not quantified and (
-            previous in lexicon.ANIMATE or (words[first] in {"a", "an"} and after in "DPB")
-        )
-    if tag == "U":
-        in_place = first > 0 and closed[first - 1] == "P" and after in ".,"  # "on a tire swing ."
-        return many or after == "D" or (plural_subject and not in_place)
-    return (many and not verb_seen and after in "DPB") or (plural_subject and after == "D")
+def _punctuation_tag(mark: str) -> str:
+    return "," if mark == "," else "."
 
 
 def head_slot(words: Sequence[str], tags: str, first: int, last: int) -> int:
-    """Index of the head noun of the phrase in slots ``first:last``: of "X of Y" that of Y where X only
-    counts, packs, pictures or places Y.
+    """Index of the head noun of the phrase in slots ``first:last``.
+
+    Of "X of Y" it is that of Y where X only counts, packs, pictures or places Y.
     """
     start = first
     while True:
-        of = tags.find("O", start, last)
-        head = (of if of >= 0 else last) - 1
-        if of < 0 or not (tags[head] in "MD" or words[head] in lexicon.TRANSPARENT):
+        of_slot = tags.find("O", start, last)
+        if of_slot < 0:
+            return last - 1
+        head = of_slot - 1
+        if tags[head] not in "MD" and words[head] not in nouns.TRANSPARENT:
             return head
-        start = of + 1
+        start = of_slot + 1
 
 
 def subject(words: Sequence[str], tags: str, head: int) -> str:
     """The head noun, lower case; two words where the last alone would name another thing ("teddy bear")."""
     if head and tags[head - 1] in "NJ":
         pair = f"{words[head - 1]} {words[head]}"
-        if pair in lexicon.COMPOUNDS:
+        if pair in nouns.COMPOUNDS:
             return pair
     return words[head]

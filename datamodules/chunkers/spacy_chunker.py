@@ -40,52 +40,61 @@ class SpacyChunker(Chunker):
         return [phrases_of(caption, document) for caption, document in zip(captions, documents, strict=True)]
 
     def _load(self) -> Any:
+        """The pipeline, loaded at the first call."""
         if self._pipeline is None:
             try:
                 self._pipeline = import_module("spacy").load(self.model, exclude=["ner"])
             except (ImportError, OSError) as error:
                 raise DataError(
-                    f"SpacyChunker needs spaCy and its pipeline {self.model!r}: run `pip install spacy && python -m spacy download {self.model}`, "
+                    f"SpacyChunker needs spaCy and its pipeline {self.model!r}: "
+                    f"run `pip install spacy && python -m spacy download {self.model}`, "
                     "or use RuleChunker, which needs neither."
                 ) from error
         return self._pipeline
 
 
 def _installed(package: str) -> str:
+    """The version of a package; "not installed" also for a pipeline that is named by its folder."""
     try:
         return version(package)
     except (PackageNotFoundError, ValueError):
-        return "not installed"  # or a folder
+        return "not installed"
 
 
 def phrases_of(caption: str, document: Any) -> list[Phrase]:
-    """Aligns a parsed caption's noun chunks to its whitespace tokens: each chunk covers every token that it
-    touches.
+    """Aligns a parsed caption's noun chunks to its whitespace tokens.
 
-    spaCy splits finer than whitespace ("dog," is two of its tokens), never coarser, so a chunk's characters
-    always fall into some token.
+    Each chunk covers every token that it touches. spaCy splits finer than whitespace ("dog," is two of its
+    tokens), never coarser, so that a chunk's characters always fall into some token.
+
+    Args:
+        caption: the text.
+        document: spaCy's document of it.
     """
     tokens = caption.split()
-    starts, position = [], 0
-    for token in tokens:
-        position = caption.index(token, position)
-        starts.append(position)
-        position += len(token)
+    extents = _token_extents(caption, tokens)
     phrases: list[Phrase] = []
     for chunk in document.noun_chunks:
         if chunk.root.pos_ == "PRON":
             continue
         touched = [
-            i
-            for i, start in enumerate(starts)
-            if start < chunk.end_char and start + len(tokens[i]) > chunk.start_char
+            i for i, (first, last) in enumerate(extents) if first < chunk.end_char and last > chunk.start_char
         ]
-        overlaps = bool(phrases) and bool(touched) and touched[0] < phrases[-1].end
-        if touched and not overlaps:
-            start, end = touched[0], touched[-1] + 1
-            phrases.append(
-                Phrase(
-                    phrase_text(tokens, start, end), chunk.root.text.lower().strip(PUNCTUATION), start, end
-                )
-            )
+        if not touched or (phrases and touched[0] < phrases[-1].end):
+            continue
+        start = touched[0]
+        end = touched[-1] + 1
+        subject = chunk.root.text.lower().strip(PUNCTUATION)
+        phrases.append(Phrase(phrase_text(tokens, start, end), subject, start, end))
     return phrases
+
+
+def _token_extents(caption: str, tokens: Sequence[str]) -> list[tuple[int, int]]:
+    """First character of each token, and the one behind its last."""
+    extents = []
+    position = 0
+    for token in tokens:
+        start = caption.index(token, position)
+        position = start + len(token)
+        extents.append((start, position))
+    return extents

@@ -24,6 +24,7 @@ class CaptionView(TrainingView[CaptionSource]):
     """One of the image's captions, each equally likely."""
 
     def texts(self, index: int, rng: np.random.Generator) -> tuple[str]:
+        """The caption that was drawn."""
         captions = self.source.captions(index)
         return (captions[int(rng.integers(len(captions)))],)
 

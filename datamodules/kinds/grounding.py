@@ -80,6 +80,7 @@ class GroundingView(EvaluationView[GroundingSource]):
     """An image and its sound queries."""
 
     def read(self, index: int) -> JudgedSample:
+        """The image, its sound queries, and its size; None if no query is sound."""
         queries = self.source.queries(index)
         image = self.source.image(index)
         height, width = size_of(image)

@@ -25,6 +25,7 @@ class LabelView(EvaluationView[LabelSource]):
     """An image and which classes it shows."""
 
     def read(self, index: int) -> JudgedSample:
+        """The image, its labels, and its key."""
         image = self.resize(self.source.image(index))
         labels = torch.from_numpy(self.source.labels(index))
         return (image, labels, self.source.key(index)), []

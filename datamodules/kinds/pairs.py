@@ -37,6 +37,7 @@ class PairRankView(EvaluationView[PairRankSource]):
     """A pair, and its one or two images by name."""
 
     def read(self, index: int) -> JudgedSample:
+        """The pair, its one or two images by name, and its key."""
         pair = self.source.pair(index)
         names = dict.fromkeys((pair.positive[0], pair.negative[0]))
         images = {name: self.resize(self.source.image_named(name)) for name in names}

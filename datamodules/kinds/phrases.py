@@ -60,6 +60,7 @@ class PhraseView(TrainingView[CaptionSource]):
     def texts(
         self, index: int, rng: np.random.Generator
     ) -> tuple[str, str, str | None, frozenset[str]] | None:
+        """Phrase, subject, partner and all that is mentioned; None if the captions have no phrase."""
         phrases = self.source.phrases(index)
         if phrases is None:
             assert self.find_phrases is not None, "a source without phrases of its own needs a chunker"

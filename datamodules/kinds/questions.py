@@ -31,6 +31,7 @@ class QuestionView(EvaluationView[QuestionSource]):
     """An image and its questions."""
 
     def read(self, index: int) -> JudgedSample:
+        """The image and its questions."""
         return (self.resize(self.source.image(index)), self.source.questions(index)), []
 
 

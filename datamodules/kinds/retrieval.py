@@ -20,6 +20,7 @@ class RetrievalView(EvaluationView[RetrievalSource]):
     """An image and its captions."""
 
     def read(self, index: int) -> JudgedSample:
+        """The image, its captions, and its key."""
         image = self.resize(self.source.image(index))
         return (image, self.source.captions(index), self.source.key(index)), []
 

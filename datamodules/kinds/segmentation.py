@@ -44,6 +44,7 @@ class SegmentationView(EvaluationView[SegmentationSource]):
     """An image and the class of each of its pixels."""
 
     def read(self, index: int) -> JudgedSample:
+        """The image, its labels, its size, and its key. Raises `DataError` if the labels do not fit."""
         image = self.source.image(index)
         labels = self.source.labels(index)
         if labels.shape != image.shape[:2]:

@@ -25,6 +25,7 @@ class SpanView(EvaluationView[SpanSource]):
     """A caption and its marked phrases."""
 
     def read(self, index: int) -> JudgedSample:
+        """The words, the spans, and the key. Raises `DataError` if a span is outside the caption."""
         words = self.source.words(index)
         spans = self.source.spans(index)
         for start, end in spans:

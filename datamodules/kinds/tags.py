@@ -35,6 +35,7 @@ class TagView(EvaluationView[TagSource]):
     """An image, its caption's words, which of them are tags, and where."""
 
     def read(self, index: int) -> JudgedSample:
+        """The image, its words, tags, masks, and key. Raises `DataError` if they do not fit together."""
         words = self.source.words(index)
         tags = self.source.tags(index)
         masks = self.source.masks(index)

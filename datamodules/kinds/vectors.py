@@ -41,11 +41,12 @@ class VectorView(TrainingView[VectorSource]):
         super().__init__(*args, **kwargs)
         if self.preprocessing.image_size != 1:
             raise DataError(
-                "these captions come with vectors, not with images: leave out --model.image_encoder, or name "
-                "a data set that has images."
+                "these captions come with vectors, not with images: leave out --model.image_encoder, or "
+                "name a data set that has images."
             )
 
     def texts(self, index: int, rng: np.random.Generator) -> tuple[str]:
+        """The caption that was drawn."""
         captions = self.source.captions(index)
         return (captions[int(rng.integers(len(captions)))],)
 

@@ -199,7 +199,7 @@ class CaptionVectors(CrossDataset):
         self.vectors = Path(vectors) if vectors else None
         self.images = Path(images) if images else None
 
-    def caption_source(self) -> CaptionList:
+    def training_source(self) -> CaptionList:
         """All captions that can be used."""
         return CaptionList(self.captions, self.vectors, self.images)
 

@@ -154,7 +154,7 @@ class CC3MTagMask(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it is only judged on."""
         return None
 

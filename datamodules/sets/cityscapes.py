@@ -109,7 +109,7 @@ class Cityscapes(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 

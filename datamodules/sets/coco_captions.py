@@ -40,10 +40,10 @@ LAYOUT = Layout(
     parts=(
         coco_files.photographs("train2014", {"year": "2014"}),
         coco_files.photographs("val2014", {"year": "2014"} | KARPATHY),
-        coco_files.annotations("captions_train2014", "captions", {"year": "2014"} | PUBLISHED),
+        coco_files.annotation_file("captions_train2014", "captions", {"year": "2014"} | PUBLISHED),
         coco_files.photographs("train2017", {"year": "2017"}),
         coco_files.photographs("val2017", {"year": "2017"} | KARPATHY),
-        coco_files.annotations("captions_train2017", "captions", {"year": "2017"} | PUBLISHED),
+        coco_files.annotation_file("captions_train2017", "captions", {"year": "2017"} | PUBLISHED),
         coco_files.karpathy_list(KARPATHY),
     ),
     trains_on="images with captions",
@@ -245,7 +245,7 @@ class COCOCaptions(GroundingDataModule):
         self.year = year
         self.split = split
 
-    def caption_source(self) -> COCOCaptionSource:
+    def training_source(self) -> COCOCaptionSource:
         """The training images of the chosen split."""
         if self.split == "karpathy":
             copy = LocalCopy(LAYOUT, self.root, {"year": self.year, "split": self.split})

@@ -72,7 +72,7 @@ def photographs(
     )
 
 
-def annotations(name: str, content: str, needed_if: Mapping[str, str] | None = None) -> Part:
+def annotation_file(name: str, content: str, needed_if: Mapping[str, str] | None = None) -> Part:
     """A file of annotations.
 
     Args:

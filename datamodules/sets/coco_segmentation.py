@@ -83,7 +83,7 @@ OBJECT_LAYOUT = replace(
     parts=(
         coco_files.photographs("val2017"),
         replace(LABEL_MAPS, needed_if={"labels": "stuffthingmaps"}),
-        coco_files.annotations("instances_val2017", "outlines", {"labels": "instances"}),
+        coco_files.annotation_file("instances_val2017", "outlines", {"labels": "instances"}),
     ),
     judged_on="80 classes of pixels and background",
 )
@@ -255,7 +255,7 @@ class COCOObject(GroundingDataModule):
         self.root = Path(root)
         self.labels = labels
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 
@@ -282,7 +282,7 @@ class COCOStuff(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 

@@ -32,12 +32,12 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError
 from datamodules.kinds.captions import CaptionSource
-from datamodules.sets.image_caption_folder import is_unicode
 from datamodules.storage.images import read_image
 from datamodules.storage.index import open_index
 from datamodules.storage.layout import Layout, Part, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
 from datamodules.storage.shards import ShardSource
+from datamodules.storage.text_files import is_unicode
 
 Subset = Literal["gcc3m", "cc12m"]
 PUBLISHED = {"gcc3m": 3_318_333, "cc12m": 12_423_374}
@@ -49,7 +49,6 @@ LISTS_PAGES = {
 }
 IMAGE_FOLDERS = ("training", "images", "train")
 LIST_SCHEMA = pa.schema([("image", pa.string()), ("captions", pa.list_(pa.string()))])
-
 
 
 def _shards(subset: Subset, count: int) -> Part:
@@ -264,7 +263,7 @@ class ConceptualCaptions(GroundingDataModule):
         self.shuffle_window = shuffle_window
         self.name = subset
 
-    def caption_source(self) -> ShardSource | ListedPairs:
+    def training_source(self) -> ShardSource | ListedPairs:
         """The pairs of the first layout that is found."""
         for folder in (self.root, self.root / "train"):
             shards = find_shards(folder, self.subset)
@@ -279,7 +278,9 @@ class ConceptualCaptions(GroundingDataModule):
     def _from_list(self, listing: Path, images: Path) -> ListedPairs:
         source = ListedPairs(listing, images, self.subset, self.cache_dir)
         published = PUBLISHED[self.subset]
-        rank_zero_info(f"{self.subset}: {len(source):,} images of {published:,} published addresses are there")
+        rank_zero_info(
+            f"{self.subset}: {len(source):,} images of {published:,} published addresses are there"
+        )
         return source
 
     def _from_shards(self, folder: Path, shards: list[Path]) -> ShardSource:

@@ -234,7 +234,7 @@ class Flickr30kEntities(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> Flickr30kSplit:
+    def training_source(self) -> Flickr30kSplit:
         """The training split."""
         return Flickr30kSplit(self.root, "train")
 

@@ -21,9 +21,9 @@ from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.kinds.spans import SpanSource
 from datamodules.sets import flickr30k_files
 from datamodules.sets.flickr30k_entities import PHRASE
-from datamodules.storage.label_maps import listed_names
 from datamodules.storage.layout import Layout, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
+from datamodules.storage.text_files import listed_names
 
 NOT_VISUAL = "0"  # chain of phrases that name nothing to be seen
 
@@ -245,7 +245,7 @@ class Flickr30kSpans(GroundingDataModule):
         self.not_visual = not_visual
         self.files = {"val": val_file, "test": test_file}
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no images to learn from."""
         return None
 

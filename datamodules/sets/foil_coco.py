@@ -35,9 +35,7 @@ LAYOUT = Layout(
     root="data/foil_coco",
     options={"images": "data/coco/val2014"},
     parts=(
-        Part(
-            "foilv1.0_test_2017.json", "captions and foils", 1, by_hand="from https://foilunitn.github.io"
-        ),
+        Part("foilv1.0_test_2017.json", "captions and foils", 1, by_hand="from https://foilunitn.github.io"),
         coco_files.photographs("val2014", folder_option="images"),
     ),
     judged_on="captions beside foils",
@@ -157,7 +155,7 @@ class FoilCOCO(GroundingDataModule):
         self.root = Path(root)
         self.images = Path(images)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: its captions are only judged."""
         return None
 

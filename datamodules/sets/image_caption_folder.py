@@ -26,6 +26,7 @@ from datamodules.kinds.base import ImageSource
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.storage.images import read_image
+from datamodules.storage.text_files import is_unicode
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 IMAGE_COLUMNS = ("image", "image_id", "file_name", "filename", "filepath", "path")
@@ -122,16 +123,6 @@ def _table_rows(lines: io.TextIOWrapper, delimiter: str, path: Path) -> Iterator
             yield reader.line_num, "too many or too few columns"
         else:
             yield reader.line_num, row
-
-
-def is_unicode(text: str) -> bool:
-    """False for what other encodings leave behind when they are read as UTF-8.
-
-    Example:
-        >>> is_unicode("Straße"), is_unicode(b"Stra\\xdfe".decode("utf-8", "surrogateescape"))
-        (True, False)
-    """
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def field(row: dict, names: tuple[str, ...]) -> Any:
@@ -325,7 +316,7 @@ class ImageCaptionFolder(GroundingDataModule):
             "test": Path(test_queries) if test_queries else None,
         }
 
-    def caption_source(self) -> CaptionedFolder | None:
+    def training_source(self) -> CaptionedFolder | None:
         """The images that have captions; None if no caption file is named."""
         if self.captions is None:
             return None

@@ -236,7 +236,7 @@ class MultiMNIST(GroundingDataModule):
         """
         if self.root is None:
             return embedded_glyphs(split)
-        copy = LocalCopy(LAYOUT, self.root)
+        copy = LocalCopy(self.layout, self.root)
         if self.download:
             fetch_missing(copy, say=rank_zero_info)
         prefix = "t10k" if split == "test" else "train"
@@ -251,7 +251,7 @@ class MultiMNIST(GroundingDataModule):
             self.glyphs(split), self.drawing, self.drawing_seed, split, self.sizes[split], grid, absent
         )
 
-    def caption_source(self) -> MultiMNISTSource:
+    def training_source(self) -> MultiMNISTSource:
         """The pictures of the training split."""
         return self.source("train")
 

@@ -18,9 +18,9 @@ from datamodules.errors import DataError
 from datamodules.kinds.labels import LabelSource
 from datamodules.sets.class_names import NUS_WIDE
 from datamodules.storage.images import read_image
-from datamodules.storage.label_maps import text_lines
 from datamodules.storage.layout import Layout, Part, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
+from datamodules.storage.text_files import text_lines
 
 PAGE = "https://lms.comp.nus.edu.sg/wp-content/uploads/2019/research/nuswide/NUS-WIDE.html"
 LISTS = f"unpack ImageList.zip and Groundtruth.zip of {PAGE} (also https://github.com/NExTplusplus/NUS-WIDE)"
@@ -126,7 +126,7 @@ class NUSWide(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 

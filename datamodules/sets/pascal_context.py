@@ -26,13 +26,12 @@ from datamodules.storage.label_maps import (
     Labelled,
     LabelMapSource,
     in_order,
-    listed_names,
     table,
-    text_lines,
     to_labels,
 )
 from datamodules.storage.layout import Layout, Part, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
+from datamodules.storage.text_files import listed_names, text_lines
 
 PAGE = "https://cs.stanford.edu/~roozbeh/pascal-context/"
 LABEL_MAPS = "SegmentationClassContext"
@@ -194,7 +193,7 @@ class PascalContext(GroundingDataModule):
         self.plain_english = plain_english
         self.name = "context60" if background else "context59"
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 

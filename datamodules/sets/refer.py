@@ -215,7 +215,7 @@ class ReferDataModule(GroundingDataModule):
         """What ``test`` judges on."""
         return [self.split] if self.split else annotations.test_sets()
 
-    def caption_source(self) -> ReferSource:
+    def training_source(self) -> ReferSource:
         """The images and sentences of the training split."""
         return self.source(self.annotations(), "train")
 

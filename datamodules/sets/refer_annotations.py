@@ -42,7 +42,8 @@ def joined(refs: Path, instances: Path, unique: bool) -> Iterator[dict[str, Any]
     for each that names no split.
 
     Args:
-        refs, instances: the two files.
+        refs: the file ``refs(<split_by>).p``.
+        instances: the file ``instances.json``.
         unique: leave out sentences that a reference repeats.
 
     Raises:

@@ -75,9 +75,7 @@ LAYOUT = Layout(
     counts=(
         SplitCounts("train", 9_000, needed_if=MULTIGROUNDING, note="listed"),
         SplitCounts("val", 1_000, needed_if=MULTIGROUNDING, note="listed"),
-        SplitCounts(
-            "test", 9_983, needed_if=MULTIGROUNDING, note="of 10,000 listed, those with expressions"
-        ),
+        SplitCounts("test", 9_983, needed_if=MULTIGROUNDING, note="of 10,000 listed, those with expressions"),
     ),
     dead_links=DEAD_LINKS,
 )

@@ -199,7 +199,7 @@ class COCORetrieval(GroundingDataModule):
         copy = LocalCopy(COCO_LAYOUT, self.root, {"year": self.year})
         return karpathy_captions(copy, split, self.year, self.cache_dir)
 
-    def caption_source(self) -> COCOCaptionSource:
+    def training_source(self) -> COCOCaptionSource:
         """The images of Karpathy's training split."""
         return self._open("train")
 
@@ -223,7 +223,7 @@ class Flickr30kRetrieval(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> KarpathyFlickr30k:
+    def training_source(self) -> KarpathyFlickr30k:
         """The images of Karpathy's training split."""
         return KarpathyFlickr30k(self.root, "train", self.cache_dir)
 

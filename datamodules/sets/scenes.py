@@ -117,7 +117,7 @@ class Scenes(GroundingDataModule):
     def _source(self, split: Split) -> SceneSource:
         return SceneSource(self.scene_seed, split, self.sizes[split], self.image_size, self.holdout)
 
-    def caption_source(self) -> SceneSource:
+    def training_source(self) -> SceneSource:
         """The scenes of the training split."""
         return self._source("train")
 

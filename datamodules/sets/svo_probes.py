@@ -48,9 +48,7 @@ LAYOUT = Layout(
         ),
     ),
     judged_on="a sentence between two images",
-    counts=(
-        SplitCounts("test", 36_841, unit="rows", note="as listed; papers were left with about 30,000"),
-    ),
+    counts=(SplitCounts("test", 36_841, unit="rows", note="as listed; papers were left with about 30,000"),),
     dead_links="Many of the photographs' addresses are dead.",
 )
 
@@ -183,7 +181,7 @@ class SVOProbes(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it is only judged on."""
         return None
 

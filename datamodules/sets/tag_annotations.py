@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datamodules.errors import DataError
-from datamodules.storage.label_maps import read_label_map, text_lines
+from datamodules.storage.label_maps import read_label_map
+from datamodules.storage.text_files import text_lines
 
 CAPTION_KEYS = ("caption", "text", "sentence")
 WORD_KEYS = ("words", "tokens")
@@ -62,7 +63,7 @@ def parse_tags(record: Any) -> TaggedCaption:
         raise DataError(f"an annotation is an object with a caption and tags, not {str(record)[:60]!r}")
     caption = next((record[key] for key in CAPTION_KEYS if isinstance(record.get(key), str)), "")
     words = next((record[key] for key in WORD_KEYS if _is_texts(record.get(key))), None)
-    labels = record.get("labels")
+    labels: Any = record.get("labels")
     if words and _is_marks(labels) and len(labels) == len(words):
         return TaggedCaption(caption or " ".join(words), list(words), [bool(label) for label in labels])
     marks: Any = next((record[key] for key in TAG_KEYS if record.get(key)), None)

@@ -282,7 +282,7 @@ class VisualGenome(GroundingDataModule):
         self.max_words = max_words
         self.merge = merge
 
-    def caption_source(self) -> VisualGenomeSplit:
+    def training_source(self) -> VisualGenomeSplit:
         """The phrases of the training split."""
         return self._open("train")
 

@@ -14,9 +14,10 @@ from typing import Any
 from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import IGNORED
 from datamodules.sets.class_names import BACKGROUND, VOC, in_plain_english
-from datamodules.storage.label_maps import Labelled, LabelMapSource, in_order, listed_names, table
+from datamodules.storage.label_maps import Labelled, LabelMapSource, in_order, table
 from datamodules.storage.layout import Layout, Part, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
+from datamodules.storage.text_files import listed_names
 
 
 def devkit(root: Path, year: str) -> Path:
@@ -127,7 +128,7 @@ class PascalVOC(GroundingDataModule):
         self.plain_english = plain_english
         self.name = "voc21" if background else "voc20"
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 

@@ -202,7 +202,7 @@ class VQA(GroundingDataModule):
         self.root = Path(root)
         self.images = Path(images)
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         """None: it has no captions."""
         return None
 

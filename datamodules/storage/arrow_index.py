@@ -65,14 +65,15 @@ class ArrowIndex:
                 f"{path} has been built anew from other files: "
                 "start again, so that all processes read the same."
             )
-        self._ends = list(accumulate(batch.num_rows for batch in self._batches))
+        # Numbers of rows before each batch, and of all together.
+        self._starts = [0, *accumulate(batch.num_rows for batch in self._batches)]
         self._readers: dict[tuple[int, str], Callable[[int], Any]] = {}
 
     def __reduce__(self) -> tuple:
         return ArrowIndex, (self.path, self.made_of)
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return self._starts[-1]
 
     def row(self, index: int) -> dict[str, Any]:
         """All columns of a row.
@@ -97,11 +98,10 @@ class ArrowIndex:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
-        number = bisect_right(self._ends, index)
-        first_row = self._ends[number - 1] if number else 0
+        number = bisect_right(self._starts, index) - 1
         if (number, column) not in self._readers:
             self._readers[number, column] = _row_reader(self._batches[number].column(column))
-        return self._readers[number, column](index - first_row)
+        return self._readers[number, column](index - self._starts[number])
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A column of all rows, not copied."""

@@ -118,7 +118,9 @@ def _from_runs(segmentation: Mapping[str, Any], height: int, width: int) -> np.n
     size = segmentation.get("size", [height, width])
     if size not in ([height, width], (height, width)):
         raise DataError(f"a mask of {size} (height, width) belongs to an image of {[height, width]}")
-    runs = unpack_runs(counts) if isinstance(counts, (str, bytes)) else counts
+    runs = counts
+    if isinstance(counts, (str, bytes)):
+        runs = unpack_runs(counts)
     try:
         lengths = np.asarray(runs, dtype=np.int64)
     except (TypeError, ValueError, OverflowError) as error:
@@ -143,7 +145,9 @@ def unpack_runs(packed: str | bytes) -> list[int]:
     runs: list[int] = []
     value = 0
     shift = 0
-    for character in packed.encode() if isinstance(packed, str) else packed:
+    if isinstance(packed, str):
+        packed = packed.encode()
+    for character in packed:
         bits = character - 48
         value |= (bits & 31) << shift
         shift += 5

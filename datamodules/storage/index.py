@@ -22,17 +22,13 @@ from datamodules.errors import DataError
 from datamodules.storage.arrow_index import ArrowIndex
 from datamodules.storage.index_writer import Rows, write_index
 
-__all__ = ["INDEX_FOLDER", "ArrowIndex", "Rows", "cached_index_folder", "open_index", "stream_json"]
+__all__ = ["ArrowIndex", "Rows", "index_files", "open_index", "stream_json"]
 
 log = logging.getLogger(__name__)
 
 FORMAT = 2  # of index files, whatever they hold; to be raised whenever it changes
 INDEX_FOLDER = ".weakground"  # within the folder of a data set
-
-
-def cached_index_folder(cache_dir: Path) -> Path:
-    """Where the indexes of those data sets lie whose own folders cannot be written."""
-    return cache_dir / "indexes"
+CACHE_FOLDER = "indexes"  # within the cache folder, for data sets whose own folders cannot be written
 
 
 def open_index(
@@ -82,13 +78,12 @@ def open_index(
     except OSError as error:
         raise DataError(f"{root.absolute()} cannot be indexed ({error}).") from error
     beside = root / INDEX_FOLDER / f"{name}.arrow"
-    elsewhere = cached_index_folder(cache_dir) / f"{name}-{_fingerprint(root)}.arrow"
+    elsewhere = cache_dir / CACHE_FOLDER / f"{name}-{_fingerprint(root)}.arrow"
     for path in (beside, elsewhere):
         index = _up_to_date(path, made_of)
         if index is not None:
             return index
-    writable = os.access(beside.parent if beside.parent.exists() else root, os.W_OK)
-    path = beside if writable else elsewhere
+    path = beside if _is_writable(beside.parent) else elsewhere
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path):
@@ -101,6 +96,23 @@ def open_index(
             f"The index {path.absolute()} could not be built ({type(error).__name__}: {error})."
         ) from error
     return ArrowIndex(path, made_of)
+
+
+def index_files(root: Path, cache_dir: Path = Path(".cache")) -> list[Path]:
+    """The index files of a data set: of its folder, and of the folders directly within it.
+
+    Args:
+        root: folder of the data set, which need not exist.
+        cache_dir: cache folder of the datamodule.
+
+    Returns:
+        Paths of files, whether up to date or not.
+    """
+    files: list[Path] = []
+    for folder in (root, *sorted(root.glob("*/"))):
+        files += sorted((folder / INDEX_FOLDER).glob("*.arrow"))
+        files += sorted((cache_dir / CACHE_FOLDER).glob(f"*-{_fingerprint(folder)}.arrow"))
+    return files
 
 
 def stream_json(path: Path, prefix: str) -> Iterator[Any]:
@@ -149,6 +161,13 @@ def _describe_sources(sources: Sequence[Path], schema: pa.Schema, version: int) 
 def _fingerprint(root: Path) -> str:
     """Tells data sets apart whose indexes lie in one folder."""
     return hashlib.sha1(str(root.resolve()).encode(), usedforsecurity=False).hexdigest()[:12]
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, which need not exist yet."""
+    if not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
 
 
 def _up_to_date(path: Path, made_of: str) -> ArrowIndex | None:

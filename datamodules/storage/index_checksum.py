@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,19 +53,17 @@ def verify_index(path: Path) -> None:
         )
 
 
-def damaged_indexes(folder: Path) -> dict[Path, str]:
-    """Verifies all index files in a folder.
+def damaged_indexes(paths: Sequence[Path]) -> dict[Path, str]:
+    """Verifies index files.
 
     Args:
-        folder: where indexes are kept, ``<data set>/.weakground`` or ``<cache_dir>/indexes``; it need not
-            exist.
+        paths: paths of the files, such as `datamodules.storage.index.index_files` gives.
 
     Returns:
-        The reason, and the way out, for each index file that is damaged.
+        For each file that is damaged, a sentence that says so, and the way out.
     """
     reasons: dict[Path, str] = {}
-    progress = tqdm(sorted(folder.glob("*.arrow")), desc="verifying indexes", leave=False, delay=2)
-    for path in progress:
+    for path in tqdm(paths, desc="verifying indexes", leave=False, delay=2):
         try:
             verify_index(path)
         except DataError as error:

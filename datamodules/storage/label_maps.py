@@ -13,18 +13,6 @@ from datamodules.batches import IGNORED
 from datamodules.errors import DataError
 from datamodules.kinds.segmentation import SegmentationSource
 from datamodules.storage.images import read_image
-from datamodules.storage.text_files import listed_names, text_lines
-
-__all__ = [
-    "LabelMapSource",
-    "Labelled",
-    "in_order",
-    "listed_names",
-    "read_label_map",
-    "table",
-    "text_lines",
-    "to_labels",
-]
 
 UNKNOWN = -1  # what a table holds for numbers that the data set does not have
 

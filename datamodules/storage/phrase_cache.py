@@ -111,7 +111,9 @@ class PhraseCache:
         captions_by_key = {_key(caption): caption for caption in batch}
         stored = _select(connection, chunker_id, list(captions_by_key))
         missing = {key: caption for key, caption in captions_by_key.items() if key not in stored}
-        results = self.chunker(list(missing.values())) if missing else []
+        if not missing:
+            return 0
+        results = self.chunker(list(missing.values()))
         rows = [(chunker_id, key, _encode(phrases)) for key, phrases in zip(missing, results, strict=True)]
         with connection:
             connection.executemany("INSERT OR IGNORE INTO phrases VALUES (?, ?, ?)", rows)
@@ -133,16 +135,19 @@ class PhraseCache:
         captions_by_key = dict(zip(keys, captions, strict=True))
         with self._readable_errors():
             reader = self._open_reader()
-            records = _select(reader.connection, reader.chunker_id, keys) if reader else {}
-            phrases_by_key = {key: _decode(record, captions_by_key[key]) for key, record in records.items()}
+            phrases_by_key: dict[bytes, list[Phrase]] = {}
+            if reader is not None:
+                records = _select(reader.connection, reader.chunker_id, keys)
+                for key, record in records.items():
+                    phrases_by_key[key] = _decode(record, captions_by_key[key])
         missing = {key: caption for key, caption in captions_by_key.items() if key not in phrases_by_key}
         if missing:
             self._warn_once(next(iter(missing.values())))
             phrases_by_key.update(zip(missing, self.chunker(list(missing.values())), strict=True))
-        return [
-            [replace(phrase, caption=number) for phrase in phrases_by_key[key]]
-            for number, key in enumerate(keys)
-        ]
+        rows = []
+        for number, key in enumerate(keys):
+            rows.append([replace(phrase, caption=number) for phrase in phrases_by_key[key]])
+        return rows
 
     def close(self) -> None:
         """Closes this thread's connection; the next look-up opens another."""

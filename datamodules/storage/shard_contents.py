@@ -81,8 +81,7 @@ def shard_contents(file: BinaryIO) -> ShardContents:
                 _add_member(contents, member)
             end = tar.offset
     except Exception as error:  # a damaged header makes tarfile raise nearly anything
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return contents._replace(cut=reason)
+        return contents._replace(cut=f"{type(error).__name__}: {error}".removesuffix(": "))
     # tarfile takes a damaged header, and the end of the file, for the end of the archive.
     file.seek(end)
     padding = file.read(MAX_PADDING_BYTES)
@@ -172,7 +171,9 @@ def _read_caption(file: BinaryIO, members: Mapping[str, Member]) -> str:
     if metadata.get("status", "success") != "success":
         raise DataError(f"img2dataset says {metadata['status']}: {metadata.get('error_message')}")
     try:
-        caption = texts["txt"].decode() if "txt" in texts else metadata.get("caption")
+        caption = metadata.get("caption")
+        if "txt" in texts:
+            caption = texts["txt"].decode()
     except UnicodeDecodeError:
         raise DataError("the caption is not UTF-8") from None
     if not isinstance(caption, str) or not caption.strip():

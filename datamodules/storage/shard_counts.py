@@ -61,8 +61,8 @@ def lost_records(shard: str, present: int, cut: str | None, expected: int | None
     """
     if expected is None and cut is None:
         return []
-    complete = usual if expected is None else expected
-    least = 0 if cut is None else 1
-    count = max(least, complete - present)
+    count = (usual if expected is None else expected) - present
+    if cut is not None:
+        count = max(1, count)
     reason = cut or f"{present:,} records, not the {expected:,} that its writer counted"
     return [f"{shard}/lost-{number}\tthe rest of the shard is lost: {reason}" for number in range(count)]

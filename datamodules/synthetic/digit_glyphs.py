@@ -25,12 +25,14 @@ EMBEDDED_ROWS = {"train": slice(0, 1200), "val": slice(1340, 1480), "test": slic
 RIPPLES = 24  # cubic interpolation leaves faint ripples up to this value, which are no ink
 MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "val": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 HOLDS = (
-    "MNIST's four idx files (train-images-idx3-ubyte and so on, or with .gz), "
-    "in the folder itself or in MNIST/raw"
+    "MNIST's four idx files (train-images-idx3-ubyte and so on, or with .gz), in the folder itself or in "
+    "MNIST/raw"
 )
+REMEDY = "`python cli.py prepare MultiMNIST` brings them."
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,15 @@ def embedded_glyphs(split: Split) -> Glyphs:
 def mnist_glyphs(root: Path, split: Split) -> Glyphs:
     """The digits of MNIST; the validation split is the end of its training set.
 
+    Args:
+        root: folder of the four idx files.
+        split: which digits.
+
     Raises:
         DatasetNotFoundError: the files are not there.
         DataError: a file is damaged.
     """
-    images_name, labels_name = MNIST_FILES["test" if split == "test" else "train"]
+    images_name, labels_name = MNIST_FILES[split]
     images = _read_idx(_find(root, images_name))
     labels = _read_idx(_find(root, labels_name))
     if images.shape[1:] != (SIDE, SIDE) or len(images) != len(labels) or labels.max(initial=0) > 9:
@@ -103,7 +109,7 @@ def _find(root: Path, name: str) -> Path:
     for path in _candidates(root, name):
         if path.is_file():
             return path
-    raise DatasetNotFoundError("MNIST", root / name, HOLDS, "`python cli.py prepare MultiMNIST` brings them.")
+    raise DatasetNotFoundError("MNIST", root / name, HOLDS, REMEDY)
 
 
 def _read_idx(path: Path) -> np.ndarray:

@@ -24,9 +24,10 @@ def background(rng: Random, image_size: int) -> np.ndarray:
     Returns:
         (S,S,3) uint8.
     """
-    light = [70 + 110 * rng.random(), 0.0]
-    light[1] = light[0] + (1 if light[0] < 125 else -1) * (20 + 40 * rng.random())
-    ends = np.array([_muted_colour(rng, value) for value in light])
+    first = 70 + 110 * rng.random()
+    contrast = 20 + 40 * rng.random()
+    second = first + contrast if first < 125 else first - contrast
+    ends = np.array([_muted_colour(rng, first), _muted_colour(rng, second)])
     palette = (ends[0] + np.linspace(0, 1, 256)[:, None] * (ends[1] - ends[0])).astype(np.uint8)
     texture = pick(rng, _textures(image_size))
     noise = _noise(image_size)

@@ -166,8 +166,10 @@ def _mention(
         determiner = NUMBERS[len(referents)]
     elif definite and len(referents) == 1:
         determiner = "the"
+    elif words[0][0] in "aeiou":
+        determiner = "an"
     else:
-        determiner = "an" if words[0][0] in "aeiou" else "a"
+        determiner = "a"
     return _Mention(" ".join([determiner, *words]), words[-1], referents, counted)
 
 
@@ -175,12 +177,11 @@ def _referents(
     things: Sequence[SceneObject], target: SceneObject, attributes: Collection[str]
 ) -> tuple[int, ...]:
     """The objects that have the shape of the target, and its values of the attributes."""
-    names = ["shape", *attributes]
-    return tuple(
-        index
-        for index, thing in enumerate(things)
-        if all(getattr(thing, name) == getattr(target, name) for name in names)
-    )
+    referents = []
+    for index, thing in enumerate(things):
+        if all(getattr(thing, name) == getattr(target, name) for name in ("shape", *attributes)):
+            referents.append(index)
+    return tuple(referents)
 
 
 def _relation(
@@ -222,8 +223,10 @@ def _list_others(rng: Random, others: Sequence[_Mention]) -> list[str | _Mention
     parts: list[str | _Mention] = []
     for other in others[:-1]:
         parts += [",", other]
-    together = len(others) == 1 and rng.random() < 0.2
-    return [*parts, "together with" if together else "and", others[-1]]
+    conjunction = "and"
+    if len(others) == 1 and rng.random() < 0.2:
+        conjunction = "together with"
+    return [*parts, conjunction, others[-1]]
 
 
 def vocabulary() -> list[str]:

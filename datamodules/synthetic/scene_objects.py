@@ -89,7 +89,8 @@ def true_relations(a: Box, b: Box, image_size: int) -> set[str]:
     dy = (b[1] + b[3] - a[1] - a[3]) / (2 * image_size)
     relations = set()
     if abs(dx) >= max(MIN_OFFSET, abs(dy)):
-        relations |= {"to the left of", "left of"} if dx > 0 else {"to the right of", "right of"}
+        side = "left" if dx > 0 else "right"
+        relations |= {f"to the {side} of", f"{side} of"}
     if abs(dy) >= max(MIN_OFFSET, abs(dx)):
         relations.add("above" if dy > 0 else "below")
     if max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3]) <= MAX_GAP * image_size:

@@ -313,79 +313,39 @@ class BertModel(nn.Module):
             hidden, _ = layer(hidden, mask, image, image_of_text)
         if lowest == len(layers):
             return hidden, []
-        attentions = []
         dtype = self.embeddings.word_embeddings.weight.dtype
         with torch.enable_grad(), torch.autocast(hidden.device.type, enabled=False):
-            hidden = hidden.to(dtype)
-            image = image.to(dtype)
-            for index in range(lowest, len(layers)):
-                # Fused kernels have no double backward, so whatever lies between the probabilities and the
-                # output is explicit under create_graph; the lowest layer's self-attention comes before them
-                # and stays fused.
-                wanted = index in attention_layers
-                hidden, probabilities = layers[index](
-                    hidden,
-                    mask,
-                    image,
-                    image_of_text,
-                    explicit_self=create_graph and index > lowest,
-                    explicit_cross=create_graph or wanted,
-                )
-                if wanted:
-                    attentions.append(probabilities)
+            return self._fuse_with_attention(
+                hidden.to(dtype), mask, image.to(dtype), image_of_text, attention_layers, create_graph
+            )
+
+    def _fuse_with_attention(
+        self,
+        hidden: Tensor,
+        mask: Tensor,
+        image: Tensor,
+        image_of_text: Tensor | None,
+        attention_layers: Collection[int],
+        create_graph: bool,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """From the lowest of ``attention_layers`` on; see `fuse`."""
+        attentions = []
+        lowest = min(attention_layers)
+        for index in range(lowest, len(self.encoder.layer)):
+            # Fused kernels have no double backward, so whatever lies between the probabilities and the output
+            # is explicit under create_graph; the lowest layer's self-attention comes before them and stays
+            # fused.
+            hidden, probabilities = self.encoder.layer[index](
+                hidden,
+                mask,
+                image,
+                image_of_text,
+                explicit_self=create_graph and index > lowest,
+                explicit_cross=create_graph or index in attention_layers,
+            )
+            if index in attention_layers:
+                attentions.append(probabilities)
         return hidden, attentions
-
-
-class PredictionTransform(nn.Module):
-    """Dense, GELU, norm: (...,W) -> (...,W)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(width, width)
-        self.LayerNorm = nn.LayerNorm(width, eps=1e-12)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(...,W) -> (...,W)."""
-        return self.LayerNorm(F.gelu(self.dense(hidden)))
-
-
-class Predictions(nn.Module):
-    """The masked language head; its decoder is the word embedding, and ``bias`` is known under two names."""
-
-    def __init__(self, word_embeddings: nn.Embedding) -> None:
-        super().__init__()
-        vocab_size, width = word_embeddings.weight.shape
-        self.transform = PredictionTransform(width)
-        self.decoder = nn.Linear(width, vocab_size)
-        self.decoder.weight = word_embeddings.weight
-        self.bias = nn.Parameter(torch.zeros(vocab_size))
-        self.decoder.bias = self.bias
-        init_bert_weights(self.transform, width)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(...,W) -> (...,V)."""
-        return self.decoder(self.transform(hidden))
-
-
-class MaskedLanguageHead(nn.Module):
-    """The masked language head, under its official name."""
-
-    def __init__(self, word_embeddings: nn.Embedding) -> None:
-        super().__init__()
-        self.predictions = Predictions(word_embeddings)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(...,W) -> (...,V)."""
-        return self.predictions(hidden)
-
-
-class BertForMaskedLM(nn.Module):
-    """A `BertModel` and its masked language head: ``bert.*`` and ``cls.predictions.*``."""
-
-    def __init__(self, bert: BertModel) -> None:
-        super().__init__()
-        self.bert = bert
-        self.cls = MaskedLanguageHead(bert.embeddings.word_embeddings)
 
 
 def key_mask(mask: Tensor) -> Tensor:

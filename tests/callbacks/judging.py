@@ -7,8 +7,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from callbacks.base import SetCallback
+from commands.connect import connect
 from datamodules.base import GroundingDataModule
+from lightning_modules.base import WeakgroundModule
 
 
 class Data(GroundingDataModule):
@@ -20,7 +21,7 @@ class Data(GroundingDataModule):
         super().__init__(batch_size=2, num_workers=0, max_skipped=1.0)
         self.sources = sources
 
-    def caption_source(self) -> None:
+    def training_source(self) -> None:
         return None
 
     def evaluation_source(self, split: Any) -> Any:
@@ -31,12 +32,10 @@ class Data(GroundingDataModule):
 
 
 def judge(
-    root: Path, data: Any, module: pl.LightningModule, *callbacks: pl.Callback, stage: str = "test"
+    root: Path, data: Any, module: WeakgroundModule, *callbacks: pl.Callback, stage: str = "test"
 ) -> dict[str, float]:
     """The numbers that ``test``, ``validate`` or ``predict`` log."""
-    for callback in callbacks:
-        if isinstance(callback, SetCallback):
-            callback.supply = data
+    connect(module, data, callbacks)
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,

@@ -1,4 +1,4 @@
-"""`doctor` finds what a configuration needs, says what is lacking and how it is had, and exits with 1 only
+"""`doctor` finds what a configuration needs, says what is lacking and how to obtain it, and exits with 1 only
 then.
 """
 
@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
-from datamodules.sets.layouts import LAYOUTS
 
-from commands import doctor
+from commands import doctor, machine
+from datamodules.sets.coco_captions import COCOCaptions
+from datamodules.storage.index import index_files
 from tests.fakes import coco_captions
-
-ROOT = Path(__file__).parents[2]
+from tests.tiny import ROOT
 
 
 @pytest.fixture
@@ -36,16 +36,14 @@ def node(name: str, **arguments: Any) -> dict[str, Any]:
     return {"class_path": name, "init_args": arguments}
 
 
-def findings(*configs: Any) -> dict[str, doctor.Finding]:
-    found: dict[str, doctor.Finding] = {}
-    for content in configs:
-        found |= {finding.needed: finding for finding in doctor.config_findings(content)}
-    return found
+def findings(content: dict[str, Any]) -> dict[str, machine.Finding]:
+    """What a configuration needs, by its name."""
+    return {finding.needed: finding for finding in doctor.config_findings(content)}
 
 
 def test_without_a_configuration_nothing_is_needed(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert doctor.main(["doctor"]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for word in (
         "Python",
         "GPU",
@@ -56,22 +54,22 @@ def test_without_a_configuration_nothing_is_needed(folder: Path, capsys: pytest.
         "data/ALBEF.pth",
         "python cli.py prepare",
     ):
-        assert word in said
+        assert word in output
 
 
-def test_the_papers_recipe_names_everything_and_how_it_is_had(
+def test_the_papers_recipe_names_everything_and_how_to_obtain_it(
     folder: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert doctor.main(["doctor", "--config", str(ROOT / "configs" / "hist_albef.yaml")]) == 1
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for line in (
         "COCOCaptions: python cli.py prepare COCOCaptions",
         "Flickr30kEntities: python cli.py prepare Flickr30kEntities",
         "HISTFinetune.pretrained: python cli.py prepare ALBEF --download",
-        "HISTFinetune.vocabulary: python cli.py prepare bert-vocabulary --download",
+        "ALBEFBackbone.vocabulary: python cli.py prepare bert-vocabulary --download",
     ):
-        assert line in said
-    assert said.count("  Flickr30kEntities: ") == 1  # though it stands under val and test
+        assert line in output
+    assert output.count("  Flickr30kEntities: ") == 1  # though it stands under val and test
 
 
 def test_the_demo_needs_nothing_that_is_not_here(
@@ -86,16 +84,36 @@ def test_a_complete_set_is_in_order(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     coco_captions.write(folder / "coco")
-    layout = LAYOUTS["COCOCaptions"]
+    layout = COCOCaptions.layout
     parts = tuple(replace(part, count=min(part.count or 1, 6)) for part in layout.parts)
-    monkeypatch.setitem(LAYOUTS, "COCOCaptions", replace(layout, parts=parts))
-    assert doctor.main(["doctor", *config(folder / "c.yaml", data=node("COCOCaptions", root="coco"))]) == 0
+    monkeypatch.setattr(COCOCaptions, "layout", replace(layout, parts=parts))
+    arguments = ["doctor", *config(folder / "c.yaml", data=node("COCOCaptions", root="coco"))]
+    assert doctor.main(arguments) == 0
     assert "complete" in capsys.readouterr().out
     next((folder / "coco" / "train2014").glob("*.jpg")).unlink()
-    assert doctor.main(["doctor", *config(folder / "c.yaml", data=node("COCOCaptions", root="coco"))]) == 1
-    said = capsys.readouterr().out
-    assert "5 of 6 photographs of train2014" in said
-    assert "python cli.py prepare COCOCaptions --root coco --download" in said
+    assert doctor.main(arguments) == 1
+    output = capsys.readouterr().out
+    assert "5 of 6 photographs of train2014" in output
+    assert "python cli.py prepare COCOCaptions --root coco --download" in output
+
+
+def test_a_damaged_index_is_named_with_the_way_out(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = {"root": "coco", "num_workers": 0}
+    coco_captions.write(folder / "coco")
+    COCOCaptions(**arguments).training_source()
+    (index,) = index_files(Path("coco"))
+    content = {"data": node("COCOCaptions", **arguments)}
+    assert "index" not in findings(content)
+    damaged = bytearray(index.read_bytes())
+    damaged[damaged.index(b".jpg")] ^= 1
+    index.write_bytes(damaged)
+    finding = findings(content)["index"]
+    assert (finding.place, finding.state) == (str(index), "damaged")
+    assert "delete it, and it will be built anew" in finding.advice
+    assert doctor.main(["doctor", *config(folder / "c.yaml", **content)]) == 1
+    assert f"index: {index} has been damaged" in capsys.readouterr().out
+    index.unlink()
+    assert "index" not in findings(content)
 
 
 def test_options_decide_what_is_needed(folder: Path) -> None:
@@ -115,22 +133,16 @@ def test_a_set_that_needs_no_folder(folder: Path) -> None:
 def test_files_of_the_users_own(folder: Path) -> None:
     (folder / "photos").mkdir()
     content = {"data": node("ImageCaptionFolder", images="photos", captions="captions.csv")}
-    found = findings(content)
-    assert found["ImageCaptionFolder.images"].state == "found"
-    assert found["ImageCaptionFolder.captions"].state == "missing"
-    assert "option captions" in found["ImageCaptionFolder.captions"].advice
-    assert set(found) == {
-        "ImageCaptionFolder.images",
-        "ImageCaptionFolder.captions",
-    }  # neither cache_dir nor what is not set
+    images, captions = findings(content).values()  # neither cache_dir nor what is not set
+    assert (images.needed, images.state) == ("ImageCaptionFolder.images", "present")
+    assert (captions.needed, captions.state) == ("ImageCaptionFolder.captions", "missing")
+    assert "option captions" in captions.advice
 
 
 def test_members_are_found_at_any_depth(folder: Path) -> None:
     sets = {"a": node("Flickr30kEntities", root="x"), "b": node("Flickr30kEntities", root="y")}
-    found = list(
-        doctor.config_findings({"data": node("CrossDataset", train=node("COCOCaptions"), test=sets)})
-    )
-    assert [(finding.needed, finding.place) for finding in found] == [
+    content = {"data": node("CrossDataset", train=node("COCOCaptions"), test=sets)}
+    assert [(finding.needed, finding.place) for finding in doctor.config_findings(content)] == [
         ("COCOCaptions", "data/coco"),
         ("Flickr30kEntities", "x"),
         ("Flickr30kEntities", "y"),
@@ -144,9 +156,9 @@ def test_weights_are_known_by_their_name_wherever_they_are_wanted(folder: Path) 
     )
     assert "vocab.txt" not in doctor.path_finding("M.vocabulary", Path("other/words.txt")).advice
     (folder / "ALBEF.pth").write_bytes(bytes(3_000_000))
-    found = doctor.path_finding("M.pretrained", folder / "ALBEF.pth")
-    assert found.sound
-    assert found.details == "3.0 MB"
+    finding = doctor.path_finding("M.pretrained", folder / "ALBEF.pth")
+    assert finding.sound
+    assert finding.details == "3.0 MB"
 
 
 def test_later_configurations_go_over_earlier_ones(folder: Path) -> None:
@@ -176,9 +188,9 @@ def test_configurations_that_cannot_be_read_are_one_line(
 ) -> None:
     (folder / "c.yaml").write_text(content)
     assert doctor.main(["doctor", "--config", "c.yaml"]) == 1
-    said = capsys.readouterr().err
-    assert words in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.count("\n") == 1
     assert doctor.main(["doctor", "--config", "gone.yaml"]) == 1
 
 
@@ -187,23 +199,32 @@ def test_packages_that_are_missing_or_old(monkeypatch: pytest.MonkeyPatch) -> No
 
     def version(name: str) -> str:
         if name not in versions:
-            raise doctor.metadata.PackageNotFoundError(name)
+            raise machine.metadata.PackageNotFoundError(name)
         return versions[name]
 
-    monkeypatch.setattr(doctor.metadata, "version", version)
+    monkeypatch.setattr(machine.metadata, "version", version)
     monkeypatch.setattr(
-        doctor.metadata, "requires", lambda name: ["torch>=2.14", "numpy>=2", 'spacy>=3; extra == "spacy"']
+        machine.metadata, "requires", lambda name: ["torch>=2.14", "numpy>=2", 'spacy>=3; extra == "spacy"']
     )
-    found = {finding.needed: finding for finding in doctor.package_findings()}
-    assert not found["torch"].sound
-    assert found["numpy"].sound
-    assert found["lightning"].state == "missing"
-    assert "spacy" not in found
+    packages = {finding.needed: finding for finding in machine.package_findings()}
+    assert not packages["torch"].sound
+    assert packages["numpy"].sound
+    assert packages["lightning"].state == "missing"
+    assert "spacy" not in packages
 
 
-def test_prepare_and_doctor_start_without_torch() -> None:
-    code = "import sys, commands.prepare, commands.doctor; commands.prepare.main(['prepare']); sys.exit('torch' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode
-        == 0
+def test_prepare_and_doctor_are_loaded_without_torch() -> None:
+    code = "import sys, commands.prepare, commands.doctor; sys.exit('torch' in sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert process.returncode == 0
+
+
+def test_missing_packages_are_told_before_data_is_looked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    find_spec = doctor.importlib.util.find_spec
+    monkeypatch.setattr(
+        doctor.importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name)
     )
+    assert doctor.main(["doctor", "--config", "gone.yaml"]) == 1
+    assert "once the packages above are installed" in capsys.readouterr().out

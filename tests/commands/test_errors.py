@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import pytest
 import torch
 
 import cli
-from commands import renamed
-from commands.options import known_classes, known_options
 from datamodules.batches import Preprocessing
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.optimisation import Optimisation
+from tests.commands.refusals import Change, backbone, model, network, refused, rename
 from tests.tiny import tiny_config, write_config
-
-Change = Callable[[dict[str, Any]], Any]
 
 
 class Mute(WeakgroundModule):
@@ -29,35 +24,6 @@ class Mute(WeakgroundModule):
         super().__init__(Optimisation(), None)
         self.network = torch.nn.Linear(1, 1)
         self.preprocessing = Preprocessing(32, (0.5,) * 3, (0.5,) * 3)
-
-
-def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a wrong command ends with."""
-    capsys.readouterr()
-    code = cli.main(argv)
-    printed = capsys.readouterr()
-    lines = [line for line in printed.err.splitlines() if not line.startswith("INFO: ")]
-    assert code in {1, 2}, printed.err
-    assert "Traceback" not in printed.err
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("error: ")
-    return lines[0]
-
-
-def model(config: dict[str, Any]) -> dict[str, Any]:
-    return config["model"]["init_args"]
-
-
-def backbone(config: dict[str, Any]) -> dict[str, Any]:
-    return model(config)["backbone"]["init_args"]
-
-
-def network(config: dict[str, Any]) -> dict[str, Any]:
-    return backbone(config)["network"]["init_args"]
-
-
-def rename(where: dict[str, Any], old: str, new: str) -> None:
-    where[new] = where.pop(old)
 
 
 CONFIGS: dict[str, tuple[Change, list[str]]] = {
@@ -132,7 +98,7 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
     ),
     "null": (
         lambda c: network(c).update(vision=None),
-        ["model.backbone.network.vision must be of type ViTSize, not null."],
+        ["model.backbone.network.vision must be of type ViTSize, not null; leave it out for its default."],
     ),
     "float": (
         lambda c: model(c)["optimisation"].update(lr="fast"),
@@ -250,7 +216,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "callback": (["--trainer.callbacks+=Picture"], "no class 'Picture', did you mean 'Pictures'?"),
     "not null": (
         ["--model.backbone.network.fusion_layer", "null"],
-        "model.backbone.network.fusion_layer must be of type int, not null.",
+        "model.backbone.network.fusion_layer must be of type int, not null; leave it out",
     ),
     "one of several types": (
         ["--model.backbone.maps.layers", "last"],
@@ -348,172 +314,6 @@ def test_a_command_line_is_checked_before_a_run_is_looked_for(
     (tmp_path / "c.yaml").write_text("modle: {}\n")
     line = refused(["fit", "--config", "gone.yaml", "--config", "c.yaml"], capsys)
     assert "c.yaml: a configuration has no key 'modle', did you mean 'model'?" in line
-
-
-RENAMED: dict[str, tuple[Change, list[str], str]] = {
-    "key in a file": (
-        lambda c: model(c).update(network_of_old={"depth": 1}),
-        [],
-        "option 'model.network_of_old' is now called 'model.backbone.network'.",
-    ),
-    "key deep in a file": (
-        lambda c: backbone(c).update(longest=8),
-        [],
-        "option 'model.backbone.longest' is now called 'model.backbone.max_words'.",
-    ),
-    "top-level key": (lambda c: c.update(every=3), [], "option 'every' is now called 'save_every'."),
-    "class in a file": (
-        lambda c: c["model"].update(class_path="Pretrain"),
-        [],
-        "model: class 'Pretrain' is now called 'VisionLanguagePretrain'.",
-    ),
-    "class by its old path": (
-        lambda c: c["model"].update(class_path="lightning_modules.old.Pretrain"),
-        [],
-        "is now called 'VisionLanguagePretrain'.",
-    ),
-    "option": (
-        lambda c: None,
-        ["--model.init_args.network_of_old.init_args.depth", "2"],
-        "option 'model.network_of_old.depth' is now called 'model.backbone.network.depth'.",
-    ),
-    "deep option": (
-        lambda c: None,
-        ["--model.backbone.longest=2"],
-        "option 'model.backbone.longest' is now called 'model.backbone.max_words'.",
-    ),
-    "top-level option": (lambda c: None, ["--every", "3"], "option 'every' is now called 'save_every'."),
-    "class option": (lambda c: None, ["--model", "Pretrain"], "is now called 'VisionLanguagePretrain'."),
-}
-
-
-@pytest.fixture
-def old_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {
-        "model.network_of_old": "model.backbone.network",
-        "longest": "max_words",
-        "every": "save_every",
-    }
-    for old, new in options.items():
-        monkeypatch.setitem(renamed.RENAMED_OPTIONS, old, new)
-    monkeypatch.setitem(renamed.RENAMED_CLASSES, "Pretrain", "VisionLanguagePretrain")
-
-
-@pytest.mark.usefixtures("old_names")
-@pytest.mark.parametrize("case", RENAMED)
-def test_an_old_name_is_answered_with_the_new_one(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    change, options, message = RENAMED[case]
-    config = copy.deepcopy(tiny_config())
-    change(config)
-    argv = ["fit", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path), *options]
-    line = refused(argv, capsys)
-    assert line.endswith(message)
-    assert cli.main(argv) == 2
-
-
-@pytest.mark.usefixtures("old_names")
-def test_an_option_of_today_is_no_old_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A misspelt option below one that exists is answered with its neighbour."""
-    renamed.RENAMED_OPTIONS["model.backbone.network"] = "model.elsewhere"
-    config = write_config(tmp_path / "c.yaml", tiny_config())
-    try:
-        line = refused(["fit", "--config", config, "--model.backbone.network.fusion_layr", "1"], capsys)
-    finally:
-        del renamed.RENAMED_OPTIONS["model.backbone.network"]
-    assert "did you mean 'fusion_layer'?" in line
-
-
-def test_new_names_exist() -> None:
-    for new in renamed.RENAMED_CLASSES.values():
-        assert new in known_classes()
-    for new in renamed.RENAMED_OPTIONS.values():
-        for name in new.split(" or "):
-            assert set(name.split(".")) <= set(known_options())
-
-
-def checkpoint(tmp_path: Path, kind: str) -> Path:
-    """A file that is no checkpoint of a run of this size."""
-    path = tmp_path / "x.ckpt"
-    state: dict[str, Any] = {
-        "state_dict": {"network.temp": torch.zeros(())},
-        "pytorch-lightning_version": pl.__version__,
-        "global_step": 1,
-        "epoch": 0,
-        "loops": {},
-    }
-    if kind == "torn":
-        torch.save(state, path)
-        path.write_bytes(path.read_bytes()[:-200])
-    elif kind == "text":
-        path.write_text("not a checkpoint")
-    elif kind == "empty":
-        path.touch()
-    elif kind == "official":
-        torch.save({"model": {"temp": torch.zeros(())}}, path)
-    elif kind == "code":
-        torch.save(state | {"extra": Path("a class that is not a plain type")}, path)
-    else:
-        torch.save(state, path)
-    return path
-
-
-CHECKPOINTS = {
-    "torn": "is damaged or no checkpoint of a run",
-    "text": "is damaged or no checkpoint of a run",
-    "empty": "is damaged or no checkpoint of a run",
-    "code": "is damaged or no checkpoint of a run",
-    "official": "weights of another program are read by --model.pretrained",
-    "other model": "the checkpoint is of another model or size",
-}
-
-
-@pytest.mark.parametrize("kind", CHECKPOINTS)
-@pytest.mark.parametrize("command", ["fit", "test"])
-def test_checkpoints(kind: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = write_config(tmp_path / "c.yaml", tiny_config())
-    line = refused(
-        [
-            command,
-            "--config",
-            config,
-            "--runs",
-            str(tmp_path),
-            "--ckpt_path",
-            str(checkpoint(tmp_path, kind)),
-        ],
-        capsys,
-    )
-    assert CHECKPOINTS[kind] in line
-
-
-def test_a_checkpoint_of_another_vocabulary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = tiny_config()
-    config["trainer"] |= {"max_steps": 1, "callbacks": []}
-    assert (
-        cli.main(
-            ["fit", "--config", write_config(tmp_path / "c.yaml", config), "--runs", str(tmp_path / "runs")]
-        )
-        == 0
-    )
-    tokens = Path(backbone(config)["vocabulary"]).read_text().splitlines()
-    other = tmp_path / "vocab.txt"
-    other.write_text("\n".join([*tokens[:-2], tokens[-1], tokens[-2]]))
-    argv = [
-        "test",
-        "--config",
-        str(tmp_path / "c.yaml"),
-        "--runs",
-        str(tmp_path / "runs"),
-        "--ckpt_path",
-        "last",
-    ]
-    assert "another vocabulary; set --model.backbone.vocabulary" in refused(
-        [*argv, "--model.init_args.backbone.init_args.vocabulary", str(other)], capsys
-    )
-    line = refused([*argv, "--model.backbone.network.vision.width", "8"], capsys)
-    assert "is (1, 1, 16) in it and (1, 1, 8) in this VisionLanguagePretrain; use the config.yaml" in line
 
 
 def test_what_is_not_the_users_fault_keeps_its_traceback(

@@ -210,7 +210,7 @@ def scenes(tmp_path: Path, train_batch: type = ImageTextBatch, **options: Any) -
 def test_fewer_images_than_a_batch(tmp_path: Path) -> None:
     with pytest.raises(
         DataError,
-        match=r"8 training images, fewer than one batch \(9 on each of 1 processes\): lower --data.batch_size",
+        match=r"8 training images, fewer than one batch \(9 on each of 1 processes\): lower --data",
     ):
         scenes(tmp_path, batch_size=9).train_dataloader()
 

@@ -49,7 +49,7 @@ def test_members_are_judged_on_their_own_split() -> None:
         "one": 4,
         "two": 5,
     }
-    assert data.caption_source() is None
+    assert data.training_source() is None
 
 
 def test_a_member_that_cannot_be_judged(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def write(root: Path) -> Fake:
     file_names = {number: f"COCO_train2014_{number:012d}.jpg" for number in [*CAPTIONS, 776, 785, 802]}
     for number in [*CAPTIONS, 776, 785]:
         save_image(root / "train2014" / file_names[number], (number % 256, 80, 90), (20, 26))
-    said = [(number, caption) for number, captions in CAPTIONS.items() for caption in captions] + [
+    pairs = [(number, caption) for number, captions in CAPTIONS.items() for caption in captions] + [
         (785, " "),
         (802, "A gap"),
         (999, "A ghost"),
@@ -46,14 +46,14 @@ def write(root: Path) -> Fake:
         ],
         "annotations": [
             {"id": n, "image_id": number, "caption": caption}
-            for n, (number, caption) in enumerate(reversed(said))
+            for n, (number, caption) in enumerate(reversed(pairs))
         ],
     }
     content["images"].append({"file_name": "nameless.jpg"})
     content["annotations"] += [{"id": 100, "image_id": 139}, {"id": 101, "image_id": 139, "caption": None}]
     (root / "annotations").mkdir()
     (root / "annotations" / "captions_train2014.json").write_text(json.dumps(content))
-    broken = {"images[7]", *(f"annotations[{len(said) + n}]" for n in range(2))}
+    broken = {"images[7]", *(f"annotations[{len(pairs) + n}]" for n in range(2))}
     return Fake(
         arguments={"root": root},
         captions={
@@ -69,7 +69,8 @@ def write_karpathy(root: Path, year: int = 2014) -> dict[str, dict[str, list[str
     """``dataset_coco.json`` and the images that it names, under their names of 2014 or 2017; split -> image
     -> captions.
     """
-    images, expected = [], {split: dict[str, list[str]]() for split in ("train", "val", "test")}
+    images: list[dict[str, Any]] = []
+    expected: dict[str, dict[str, list[str]]] = {"train": {}, "val": {}, "test": {}}
     for number, (subset, split, captions) in KARPATHY.items():
         name = f"COCO_{subset}_{number:012d}.jpg"
         sentences = [

@@ -39,7 +39,11 @@ def image(colour: tuple[int, int, int], kind: str = "jpeg") -> bytes:
 
 
 def record(
-    key: str, caption: str | None, told: dict[str, Any] | None = None, suffix: str = "jpg", shade: int = 90
+    key: str,
+    caption: str | None,
+    metadata: dict[str, Any] | None = None,
+    suffix: str = "jpg",
+    shade: int = 90,
 ) -> Members:
     """The three members of a record, as img2dataset writes them."""
     status = {
@@ -53,7 +57,7 @@ def record(
     members = [
         (f"{key}.{suffix}", image((shade, 100, 50), {"jpg": "jpeg"}.get(suffix.lower(), suffix.lower())))
     ]
-    members.append((f"{key}.json", json.dumps({**status, **(told or {})}).encode()))
+    members.append((f"{key}.json", json.dumps({**status, **(metadata or {})}).encode()))
     return members if caption is None else [*members, (f"{key}.txt", caption.encode())]
 
 
@@ -82,16 +86,17 @@ def write_shard(
 
 def links() -> list[tarfile.TarInfo]:
     """Links that lead out of the archive and to a member."""
-    found = []
+    members = []
     for name, kind, target in (
         ("7.jpg", tarfile.SYMTYPE, "/etc/passwd"),
         ("8.jpg", tarfile.LNKTYPE, "000000000.jpg"),
         ("9.txt", tarfile.FIFOTYPE, ""),
     ):
         info = tarfile.TarInfo(name)
-        info.type, info.linkname = kind, target
-        found.append(info)
-    return found
+        info.type = kind
+        info.linkname = target
+        members.append(info)
+    return members
 
 
 def cut(path: Path, share: float) -> None:
@@ -106,13 +111,11 @@ def write(root: Path, layout: str = "img2dataset") -> Fake:
     return {"img2dataset": _img2dataset, "mirror": _mirror, "list": _list}[layout](root)
 
 
-def _img2dataset(root: Path) -> Fake:
-    """Shard 0 holds every kind of trouble that a record may be, 1 is cut after its second record, 2 is sound
-    and 3 is empty.
-    """
+def _nasty_members(root: Path) -> Members:
+    """Four sound records, and every kind of trouble that a record may be."""
     torn = record("000000002", "a torn image")
     torn[0] = (torn[0][0], torn[0][1][:300])
-    nasty = [
+    return [
         *record("000000000", "A  red dog \n"),
         *record("000000001", None, {"caption": "its caption is in the json"}),
         *torn,
@@ -142,7 +145,13 @@ def _img2dataset(root: Path) -> Fake:
         ("._000000000.jpg", b"a Mac was here"),
         ("0000\t\n.jpg", image((1, 1, 1))),
     ]
-    write_shard(root / "00000.tar", nasty, links(), successes=13)
+
+
+def _img2dataset(root: Path) -> Fake:
+    """Shard 0 holds every kind of trouble that a record may be, 1 is cut after its second record, 2 is sound
+    and 3 is empty.
+    """
+    write_shard(root / "00000.tar", _nasty_members(root), links(), successes=13)
     # Cut within the last member: its record is broken, and the ten that its writer counted are not all there.
     write_shard(
         root / "00001.tar",
@@ -174,7 +183,8 @@ def _img2dataset(root: Path) -> Fake:
 
 
 def _mirror(root: Path) -> Fake:
-    captions, names = {}, [f"cc3m-train-{n:04d}.tar" for n in range(2)]
+    captions: dict[str, list[str]] = {}
+    names = [f"cc3m-train-{n:04d}.tar" for n in range(2)]
     for name in names:
         for n in range(3):
             captions[f"{name}/{n:08d}"] = [f"{name} has {n}"]
@@ -190,13 +200,13 @@ def _mirror(root: Path) -> Fake:
 
 
 def _list(root: Path, naming: str = "row_crc") -> Fake:
-    """Row 1 is a dead address, rows 0 and 6 share an address, rows 3 to 5 are broken, and row 7's image is."""
-    said = ["a dog .", "a ghost", "a  cat", "", "one column", "Stra\udcdfe", "the same dog", "torn"]
-    addresses = [f"http://example.org/{n}.jpg?x=1" for n in range(len(said))]
+    """Row 1 is a dead address, rows 0 and 6 share an address, 3 to 5 are broken, and row 7's image is."""
+    texts = ["a dog .", "a ghost", "a  cat", "", "one column", "Stra\udcdfe", "the same dog", "torn"]
+    addresses = [f"http://example.org/{n}.jpg?x=1" for n in range(len(texts))]
     addresses[6] = addresses[0]
     lines = [
         caption if n == 4 else f"{caption}\t{address}"
-        for n, (caption, address) in enumerate(zip(said, addresses, strict=True))
+        for n, (caption, address) in enumerate(zip(texts, addresses, strict=True))
     ]
     root.mkdir(parents=True, exist_ok=True)
     (root / "Train_GCC-training.tsv").write_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
@@ -205,7 +215,7 @@ def _list(root: Path, naming: str = "row_crc") -> Fake:
         crc = zlib.crc32(addresses[n].encode())
         name = {"row_crc": f"{n}_{crc}", "crc": f"{crc}.jpg", "row": f"{n:07d}.jpg"}[naming]
         save_image(root / "training" / "0" / name, (20 * n, 100, 50), SIZE, format="jpeg")
-        captions.setdefault(f"0/{name}", []).append(" ".join(said[n].split()))
+        captions.setdefault(f"0/{name}", []).append(" ".join(texts[n].split()))
     torn = next(key for key, texts in captions.items() if texts == ["torn"])
     cut(root / "training" / torn, 0.5)
     del captions[torn]

@@ -88,12 +88,12 @@ def write(root: Path, nested: bool = False, test_images: int = 5) -> Fake:
         "val": [f"2{n}" for n in range(3)],
         "test": [f"3{n:02d}" for n in range(test_images)],
     }
-    asked: dict[str, dict[str, Asked]] = {split: {} for split in splits}
+    queries: dict[str, dict[str, Asked]] = {split: {} for split in splits}
     for split, ids in splits.items():
         for n, image_id in enumerate(ids):
             colour = (40 * n % 256, 100, 200 - 30 * n % 200)
             put(image_id, SENTENCES, annotation(OBJECTS), colour)
-            asked[split] |= {
+            queries[split] |= {
                 f"{image_id}/{key}": Asked(colour, SIZE, *mention) for key, mention in MENTIONS.items()
             }
 
@@ -106,14 +106,14 @@ def write(root: Path, nested: bool = False, test_images: int = 5) -> Fake:
         annotation([(["11"], (9, 9, 3, 20)), (["12"], (1, 1, 2, 2))]),
         (3, 3, 3),
     )
-    asked["test"]["393/0/1"] = Asked((3, 3, 3), SIZE, "a boy", [[0, 0, 2, 2]])
+    queries["test"]["393/0/1"] = Asked((3, 3, 3), SIZE, "a boy", [[0, 0, 2, 2]])
     splits["test"] += ["390", "391", "392", "393"]
     for split, ids in splits.items():
         ((root if split == "train" else annotated) / f"{split}.txt").write_text("\n".join(ids) + "\n")
-    del asked["train"]
+    del queries["train"]
     return Fake(
         arguments={"root": root},
         captions=dict.fromkeys(splits["train"], CAPTIONS),
-        queries={split: {"flickr30k_entities": found} for split, found in asked.items()},
+        queries={split: {"flickr30k_entities": queries[split]} for split in queries},
         skipped={"flickr30k_entities": {"391", "392", "393/0/0"}},
     )

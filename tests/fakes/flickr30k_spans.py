@@ -11,7 +11,8 @@ from tests.fakes.judged import Judged
 # The sentence, its words, its phrases, and which of them name nothing to be seen.
 SENTENCES: list[tuple[str, list[str], list[tuple[int, int]], list[int]]] = [
     (
-        "[/EN#11/people A Tall man] in [/EN#12/clothing Red shirts] stands on [/EN#14/scene/other a street] .",
+        "[/EN#11/people A Tall man] in [/EN#12/clothing Red shirts] "
+        "stands on [/EN#14/scene/other a street] .",
         ["A", "Tall", "man", "in", "Red", "shirts", "stands", "on", "a", "street", "."],
         [(0, 3), (4, 6), (8, 10)],
         [],

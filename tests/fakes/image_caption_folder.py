@@ -113,7 +113,7 @@ def write(root: Path) -> Fake:
         root / "captions.csv",
         CAPTIONS | {name: ["a caption"] for name in BROKEN_IMAGES} | {"gone.jpg": ["a ghost"]},
     )
-    asked = write_queries(root / "test.jsonl")
+    queries = write_queries(root / "test.jsonl")
     (root / "val.jsonl").write_text(
         json.dumps({"image": "a.jpg", "phrase": "a dog", "boxes": [[0, 0, 10, 12]]})
     )
@@ -126,6 +126,6 @@ def write(root: Path) -> Fake:
             "test_queries": root / "test.jsonl",
         },
         captions=by_path(CAPTIONS),
-        queries={"val": {"folder": val}, "test": {"folder": asked}},
+        queries={"val": {"folder": val}, "test": {"folder": queries}},
         skipped={"train": {*BROKEN_IMAGES, "captions.csv:12"}, "folder": BROKEN_QUERIES},
     )

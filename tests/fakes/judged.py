@@ -56,7 +56,7 @@ def label_map(number: int, values: Iterable[int], size: tuple[int, int] = SIZE) 
 
 
 def save_numbers(path: Path, numbers: np.ndarray, mode: str = "L") -> None:
-    """A label map as a grey image or, with mode ``P``, as a palette image whose colours are not its numbers."""
+    """A label map as a grey image or, with mode ``P``, as a palette image of other colours than numbers."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(numbers)
     if mode == "P":

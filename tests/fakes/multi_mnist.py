@@ -32,7 +32,8 @@ def write_idx(path: Path, array: np.ndarray, compressed: bool = True) -> None:
 def glyphs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Bars whose places tell the digit, some with faint ink."""
     rng = np.random.default_rng(seed)
-    images, labels = np.zeros((count, 28, 28), np.uint8), np.arange(count) % 10
+    images = np.zeros((count, 28, 28), np.uint8)
+    labels = np.arange(count) % 10
     for image, label in zip(images, labels, strict=True):
         image[5 : 15 + label, 8 + label : 12 + label] = rng.integers(120, 256)
         image[10:13, 6:20] = rng.integers(1, 256)
@@ -56,16 +57,16 @@ def write(root: Path) -> Fake:
     for number, split in ((1, "val"), (2, "test")):
         queries[split] = {}
         for name, grid in (("multi_mnist", 0), *((("grid_2x2", 2),) if split == "test" else ())):
-            asked: dict[str, Asked] = {}
+            written: dict[str, Asked] = {}
             for index in range(SIZES[f"{split}_size"]):
                 picture = draw_picture(mnist_glyphs(root, split), drawing, (0, number, grid, index), grid)  # type: ignore[arg-type]
                 grey = round(float(picture.image.mean()))
                 for label in sorted(set(picture.labels.tolist())):
                     boxes = picture.boxes[picture.labels == label].astype(float).tolist()
-                    asked[f"{split}-{index}/{WORDS[label]}"] = Asked(
+                    written[f"{split}-{index}/{WORDS[label]}"] = Asked(
                         (grey, grey, grey), picture.image.shape, WORDS[label], boxes
                     )
-            queries[split][name] = asked
+            queries[split][name] = written
     captions = {}
     for index in range(SIZES["train_size"]):
         named = [

@@ -52,7 +52,8 @@ def pack(runs: list[int]) -> str:
     for n, run in enumerate(runs):
         value = run - runs[n - 2] if n > 2 else run
         while True:
-            bits, value = value & 31, value >> 5
+            bits = value & 31
+            value >>= 5
             last = value == (-1 if bits & 16 else 0)
             text += chr(48 + bits + (0 if last else 32))
             if last:
@@ -139,7 +140,8 @@ class Writer:
         **changes: Any,
     ) -> int:
         """The number of a reference to a new object."""
-        annotation, ref = 5000 + len(self.objects), changes.get("ref_id", 100 + len(self.references))
+        annotation = 5000 + len(self.objects)
+        ref = changes.get("ref_id", 100 + len(self.references))
         written = {
             "id": annotation,
             "image_id": image,
@@ -148,7 +150,7 @@ class Writer:
             "segmentation": segmentation(box, form if form == "none" else self.form or form),
         }
         self.objects.append(written | {"area": 1.0, "iscrowd": int(form != "polygons")})
-        said = [
+        sentences_written = [
             {"raw": text.upper(), "sent": text, "sent_id": n, "tokens": text.split()}
             for n, text in enumerate(sentences)
         ]
@@ -158,27 +160,30 @@ class Writer:
             "image_id": image,
             "split": split,
             "category_id": 1,
-            "sentences": said,
+            "sentences": sentences_written,
             "file_name": "x",
         }
         self.references.append(reference | changes)
         return ref
 
     def sound(self, split: str, colour: tuple[int, int, int]) -> tuple[int, list[int], dict[str, Asked]]:
-        """An image with the objects of `SOUND`: its number, those of its references, and what is to be asked."""
+        """An image with the objects of `SOUND`: its number, those of its references, and its queries."""
         image = self.image(colour)
-        refs, asked = [], {}
+        refs: list[int] = []
+        queries: dict[str, Asked] = {}
         for sentences, box, form in SOUND:
-            refs.append(ref := self.object(image, split, sentences, box, form))
+            ref = self.object(image, split, sentences, box, form)
+            refs.append(ref)
             x, y, width, height = box
             for n, text in enumerate(dict.fromkeys(sentences) if self.unique else sentences):
-                asked[f"{ref}/{n}"] = Asked(colour, SIZE, text, [[x, y, x + width, y + height]])
+                queries[f"{ref}/{n}"] = Asked(colour, SIZE, text, [[x, y, x + width, y + height]])
                 self.masks[f"{ref}/{n}"] = mask_of(box)
-        return image, refs, asked
+        return image, refs, queries
 
     def faulty(self, split: str, taken: int) -> Faults:
         """Objects with every fault; ``taken`` is the number of a reference that is there."""
-        outside, gone = self.image((9, 9, 9)), self.image(None)
+        outside = self.image((9, 9, 9))
+        gone = self.image(None)
         half = self.object(outside, split, ["", "said well"], [5, 5, 10, 10])
         self.masks[f"{half}/1"] = mask_of([5, 5, 10, 10])
         unasked = [

@@ -1,4 +1,4 @@
-"""ReferIt: RefCLEF in REFER's layout, photographs in numbered folders, and MultiGrounding's lists of images."""
+"""ReferIt: RefCLEF in REFER's layout, photographs in numbered folders, and MultiGrounding's lists."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ def write(root: Path, multigrounding: bool = False) -> ReferFake:
     """
     images = root / ("ReferIt_Images" if multigrounding else "images/saiapr_tc-12")
     writer = Writer(images, "00/images/{}.jpg", unique=True, form="packed_list")
-    asked: dict[str, dict[str, Asked]] = {}
+    queries_of_splits: dict[str, dict[str, Asked]] = {}
     listed: dict[str, list[int]] = {}
     captions = {}
     for split in ("train", "val", "test"):
-        asked[split], listed[split] = {}, [99999]
+        queries_of_splits[split] = {}
+        listed[split] = [99999]
         for colour in COLOURS[split]:
             image, refs, queries = writer.sound("val", colour)
             listed[split].append(image)
-            asked[split] |= queries
+            queries_of_splits[split] |= queries
             if split == "train":
                 captions[str(image)] = [" ".join(query.phrase.split()) for query in queries.values()]
     faults = writer.faulty("train", refs[0])
     listed["test"] += faults.images
-    asked["test"] |= faults.sound
+    queries_of_splits["test"] |= faults.sound
     folder = root / ("ReferIt_Splits" if multigrounding else "refclef")
     writer.write(folder, "unc")
     for split, numbers in listed.items():
@@ -40,7 +41,7 @@ def write(root: Path, multigrounding: bool = False) -> ReferFake:
     return ReferFake(
         arguments={"root": root},
         captions=captions,
-        queries={"val": {"referit": asked["val"]}, "test": {"referit": asked["test"]}},
+        queries={split: {"referit": queries_of_splits[split]} for split in ("val", "test")},
         skipped={"referit": faults.left_out | faults.unasked},
         masks=writer.masks,
     )

@@ -26,7 +26,7 @@ def _captions(number: int) -> list[str]:
 
 
 def write(root: Path) -> Judged:
-    """COCO: an image of every split, of test one without a file and, in the list, a record without captions."""
+    """COCO: an image of every split, of test one without a file; in the list, a record without captions."""
     entries: list[Any] = []
     records = {}
     for number, split in enumerate(SPLITS):

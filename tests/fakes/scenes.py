@@ -14,17 +14,17 @@ def write(root: Path) -> Fake:
     """Eight, three and seven scenes."""
     queries: dict[str, dict[str, dict[str, Asked]]] = {}
     for split, size in (("val", SIZES["val_size"]), ("test", SIZES["test_size"])):
-        found: dict[str, Asked] = {}
+        written: dict[str, Asked] = {}
         for index in range(size):
             scene = make_scene(0, split, index, 32)
             # The last mention of a text wins its boxes; all mentions of one text in a scene mean the same
             # things.
-            for number, text in enumerate(dict.fromkeys(said.phrase.text for said in scene.phrases)):
-                things = next(said.objects for said in scene.phrases if said.phrase.text == text)
+            for number, text in enumerate(dict.fromkeys(mention.phrase.text for mention in scene.phrases)):
+                things = next(mention.objects for mention in scene.phrases if mention.phrase.text == text)
                 colour = tuple(int(value) for value in scene.image.reshape(-1, 3).mean(0))
                 boxes = [list(map(float, scene.objects[thing].box)) for thing in things]
-                found[f"{split}-{index}/{number}"] = Asked(colour, (32, 32), text, boxes)  # type: ignore[arg-type]
-        queries[split] = {"scenes": found}
+                written[f"{split}-{index}/{number}"] = Asked(colour, (32, 32), text, boxes)  # type: ignore[arg-type]
+        queries[split] = {"scenes": written}
     captions = {
         f"train-{index}": make_scene(0, "train", index, 32).captions for index in range(SIZES["train_size"])
     }

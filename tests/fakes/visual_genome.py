@@ -46,7 +46,7 @@ def region(image: int, values: Region) -> dict[str, Any]:
     }
 
 
-def asked(image: int, colour: tuple[int, int, int]) -> dict[str, Asked]:
+def written_queries(image: int, colour: tuple[int, int, int]) -> dict[str, Asked]:
     return {
         f"{image}/{100 * image + number}": Asked(colour, SIZE, phrase, [[x, y, x + width, y + height]])
         for phrase, (number, _, x, y, width, height) in zip(PHRASES, REGIONS, strict=True)
@@ -74,20 +74,18 @@ def write(root: Path, flat: bool = False) -> Fake:
     for split, numbers in splits.items():
         for number in numbers:
             colour = (7 * number % 256, 100, 200 - 5 * number)
-            folder = "VG_Images" if flat else "VG_100K_2" if number % 2 else "VG_100K"
+            folder = "VG_100K_2" if number % 2 else "VG_100K"
+            if flat:
+                folder = "VG_Images"
             if number not in (30, 41):
-                save_image(
-                    root / folder / f"{number}.jpg",
-                    colour,
-                    SIZE if number not in (31, 40) else (20, 30),
-                    quality=95,
-                )
+                size = (20, 30) if number in (31, 40) else SIZE
+                save_image(root / folder / f"{number}.jpg", colour, size, quality=95)
             regions = [region(number, values) for values in ([] if number == 33 else REGIONS)]
             if number in (24, 35):
                 regions += [region(number, values) for values in FAULTY]
             descriptions.append({"regions": regions, "id": number})
             if number not in (30, 31, 32, 33):
-                queries[split] |= asked(number, colour)
+                queries[split] |= written_queries(number, colour)
     descriptions[-2]["regions"] += [
         region(34, REGIONS[0]),
         {"region_id": 3411, "phrase": "no box", "image_id": 34},
@@ -95,7 +93,26 @@ def write(root: Path, flat: bool = False) -> Fake:
     descriptions.append({"regions": [region(21, (99, "again", 1, 1, 5, 5))], "id": 21})
     del queries["train"]
 
-    annotations, lists = (root / "VG_Annotations", root / "VG_Splits") if flat else (root, root)
+    write_annotations(root, flat, descriptions, listed, splits)
+    faults = {f"{number}/{100 * number + values[0]}" for number in (24, 35) for values in FAULTY}
+    return Fake(
+        arguments={"root": root, "split": "densecap"},
+        captions=dict.fromkeys(map(str, (*range(1, 7), 40)), PHRASES),
+        queries={split: {"visual_genome": queries[split]} for split in queries},
+        skipped={"train": {"41"}, "visual_genome": {"21", "30", "31", "32", "34/3401", "34/#7", *faults}},
+    )
+
+
+def write_annotations(
+    root: Path,
+    flat: bool,
+    descriptions: list[dict[str, Any]],
+    listed: list[int],
+    splits: dict[str, list[int]],
+) -> None:
+    """The regions, the published sizes of the ``listed`` images, and both split lists."""
+    annotations = root / "VG_Annotations" if flat else root
+    lists = root / "VG_Splits" if flat else root
     for folder in (annotations, lists, root):
         folder.mkdir(parents=True, exist_ok=True)
     sizes = [
@@ -116,11 +133,4 @@ def write(root: Path, flat: bool = False) -> Fake:
     (lists / "densecap_splits.json").write_text(json.dumps(splits))
     (lists / "data_splits.pickle").write_bytes(
         pickle.dumps({"train": set(splits["train"] + splits["val"]), "test": set(splits["test"])}, protocol=2)
-    )
-    faults = {f"{number}/{100 * number + values[0]}" for number in (24, 35) for values in FAULTY}
-    return Fake(
-        arguments={"root": root, "split": "densecap"},
-        captions=dict.fromkeys(map(str, (*range(1, 7), 40)), PHRASES),
-        queries={split: {"visual_genome": found} for split, found in queries.items()},
-        skipped={"train": {"41"}, "visual_genome": {"21", "30", "31", "32", "34/3401", "34/#7", *faults}},
     )

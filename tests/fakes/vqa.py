@@ -17,10 +17,10 @@ def write(root: Path) -> Judged:
     images = root / "val2014"
     seen = {n: save_photo(images / f"COCO_val2014_{n:012d}.jpg", n) for n in (42, 73)}
 
-    def answers(*given: str) -> list[dict[str, Any]]:
+    def answers(*texts: str) -> list[dict[str, Any]]:
         return [
             {"answer": answer, "answer_confidence": "yes", "answer_id": n}
-            for n, answer in enumerate(given, start=1)
+            for n, answer in enumerate(texts, start=1)
         ]
 
     questions: list[Any] = [
@@ -39,8 +39,8 @@ def write(root: Path) -> Judged:
         42003: ["x"] * 10,
     }
     annotations: list[Any] = [
-        {"question_id": key, "image_id": key // 1000, "answers": answers(*given)}
-        for key, given in annotated.items()
+        {"question_id": key, "image_id": key // 1000, "answers": answers(*texts)}
+        for key, texts in annotated.items()
     ]
     annotations.append({"question_id": 42004, "image_id": 42, "answers": []})
     paths = [root / "v2_OpenEnded_mscoco_val2014_questions.json", root / "v2_mscoco_val2014_annotations.json"]

@@ -36,9 +36,9 @@ class Order(pl.Callback):
             f"{phrase}|{partner}" for phrase, partner in zip(batch.phrases, batch.partners, strict=True)
         ]
         with (Path(trainer.default_root_dir) / "order.txt").open("a") as file:
-            file.write(
-                f"{trainer.current_epoch} {batch_idx} {' '.join(batch.keys)} {texts} {batch.images.double().sum().item()}\n"
-            )
+            keys = " ".join(batch.keys)
+            pixels = batch.images.double().sum().item()
+            file.write(f"{trainer.current_epoch} {batch_idx} {keys} {texts} {pixels}\n")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         with (Path(trainer.default_root_dir) / "order.txt").open("a") as file:

@@ -168,6 +168,16 @@ def test_predict(grounded: Path) -> None:
         assert line["box"] is None or 0 <= line["box"][0] < line["box"][2] <= 32
 
 
+def test_predict_under_a_protocol_of_the_config(grounded: Path) -> None:
+    config = write_config(
+        grounded.parents[1] / "predictions.yaml",
+        {"trainer": {"callbacks": [{"class_path": "Predictions", "init_args": {"protocol": "selfeq"}}]}},
+    )
+    assert cli.main(["predict", *arguments(grounded), "--config", config, "--ckpt_path", "last"]) == 0
+    text = (grounded / "predict" / "predictions-rank0.jsonl").read_text()
+    assert {json.loads(line)["protocol"] for line in text.splitlines()} == {"selfeq"}
+
+
 def test_a_second_fit_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (folder / "checkpoints" / "last.ckpt").read_bytes()
     assert cli.main(["fit", *arguments(folder)]) == 1

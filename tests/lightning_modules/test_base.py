@@ -69,7 +69,7 @@ def test_cosine_is_torchs_after_the_warm_up() -> None:
 
 
 def test_one_cycle_is_torchs() -> None:
-    """Up to a step: torch reaches its peak at step 299 of 1000 and its end at 999, where we say 300 and 1000."""
+    """Up to a step: torch has its peak at step 299 of 1000 and its end at 999, we at 300 and 1000."""
     optimisation = Optimisation(lr=1e-3, schedule="one_cycle", min_lr=1e-6)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1e-3)
     reference = torch.optim.lr_scheduler.OneCycleLR(
@@ -262,7 +262,8 @@ def test_missing_and_unexpected_weights_are_named(
     torch.save(state | {"relation_head.weight": torch.zeros(1)}, tmp_path / "weights.pth")
     line = load(module, tmp_path / "weights.pth")
     assert line.endswith(
-        "tensors of network loaded, 2 missing (itm_head.weight, itm_head.bias), 1 unexpected (relation_head.weight)"
+        "tensors of network loaded, 2 missing (itm_head.weight, itm_head.bias), "
+        "1 unexpected (relation_head.weight)"
     )
 
 
@@ -381,11 +382,13 @@ class TestCheckpoint:
         [
             (
                 {"contrast": ContrastSize(embed_dim=4, queue_size=6)},
-                r"another model or size: network.image_queue is \(8, 6\) in it and \(4, 6\) in this VisionLanguagePretrain",
+                r"another model or size: network.image_queue is \(8, 6\) in it and \(4, 6\) in this "
+                "VisionLanguagePretrain",
             ),
             (
                 {"vision": replace(NETWORK["vision"], depth=1)},
-                r"another model or size: network.visual_encoder.blocks.1.norm1.weight is \(16,\) in it and absent in this",
+                r"another model or size: network.visual_encoder.blocks.1.norm1.weight is \(16,\) in it "
+                "and absent in this",
             ),
         ],
     )
@@ -418,7 +421,8 @@ def test_require(module: VisionLanguagePretrain) -> None:
     ):
         with pytest.raises(
             ModelError,
-            match=f"SomeEvaluation needs a module that can `{verb}`, and VisionLanguagePretrain cannot; take this evaluation out",
+            match=f"SomeEvaluation needs a module that can `{verb}`, and VisionLanguagePretrain cannot; "
+            "take this evaluation out",
         ):
             require(module, capability, "SomeEvaluation")
     with pytest.raises(ModelError, match="ALBEF cannot"):

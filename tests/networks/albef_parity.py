@@ -86,7 +86,7 @@ def tiny_albef() -> ALBEF:
 
 
 def forward_numbers(model: ALBEF) -> dict[str, Tensor]:
-    """What the encoders, the projections, the fusion and the matching head say, under its names in `outputs`."""
+    """What encoders, projections, fusion and matching head say, under its names in `outputs`."""
     image_embeds = model.encode_image(inputs()["images"].to(model.temp.dtype))
     ids, mask = inputs()["ids_i"], inputs()["att_i"]
     text_embeds = model.encode_text(ids, mask)

@@ -25,7 +25,14 @@ class Trainer(SimpleNamespace):
             "accumulate_grad_batches": 1,
             "is_last_batch": False,
         }
-        loop = SimpleNamespace(min_epochs=5, epoch_loop=SimpleNamespace(min_steps=100))
+        due = fields.pop("validation_due", False)
+        epoch_loop = SimpleNamespace(
+            min_steps=100,
+            restarted_on_train_batch_end=False,
+            val_loop=SimpleNamespace(setup_data=lambda: None, skip=False),
+            _should_check_val_fx=lambda fetcher: due,
+        )
+        loop = SimpleNamespace(min_epochs=5, epoch_loop=epoch_loop, _data_fetcher=object(), state_dict=dict)
         strategy = SimpleNamespace(root_device="cpu", reduce=lambda flag, reduce_op: flag)
         fixed = {
             "is_global_zero": True,
@@ -61,20 +68,23 @@ def callback(tmp_path: Path) -> Any:
     [
         ({"global_step": 10}, True),
         ({"global_step": 11}, False),
-        ({"global_step": 7, "max_steps": 7}, True),
-        ({"global_step": 7, "max_epochs": 1, "is_last_batch": True}, True),
-        ({"global_step": 7, "max_epochs": 2, "is_last_batch": True}, False),
+        ({"global_step": 7, "max_steps": 7}, False),
+        ({"global_step": 7, "max_steps": 7, "validation_due": True}, True),
+        ({"global_step": 7, "max_epochs": 1, "is_last_batch": True}, False),
+        ({"global_step": 7, "max_epochs": 1, "is_last_batch": True, "validation_due": True}, True),
+        ({"global_step": 7, "max_epochs": 2, "is_last_batch": True, "validation_due": True}, False),
         ({"global_step": 10, "accumulate_grad_batches": 2}, False),
         ({"global_step": 10, "accumulate_grad_batches": 2, "is_last_batch": True}, True),
     ],
 )
 def test_when_it_is_written(fields: dict[str, Any], saved: bool, callback: LastCheckpoint) -> None:
+    end_batch(callback, Trainer(global_step=9))  # an earlier step
     trainer = Trainer(**fields)
     end_batch(callback, trainer)
     assert trainer.saved == ([trainer.global_step] if saved else [])
     assert callback.path.exists() == saved
     callback.on_train_end(trainer, None)  # type: ignore[arg-type]
-    assert trainer.saved == [trainer.global_step]  # once in any case
+    assert trainer.saved == [trainer.global_step] * (1 + saved)
     assert callback.path.read_text() == str(trainer.global_step)
     assert [path.name for path in callback.path.parent.iterdir()] == ["last.ckpt"]
 

@@ -1,4 +1,4 @@
-"""Algorithm 1 of HIST against its statement: partners have another subject, and every such pair can be drawn."""
+"""Algorithm 1 of HIST as stated: partners have another subject, and every such pair can be drawn."""
 
 from __future__ import annotations
 

@@ -26,9 +26,7 @@ def attached(fake: Fake, folder: Path, **changes: Any) -> Any:
     options: dict[str, Any] = (
         {"batch_size": 2, "num_workers": 0, "max_skipped": 1.0, "seed": 0} | fake.arguments | changes
     )
-    return attach(
-        CaptionVectors(**options), folder, stage="fit", preprocessing=replace(PLAIN, image_size=1)
-    )
+    return attach(CaptionVectors(**options), folder, stage="fit", preprocessing=replace(PLAIN, image_size=1))
 
 
 def test_every_caption_comes_with_its_images_vector(fake: Fake, tmp_path: Path) -> None:
@@ -41,8 +39,8 @@ def test_every_caption_comes_with_its_images_vector(fake: Fake, tmp_path: Path) 
         for batch in batches(data, loader):
             assert batch.images.shape == (2, WIDTH)
             assert batch.images.dtype == torch.float32
-            for key, caption, found in zip(batch.keys, batch.captions, batch.images, strict=True):
-                assert found.tolist() == vector(key).astype(np.float32).tolist()
+            for key, caption, image in zip(batch.keys, batch.captions, batch.images, strict=True):
+                assert image.tolist() == vector(key).astype(np.float32).tolist()
                 seen.setdefault(key, set()).add(caption)
     assert seen == {key: set(captions) for key, captions in fake.captions.items()}
     lines = (tmp_path / "skipped-train-rank0.tsv").read_text().splitlines()
@@ -52,11 +50,11 @@ def test_every_caption_comes_with_its_images_vector(fake: Fake, tmp_path: Path) 
 def test_without_vectors_each_caption_is_a_sample(fake: Fake, tmp_path: Path) -> None:
     data = attached(fake, tmp_path, vectors=None, batch_size=5)
     data.setup("fit")
-    found = batches(data, data.train_dataloader())
-    captions = [caption for batch in found for caption in batch.captions]
+    fed = batches(data, data.train_dataloader())
+    captions = [caption for batch in fed for caption in batch.captions]
     expected = [caption for texts in fake.captions.values() for caption in texts] + ["no vector for this one"]
     assert sorted(captions) == sorted(expected)
-    assert all(batch.images.shape == (5, 0) for batch in found)
+    assert all(batch.images.shape == (5, 0) for batch in fed)
 
 
 def test_a_folder_of_photographs_says_which_captions_count(fake: Fake, tmp_path: Path) -> None:

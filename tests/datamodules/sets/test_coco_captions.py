@@ -33,7 +33,7 @@ def test_captions_of_the_publisher(below: str, tmp_path: Path) -> None:
     if below:
         (tmp_path / below).mkdir()
         (tmp_path / "train2014").rename(tmp_path / below / "train2014")
-    source = COCOCaptions(tmp_path).caption_source()
+    source = COCOCaptions(tmp_path).training_source()
     assert fake.captions is not None
     assert {key: captions[::-1] for key, captions in content(source).items()} == {
         **fake.captions,
@@ -47,8 +47,8 @@ def test_captions_of_the_publisher(below: str, tmp_path: Path) -> None:
 
 def test_the_akbari_split_is_the_training_set_of_2014(tmp_path: Path) -> None:
     write(tmp_path)
-    assert content(COCOCaptions(tmp_path, split="akbari").caption_source()) == content(
-        COCOCaptions(tmp_path).caption_source()
+    assert content(COCOCaptions(tmp_path, split="akbari").training_source()) == content(
+        COCOCaptions(tmp_path).training_source()
     )
     with pytest.raises(DataError, match=r"release of 2014: set --data\.\.\.year 2014"):
         COCOCaptions(tmp_path, year=2017, split="akbari")
@@ -64,7 +64,7 @@ def test_karpathy(year: Any, tmp_path: Path) -> None:
         for index in range(len(source)):
             assert int(source.image(index)[0, 0, 0]) == pytest.approx(int(source.key(index)) % 256, abs=4)
     assert [line.split("\t")[0] for line in source.broken] == ["images[6]"]
-    assert content(COCOCaptions(tmp_path, year, "karpathy").caption_source()) == expected["train"]
+    assert content(COCOCaptions(tmp_path, year, "karpathy").training_source()) == expected["train"]
 
 
 @pytest.mark.parametrize("missing", ["", "train2014", "annotations/captions_train2014.json"])
@@ -74,8 +74,8 @@ def test_a_missing_piece(missing: str, tmp_path: Path) -> None:
     write(root)
     path = root / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(DatasetNotFoundError, match="python cli.py prepare COCOCaptions") as raised:
-        COCOCaptions(root).caption_source()
+    with pytest.raises(DatasetNotFoundError, match="prepare COCOCaptions") as raised:
+        COCOCaptions(root).training_source()
     holds = "must hold train2014/*.jpg, annotations/captions_train2014.json"
     assert re.search(f"{re.escape(str(path))} not found; .*{re.escape(holds)}", str(raised.value))
 
@@ -83,8 +83,10 @@ def test_a_missing_piece(missing: str, tmp_path: Path) -> None:
 def test_a_missing_karpathy_list(tmp_path: Path) -> None:
     write_karpathy(tmp_path)
     (tmp_path / "dataset_coco.json").unlink()
-    with pytest.raises(DatasetNotFoundError, match=r"dataset_coco\.json not found.*split=karpathy .*--download"):
-        COCOCaptions(tmp_path, split="karpathy").caption_source()
+    with pytest.raises(
+        DatasetNotFoundError, match=r"dataset_coco\.json not found.*split=karpathy .*--download"
+    ):
+        COCOCaptions(tmp_path, split="karpathy").training_source()
 
 
 DAMAGES = {
@@ -93,7 +95,8 @@ DAMAGES = {
     "cut": b'{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "capt',
     "list": b"[]",
     "no captions": b'{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}',
-    "not UTF-8": b'{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "\xff\xfe"}]}',
+    "not UTF-8": b'{"images": [{"id": 1, "file_name": "a.jpg"}], '
+    b'"annotations": [{"image_id": 1, "caption": "\xff\xfe"}]}',
     "enormous number": b'{"images": [{"id": 1'
     + b"0" * 30
     + b', "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a"}]}',

@@ -14,7 +14,7 @@ from tests.fakes.conceptual_captions import _list, cut, record, write, write_sha
 
 
 def source_of(root: Path, **options: Any) -> Any:
-    return ConceptualCaptions(root, cache_dir=root / "cache", **options).caption_source()
+    return ConceptualCaptions(root, cache_dir=root / "cache", **options).training_source()
 
 
 def read(source: Any) -> dict[str, list[str]]:
@@ -99,9 +99,9 @@ def test_a_torn_image_is_named_by_its_record(tmp_path: Path) -> None:
 def test_images_of_a_list_under_every_naming(naming: str, tmp_path: Path) -> None:
     fake = _list(tmp_path, naming)
     assert fake.captions is not None
-    found = read(source_of(tmp_path))
-    assert {key: texts for key, texts in found.items() if texts != ["torn"]} == fake.captions
-    assert any(texts == ["a dog .", "the same dog"] for texts in found.values()) is (naming == "crc")
+    captions = read(source_of(tmp_path))
+    assert {key: texts for key, texts in captions.items() if texts != ["torn"]} == fake.captions
+    assert any(texts == ["a dog .", "the same dog"] for texts in captions.values()) is (naming == "crc")
 
 
 def test_a_small_checksum_is_no_row(tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_shards_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     ):
         (tmp_path / name).touch()
     (tmp_path / "00001.tar").symlink_to("gone.tar")
-    found = find_shards(tmp_path, "gcc3m")
-    assert [path.name for path in found] == ["00000.tar", "00002.tar", "100000.tar"]
-    assert missing_numbers(found[:2]) == [1]
-    assert missing_numbers(found)[:3] == [1, 3, 4]
-    for path in [*found, tmp_path / "00001.tar"]:
+    shards = find_shards(tmp_path, "gcc3m")
+    assert [path.name for path in shards] == ["00000.tar", "00002.tar", "100000.tar"]
+    assert missing_numbers(shards[:2]) == [1]
+    assert missing_numbers(shards)[:3] == [1, 3, 4]
+    for path in [*shards, tmp_path / "00001.tar"]:
         path.unlink()
     assert [path.name for path in find_shards(tmp_path, "cc12m")] == ["cc12m-train-0000.tar"]
 
@@ -168,7 +168,8 @@ def test_a_broken_shard_stops_the_run(tmp_path: Path) -> None:
     )
     with pytest.raises(
         DataError,
-        match=r"9 of 100 records could not be read, more than max_skipped=0.10%; they are named in .*skipped-train-rank0.tsv",
+        match=r"9 of 100 records could not be read, more than max_skipped=0\.10%; "
+        r"they are named in .*skipped-train-rank0\.tsv",
     ):
         data.setup("fit")
 

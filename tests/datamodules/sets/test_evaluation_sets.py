@@ -141,7 +141,8 @@ def reading(source: Source, index: int) -> Any:
 
 def read_all(source: Source) -> tuple[dict[str, Any], set[str]]:
     """What can be read, by key, and the keys of what cannot."""
-    records, skipped = {}, set()
+    records: dict[str, Any] = {}
+    skipped: set[str] = set()
     for index in range(len(source)):
         assert source.key(index) not in records
         try:
@@ -172,12 +173,10 @@ def test_its_batches_hold_what_can_be_read(opened: tuple[Any, Judged]) -> None:
     data, fake = opened
     view, collate = view_of(data.evaluation_source("test"), PLAIN)
     batch = collate([view[index] for index in range(len(view))])
-    asked = (
-        sum(len(questions) for _, questions in fake.records.values())
-        if isinstance(batch, QuestionBatch)
-        else len(fake.records)
-    )
-    assert len(batch) == len(set(batch.keys)) == asked
+    length = len(fake.records)
+    if isinstance(batch, QuestionBatch):
+        length = sum(len(questions) for _, questions in fake.records.values())
+    assert len(batch) == len(set(batch.keys)) == length
     assert {line.split("\t")[0] for line in batch.skipped} == fake.skipped
 
 
@@ -195,7 +194,7 @@ def test_what_is_missing_is_named(opened: tuple[Any, Judged], tmp_path: Path) ->
 
 def test_only_captioned_sets_train(opened: tuple[Any, Judged]) -> None:
     data, fake = opened
-    source = data.caption_source()
+    source = data.training_source()
     if not isinstance(data, (COCORetrieval, Flickr30kRetrieval)):
         assert source is None
         return
@@ -250,10 +249,10 @@ def test_label_maps_are_read_as_numbers(kind: Any, tmp_path: Path) -> None:
         save_numbers(path, numbers, "P")
     else:
         Image.fromarray(numbers.astype(kind)).save(path)
-    found = read_label_map(path)
-    assert to_labels(found, table({0: 7, 1: 3}), path).tolist() == [[7, 3, 3], [3, 7, 3]]
+    numbers_read = read_label_map(path)
+    assert to_labels(numbers_read, table({0: 7, 1: 3}), path).tolist() == [[7, 3, 3], [3, 7, 3]]
     with pytest.raises(DataError, match="1 is no class number"):
-        to_labels(found, table({0: 7}), path)
+        to_labels(numbers_read, table({0: 7}), path)
 
 
 def test_numbers_beyond_a_byte_are_no_classes() -> None:
@@ -263,17 +262,12 @@ def test_numbers_beyond_a_byte_are_no_classes() -> None:
 
 def test_class_names_are_those_of_the_labels(tmp_path: Path) -> None:
     root = voc.write(tmp_path / "voc").arguments["root"]
-    with_background, without = VOCSource(root), VOCSource(root, background=False, plain_english=True)
-    assert (
-        with_background.class_names[0],
-        with_background.class_names[1],
-        len(with_background.class_names),
-    ) == ("background", "aeroplane", 21)
-    assert (without.class_names[0], without.class_names[-1], len(without.class_names)) == (
-        "airplane",
-        "tv monitor",
-        20,
-    )
+    with_background = VOCSource(root).class_names
+    without = VOCSource(root, background=False, plain_english=True).class_names
+    assert with_background[:2] == ("background", "aeroplane")
+    assert len(with_background) == 21
+    assert (without[0], without[-1]) == ("airplane", "tv monitor")
+    assert len(without) == 20
     assert in_plain_english(["sofa", "diningtable"]) == ("sofa", "dining table")
     assert (len(COCO_THINGS), COCO_STUFF_IDS[79:81], len(COCO_STUFF_IDS)) == (80, (90, 92), 171)
 

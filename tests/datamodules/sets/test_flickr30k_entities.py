@@ -26,7 +26,8 @@ REAL = ROOT.parent / "shared" / "data" / "flickr30k_entities_mini"
 @pytest.mark.parametrize("nested", [False, True])
 def test_both_layouts(nested: bool, tmp_path: Path) -> None:
     write(tmp_path, nested)
-    test, train = Flickr30kSplit(tmp_path, "test"), Flickr30kSplit(tmp_path, "train")
+    test = Flickr30kSplit(tmp_path, "test")
+    train = Flickr30kSplit(tmp_path, "train")
     assert len(train) == 6
     assert train.captions(0) == CAPTIONS
     assert [test.key(index) for index in range(len(test))] == [
@@ -45,9 +46,9 @@ def test_both_layouts(nested: bool, tmp_path: Path) -> None:
 
 def test_boxes_count_from_zero_and_end_exclusively(tmp_path: Path) -> None:
     write(tmp_path)
-    found = {query.key.split("/", 1)[1]: query for query in Flickr30kSplit(tmp_path, "test").queries(0)}
-    assert {key: (query.phrase, query.boxes.tolist()) for key, query in found.items()} == MENTIONS
-    assert {key: query.chain for key, query in found.items()} == {
+    queries = {query.key.split("/", 1)[1]: query for query in Flickr30kSplit(tmp_path, "test").queries(0)}
+    assert {key: (query.phrase, query.boxes.tolist()) for key, query in queries.items()} == MENTIONS
+    assert {key: query.chain for key, query in queries.items()} == {
         "0/0": "11",
         "0/1": "12",
         "1/0": "13",
@@ -144,7 +145,8 @@ def test_what_the_reference_code_judges(tmp_path: Path) -> None:
     the union of their boxes.
     """
     root = shutil.copytree(PARITY / "flickr", tmp_path / "flickr")
-    source, rules = Flickr30kSplit(root, "test"), PRESETS["wwbl"]
+    source = Flickr30kSplit(root, "test")
+    rules = PRESETS["wwbl"]
     expected = json.loads((PARITY / "expected.json").read_text())["flickr"]
     assert [source.key(index) for index in range(len(source))] == [
         Path(image["path"]).stem for image in expected
@@ -155,7 +157,7 @@ def test_what_the_reference_code_judges(tmp_path: Path) -> None:
         chains: dict[str, list[Query]] = {}
         for query in source.queries(index):
             chains.setdefault(query.chain, []).append(query)
-        found = {}
+        judged_chains = {}
         for chain, mentions in chains.items():
             boxes = evaluated_boxes(
                 torch.from_numpy(mentions[0].boxes)[None],
@@ -165,11 +167,11 @@ def test_what_the_reference_code_judges(tmp_path: Path) -> None:
             )[0]
             if (boxes[0, 2:] - boxes[0, :2]).prod() > rules.min_area * height * width:
                 union = torch.cat([boxes[:, :2].amin(0), boxes[:, 2:].amax(0)])
-                found[chain] = {
+                judged_chains[chain] = {
                     "bbox": [union.tolist()],
                     "sentences": [f"{rules.prompt}{mention.phrase.lower()}" for mention in mentions],
                 }
-        assert found == image["meta"]
+        assert judged_chains == image["meta"]
 
 
 @pytest.mark.real_data

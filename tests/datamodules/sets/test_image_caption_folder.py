@@ -52,10 +52,10 @@ def test_every_format(name: str, encoding: str, as_list: bool, images: Path, tmp
 
 
 def test_names_without_extension_and_in_subfolders(images: Path) -> None:
-    found = find_images(images)
-    assert found["sub/deep/c"] == found["sub/deep/c.JPG"] == "sub/deep/c.JPG"
-    assert "notes" not in found
-    assert "c" not in found
+    paths = find_images(images)
+    assert paths["sub/deep/c"] == paths["sub/deep/c.JPG"] == "sub/deep/c.JPG"
+    assert "notes" not in paths
+    assert "c" not in paths
 
 
 def test_other_column_names(images: Path, tmp_path: Path) -> None:
@@ -191,13 +191,13 @@ def test_captions_of_other_images(images: Path, tmp_path: Path) -> None:
 
 
 def test_queries_are_read_and_broken_ones_named(images: Path, tmp_path: Path) -> None:
-    asked = write_queries(tmp_path / "test.jsonl")
+    written = write_queries(tmp_path / "test.jsonl")
     source = QueriedFolder(images, tmp_path / "test.jsonl")
-    found = {query.key: query for index in range(len(source)) for query in source.queries(index)}
-    assert source.number_of_queries == len(found)
-    for key, expected in asked.items():
-        assert (found[key].phrase, found[key].boxes.tolist()) == (expected.phrase, expected.boxes)
-    assert len({query.chain for query in found.values()}) == len(found)
+    queries = {query.key: query for index in range(len(source)) for query in source.queries(index)}
+    assert source.number_of_queries == len(queries)
+    for key, expected in written.items():
+        assert (queries[key].phrase, queries[key].boxes.tolist()) == (expected.phrase, expected.boxes)
+    assert len({query.chain for query in queries.values()}) == len(queries)
     reasons = dict(line.split("\t") for line in source.broken)
     assert reasons["test.jsonl:12"].startswith("float() argument must be")
     assert reasons["test.jsonl:14"] == "no 'phrase'"
@@ -216,7 +216,7 @@ def test_mentions_of_one_thing_share_a_chain(images: Path, tmp_path: Path) -> No
 
 def test_a_folder_without_captions_or_queries(images: Path) -> None:
     data = ImageCaptionFolder(images=images)
-    assert data.caption_source() is None
+    assert data.training_source() is None
     assert data.evaluation_source("test") is None
 
 

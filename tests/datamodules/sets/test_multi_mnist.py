@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +14,19 @@ from datamodules.sets.multi_mnist import CELL, WORDS, Drawing, MultiMNIST, draw_
 from datamodules.synthetic.digit_glyphs import embedded_glyphs, mnist_glyphs
 from tests.conftest import REAL_DATA
 from tests.datamodules.feeding import attach
+from tests.fakes.file_server import files_below, running_server
 from tests.fakes.multi_mnist import glyphs, write_idx, write_mnist
 
 CLEAN = Drawing(noise=0.0)
 
 
 def overlaps(boxes: np.ndarray) -> list[float]:
-    found = []
+    ious = []
     for n, (ax0, ay0, ax1, ay1) in enumerate(boxes.tolist()):
         for bx0, by0, bx1, by1 in boxes[:n].tolist():
-            shared = max(0, min(ax1, bx1) - max(ax0, bx0)) * max(0, min(ay1, by1) - max(ay0, by0))
-            found.append(shared / ((ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - shared))
-    return found
+            intersection = max(0, min(ax1, bx1) - max(ax0, bx0)) * max(0, min(ay1, by1) - max(ay0, by0))
+            ious.append(intersection / ((ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - intersection))
+    return ious
 
 
 def test_boxes_are_tight_around_ink() -> None:
@@ -71,7 +74,7 @@ def test_a_picture_is_what_its_name_says(tmp_path: Path) -> None:
     images = {
         split: [source.image(index).tobytes() for index in range(4)] for split, source in sources.items()
     }
-    assert len({image for of_split in images.values() for image in of_split}) == 12
+    assert len({image for images_of_split in images.values() for image in images_of_split}) == 12
     again = pickle.loads(pickle.dumps(sources["train"]))  # as a worker process gets it
     assert [again.image(index).tobytes() for index in (3, 0)] == [images["train"][3], images["train"][0]]
     assert MultiMNIST(train_size=4, drawing_seed=1).source("train").image(0).tobytes() != images["train"][0]
@@ -81,26 +84,23 @@ def test_captions_phrases_and_queries_name_the_same_digits() -> None:
     source = MultiMNIST(test_size=60).source("test", absent=2)
     several = 0
     for index in range(60):
-        picture, queries = source.picture(index), source.queries(index)
+        picture = source.picture(index)
+        queries = source.queries(index)
         names = [WORDS[label] for label in picture.labels]
         first, second = source.captions(index)
         assert first == " and ".join(f"a {name}" for name in names)
-        assert second.split() == first.replace("a ", "").split()[::-1] or sorted(second.split()) == sorted(
-            first.split()
-        )
+        assert second == " and ".join(f"a {name}" for name in reversed(names))
         for phrase, name in zip(source.phrases(index), names, strict=True):
             assert (phrase.text, phrase.subject) == (f"a {name}", name)
             assert " ".join(first.split()[phrase.start : phrase.end]) == phrase.text
-        there, missing = (
-            [query for query in queries if len(query.boxes)],
-            [query for query in queries if not len(query.boxes)],
-        )
-        assert {query.phrase for query in there} == set(names)
-        assert sum(len(query.boxes) for query in there) == len(names)
-        assert len({query.phrase for query in missing} - set(names)) == 2
+        present = [query for query in queries if len(query.boxes)]
+        absent = [query for query in queries if not len(query.boxes)]
+        assert {query.phrase for query in present} == set(names)
+        assert sum(len(query.boxes) for query in present) == len(names)
+        assert len({query.phrase for query in absent} - set(names)) == 2
         assert len({query.key for query in queries}) == len(queries)
         assert all(query.fault(64, 64) is None for query in queries)
-        several += any(len(query.boxes) > 1 for query in there)
+        several += any(len(query.boxes) > 1 for query in present)
     assert several >= 3
 
 
@@ -137,10 +137,10 @@ def test_embedded_writers_are_apart() -> None:
 def test_mnist_is_read_from_where_it_lies(folder: str, compressed: bool, tmp_path: Path) -> None:
     write_mnist(tmp_path / folder, compressed)
     images, labels = glyphs(60, 0)
-    found = [mnist_glyphs(tmp_path, split) for split in ("train", "val")]  # type: ignore[arg-type]
-    assert np.array_equal(np.concatenate([bank.images for bank in found]), images)
-    assert np.concatenate([bank.labels for bank in found]).tolist() == labels.tolist()
-    assert len(found[1].labels) == 10
+    banks = [mnist_glyphs(tmp_path, split) for split in ("train", "val")]  # type: ignore[arg-type]
+    assert np.array_equal(np.concatenate([bank.images for bank in banks]), images)
+    assert np.concatenate([bank.labels for bank in banks]).tolist() == labels.tolist()
+    assert len(banks[1].labels) == 10
     assert np.array_equal(mnist_glyphs(tmp_path, "test").images, glyphs(20, 1)[0])
 
 
@@ -149,7 +149,7 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
         DatasetNotFoundError,
         match=r"train-images-idx3-ubyte\.gz not found; .+`python cli\.py prepare MultiMNIST .+scikit-learn",
     ):
-        MultiMNIST(root=tmp_path).caption_source()
+        MultiMNIST(root=tmp_path).training_source()
     write_mnist(tmp_path)
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-20])
@@ -159,6 +159,34 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     write_idx(tmp_path / "t10k-images-idx3-ubyte", np.zeros((3, 5, 5)), compressed=False)
     with pytest.raises(DataError, match="are not MNIST"):
         MultiMNIST(root=tmp_path).evaluation_source("test")
+
+
+def test_mnist_is_fetched_only_if_asked_for_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mnist(tmp_path / "server")
+    with running_server() as server:
+        parts = []
+        for part in MultiMNIST.layout.parts:
+            content = (tmp_path / "server" / part.path).read_bytes()
+            server.files[f"/{part.path}"] = content
+            checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            url = server.url(f"/{part.path}")
+            parts.append(replace(part, url=url, checksum=checksum, size=len(content)))
+        monkeypatch.setattr(MultiMNIST, "layout", replace(MultiMNIST.layout, parts=tuple(parts)))
+        root = tmp_path / "mnist"
+        with pytest.raises(DatasetNotFoundError):
+            MultiMNIST(root=root).training_source()
+        assert server.ranges_asked == []
+        assert len(MultiMNIST(root=root, download=True, train_size=3).training_source()) == 3
+        assert files_below(root) == sorted(part.path for part in parts)
+        assert len(MultiMNIST(root=root, download=True).evaluation_source("test")) == 2_000
+        assert len(server.ranges_asked) == 4  # nothing comes twice
+        server.files["/train-labels-idx1-ubyte.gz"] += b"?"
+        (root / "train-labels-idx1-ubyte.gz").unlink()
+        with pytest.raises(DataError, match="instead of"):
+            MultiMNIST(root=root, download=True).training_source()
+        assert "train-labels-idx1-ubyte.gz" not in files_below(root)
 
 
 @pytest.mark.parametrize(

@@ -64,22 +64,15 @@ def test_places_of_the_photographs(place: str, tmp_path: Path) -> None:
     write(root)
     (root / place).parent.mkdir(exist_ok=True)
     shutil.move(root / "images" / "mscoco" / "images" / "train2014", root / place)
-    source = RefCOCO(root=root, images=root / place if place == "elsewhere" else None).evaluation_source(
-        "val"
-    )
+    images = root / place if place == "elsewhere" else None
+    source = RefCOCO(root=root, images=images).evaluation_source("val")
     assert np.abs(source.image(1).mean((0, 1)) - COLOURS["val"][1]).max() < 3  # type: ignore[union-attr]
 
 
 def test_annotations_in_the_root_itself(tmp_path: Path) -> None:
     write(tmp_path)
-    assert (
-        len(
-            RefCOCO(
-                root=tmp_path / "refcoco", images=tmp_path / "images/mscoco/images/train2014"
-            ).evaluation_source("val")
-        )
-        == 3
-    )  # type: ignore[arg-type]
+    data = RefCOCO(root=tmp_path / "refcoco", images=tmp_path / "images/mscoco/images/train2014")
+    assert len(data.evaluation_source("val")) == 3  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +81,11 @@ def test_annotations_in_the_root_itself(tmp_path: Path) -> None:
         ("", "", "web.archive.org"),
         ("refcoco/instances.json", "refcoco", "web.archive.org"),
         ("refcoco/refs(unc).p", "refcoco/refs(unc).p", "web.archive.org"),
-        ("images", "train2014", "--download` fetches it. If it is in another folder, set --data.root or --data.images"),
+        (
+            "images",
+            "train2014",
+            "--download` fetches it. If it is in another folder, set --data.root or --data.images",
+        ),
     ],
 )
 def test_a_missing_piece(missing: str, named: str, remedy: str, tmp_path: Path) -> None:
@@ -117,15 +114,15 @@ def judged(data: RefCOCOPairs) -> PairSource:
 
 
 def test_a_pair_joins_two_objects_of_an_image(pairs: RefCOCOPairs) -> None:
-    source, boxes, masks = judged(pairs), {}, {}
+    source = judged(pairs)
+    boxes: dict[tuple[str, str], np.ndarray] = {}
+    masks: dict[tuple[str, str], np.ndarray | None] = {}
     plus = RefCOCOPlus(root=pairs.root, masks=True).evaluation_sources("test")
     for single in plus.values():
         for index in range(len(single)):
             for query in single.queries(index):  # type: ignore[attr-defined]
-                boxes[query.phrase, single.key(index)], masks[query.phrase, single.key(index)] = (
-                    query.boxes,
-                    query.mask,
-                )
+                boxes[query.phrase, single.key(index)] = query.boxes
+                masks[query.phrase, single.key(index)] = query.mask
     assert len(source) == source.number_of_queries == len(COLOURS["testA"]) + len(COLOURS["testB"])
     for index in range(len(source)):
         (query,) = source.queries(index)

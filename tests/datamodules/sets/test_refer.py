@@ -77,28 +77,28 @@ def test_a_broken_mask(form: Any) -> None:
 
 def test_masks_of_a_set(tmp_path: Path) -> None:
     fake = write(tmp_path)
-    found = {}
+    masks = {}
     for source in RefCOCO(root=tmp_path, masks=True).evaluation_sources("test").values():
-        found |= {query.key: query.mask for index in range(len(source)) for query in source.queries(index)}  # type: ignore[attr-defined]
+        masks |= {query.key: query.mask for index in range(len(source)) for query in source.queries(index)}  # type: ignore[attr-defined]
     sound = {key for queries in fake.queries["test"].values() for key in queries}
-    assert sound <= set(found)
+    assert sound <= set(masks)
     for key in sound:
-        assert (found[key] == fake.masks[key]).all(), key
+        assert (masks[key] == fake.masks[key]).all(), key
     assert RefCOCO(root=tmp_path).evaluation_source("val").queries(0)[0].mask is None  # type: ignore[union-attr]
 
 
-def split_source(folder: Path, splits: list[str], asked: str) -> ReferSource:
-    """A set in which the reference n is of ``splits[n]``; those of the split ``asked``."""
+def split_source(folder: Path, splits: list[str], name: str) -> ReferSource:
+    """A set in which the reference n is of ``splits[n]``; the source of the split ``name``."""
     writer = Writer(folder / "images", "{}.jpg")
     for split in splits:
         writer.object(writer.image((1, 2, 3)), split, [split], [1, 2, 3, 4])
     writer.write(folder, "unc")
     annotations = ReferAnnotations(folder, "unc")
-    return ReferSource(annotations, annotations.rows(asked), folder / "images")
+    return ReferSource(annotations, annotations.rows(name), folder / "images")
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("split", "captions"),
     [
         ("train", ["train"]),
         ("val", ["val"]),
@@ -107,10 +107,10 @@ def split_source(folder: Path, splits: list[str], asked: str) -> ReferSource:
         ("testC", ["testC"]),
     ],
 )
-def test_a_test_of_several_letters_belongs_to_each(asked: str, found: list[str], tmp_path: Path) -> None:
+def test_a_test_of_several_letters_belongs_to_each(split: str, captions: list[str], tmp_path: Path) -> None:
     splits = ["testA", "train", "val", "testB", "testC", "testAB"]
-    source = split_source(tmp_path, splits, asked)
-    assert [source.captions(index)[0] for index in range(len(source))] == found
+    source = split_source(tmp_path, splits, split)
+    assert [source.captions(index)[0] for index in range(len(source))] == captions
     assert ReferAnnotations(tmp_path, "unc").test_sets() == ["testA", "testB", "testC"]
 
 
@@ -122,7 +122,8 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
 
 def test_objects_of_an_image_that_are_scattered_in_the_file(tmp_path: Path) -> None:
     writer = Writer(tmp_path / "images", "{}.jpg")
-    later, first = writer.image((1, 2, 3)), writer.image((1, 2, 3))
+    later = writer.image((1, 2, 3))
+    first = writer.image((1, 2, 3))
     for image, word in ((first, "a"), (later, "b"), (first, "c"), (later, "d"), (first, "e")):
         writer.object(image, "val", [word], [1, 2, 3, 4])
     writer.write(tmp_path, "unc")
@@ -145,9 +146,9 @@ def test_it_is_read_once(tmp_path: Path) -> None:
     write(tmp_path)
     before = [RefCOCO(root=tmp_path).evaluation_source("val").queries(n) for n in range(len(COLOURS["val"]))]  # type: ignore[union-attr]
     refs = tmp_path / "refcoco" / "refs(unc).p"
-    times, size = (refs.stat().st_atime_ns, refs.stat().st_mtime_ns), refs.stat().st_size
-    refs.write_bytes(b"\0" * size)
-    os.utime(refs, ns=times)
+    stat = refs.stat()
+    refs.write_bytes(b"\0" * stat.st_size)
+    os.utime(refs, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     after = RefCOCO(root=tmp_path).evaluation_source("val")
     assert str([after.queries(n) for n in range(len(before))]) == str(before)  # type: ignore[union-attr]
     os.utime(refs)
@@ -156,7 +157,7 @@ def test_it_is_read_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "words"),
     [
         ("instances.json", b"{", "not readable as COCO instances"),
         ("instances.json", b"[]", "not readable as COCO instances"),
@@ -166,12 +167,12 @@ def test_it_is_read_once(tmp_path: Path) -> None:
         ("refs(unc).p", b"cos\nsystem\n(S'true'\ntR.", "refused, since it asks to load os.system"),
     ],
 )
-def test_a_damaged_file(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_damaged_file(name: str, content: bytes, words: str, tmp_path: Path) -> None:
     write(tmp_path)
     path = tmp_path / "refcoco" / name
     path.write_bytes(content)
     with pytest.raises(DataError) as raised:
         RefCOCO(root=tmp_path).evaluation_sources("test")
     assert str(raised.value).startswith(str(path))
-    assert said in str(raised.value)
+    assert words in str(raised.value)
     assert "\n" not in str(raised.value)

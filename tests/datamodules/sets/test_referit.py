@@ -33,10 +33,10 @@ def test_what_the_reference_code_reads(split: Any, tree: Path) -> None:
     pickled = EXPECTED["mg_referit_pickle"]
     assert [source.key(index) for index in range(len(source))] == list(pickled)  # type: ignore[union-attr]
     for index, image in enumerate(pickled.values()):
-        found = [
+        objects = [
             (query.key.split("/")[0], query.phrase, query.boxes.tolist()) for query in source.queries(index)
         ]  # type: ignore[union-attr]
-        assert sorted(found) == sorted(
+        assert sorted(objects) == sorted(
             (str(entry["ref_id"]), entry["query"], entry["bbox"]) for entry in image["annotations"]
         )
         assert source.image(index).shape[:2] == tuple(image["size"][:2])  # type: ignore[union-attr]
@@ -48,12 +48,12 @@ def test_what_the_reference_code_judges(tree: Path) -> None:
     for index, image in enumerate(EXPECTED["referit"]):
         queries = source.queries(index)  # type: ignore[union-attr]
         height, width = image["size_hw"]
-        asked = [
+        queries = [
             query
             for query in queries
             if np.prod(query.boxes[0, 2:] - query.boxes[0, :2]) > 0.05 * height * width
         ]
-        assert sorted((query.phrase, query.boxes.tolist()) for query in asked) == sorted(
+        assert sorted((query.phrase, query.boxes.tolist()) for query in queries) == sorted(
             (e["sentences"], e["bbox"]) for e in image["meta"].values()
         )
         assert len({query.chain for query in queries}) == len(queries)
@@ -77,8 +77,8 @@ def test_both_layouts(multigrounding: bool, tmp_path: Path) -> None:
     fake = write(tmp_path, multigrounding)
     source = ReferIt(root=tmp_path, masks=True).evaluation_source("test")
     queries = {query.key: query for index in range(len(source)) for query in source.queries(index)}  # type: ignore[arg-type, union-attr]
-    for key, asked in fake.queries["test"]["referit"].items():
-        assert (queries[key].phrase, queries[key].boxes.tolist()) == (asked.phrase, asked.boxes)
+    for key, written in fake.queries["test"]["referit"].items():
+        assert (queries[key].phrase, queries[key].boxes.tolist()) == (written.phrase, written.boxes)
         assert (queries[key].mask == fake.masks[key]).all()
 
 
@@ -123,10 +123,10 @@ def test_lists_may_lie_in_the_root(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"", "names no image"), (b"12\nx", "not readable"), (b"\xff", "not readable")]
+    ("content", "words"), [(b"", "names no image"), (b"12\nx", "not readable"), (b"\xff", "not readable")]
 )
-def test_a_broken_list(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_broken_list(content: bytes, words: str, tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "refclef" / "referit_test_imlist.txt").write_bytes(content)
-    with pytest.raises(DataError, match=f"referit_test_imlist.txt:? {said}"):
+    with pytest.raises(DataError, match=f"referit_test_imlist.txt:? {words}"):
         ReferIt(root=tmp_path).evaluation_source("test")

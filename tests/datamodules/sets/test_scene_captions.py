@@ -22,15 +22,15 @@ def test_every_span_is_a_phrase_of_its_caption(tmp_path: object) -> None:
     data = attach(SceneCaptions(**SIZES), tmp_path)  # type: ignore[arg-type]
     data.setup("test")
     (loader,) = data.test_dataloader()
-    found = [
+    rows = [
         row
         for batch in batches(data, loader)
         for row in zip(batch.words, batch.spans, batch.keys, strict=True)
     ]
     scenes = Scenes(**SIZES).evaluation_source("test")
     assert scenes is not None
-    assert len(found) == 12
-    for index, (words, spans, key) in enumerate(found):
+    assert len(rows) == 12
+    for index, (words, spans, key) in enumerate(rows):
         assert key == scenes.key(index)
         assert " ".join(words) == scenes.captions(index)[0]
         assert [" ".join(words[start:end]) for start, end in spans] == [

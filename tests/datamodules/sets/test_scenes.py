@@ -14,9 +14,10 @@ def test_a_phrase_is_asked_once_with_the_boxes_of_all_it_names() -> None:
     source = SceneSource(0, "test", 40, 48)
     several = 0
     for index in range(len(source)):
-        scene, queries = make_scene(0, "test", index, 48), source.queries(index)
+        scene = make_scene(0, "test", index, 48)
+        queries = source.queries(index)
         assert [query.phrase for query in queries] == list(
-            dict.fromkeys(said.phrase.text for said in scene.phrases)
+            dict.fromkeys(mention.phrase.text for mention in scene.phrases)
         )
         for query in queries:
             assert query.fault(48, 48) is None
@@ -58,12 +59,12 @@ def test_held_out_pairs_are_only_in_the_test_split() -> None:
 
     source = data.evaluation_source("test")
     assert source is not None
-    assert held_out(data.caption_source()) == 0
+    assert held_out(data.training_source()) == 0
     assert held_out(source) > 10
 
 
 def test_sizes_and_what_is_too_small() -> None:
     data = Scenes(train_size=5, val_size=0, test_size=2)
-    assert (len(data.caption_source()), data.evaluation_source("val")) == (5, None)
+    assert (len(data.training_source()), data.evaluation_source("val")) == (5, None)
     with pytest.raises(DataError, match=r"32 pixels or more, not 31: set --data.image_size"):
         Scenes(image_size=31)

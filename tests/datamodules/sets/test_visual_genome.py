@@ -35,17 +35,17 @@ def test_both_layouts(flat: bool, tmp_path: Path) -> None:
         "35",
     ]  # 32 is not listed, 33 has no region
     assert all(train.image(index).shape == (*SIZE, 3) for index in range(6))
-    found = {
+    queries = {
         query.key: query
         for index in range(len(test))
         for query in test.queries(index)
         if not query.fault(*SIZE)
     }
     expected = fake.queries["test"]["visual_genome"]
-    assert set(expected) == {key for key in found if key.split("/")[0] not in {"30", "31"}}
-    for key, asked in expected.items():
-        assert (found[key].phrase, found[key].boxes.tolist()) == (asked.phrase, asked.boxes)
-        assert found[key].boxes.dtype == np.float32
+    assert set(expected) == {key for key in queries if key.split("/")[0] not in {"30", "31"}}
+    for key, written in expected.items():
+        assert (queries[key].phrase, queries[key].boxes.tolist()) == (written.phrase, written.boxes)
+        assert queries[key].boxes.dtype == np.float32
     assert test.number_of_queries == sum(len(test.queries(index)) for index in range(len(test)))
     assert [line.split("\t")[0] for line in test.broken] == [
         "24/2410",
@@ -62,14 +62,15 @@ def test_both_layouts(flat: bool, tmp_path: Path) -> None:
 def test_every_region_is_a_caption(tmp_path: Path) -> None:
     write(tmp_path)
     assert (
-        VisualGenome(tmp_path, split="densecap").caption_source().captions(0) == PHRASES
+        VisualGenome(tmp_path, split="densecap").training_source().captions(0) == PHRASES
     )  # "The Red bus" twice as likely as another
 
 
 def test_the_split_of_the_reference_code(tmp_path: Path) -> None:
     write(tmp_path)
     data = VisualGenome(tmp_path)
-    train, test = data.caption_source(), data.evaluation_source("test")
+    train = data.training_source()
+    test = data.evaluation_source("test")
     assert [train.key(index) for index in range(len(train))] == [
         "1",
         "2",
@@ -133,9 +134,9 @@ def test_reference_loader(tmp_path: Path) -> None:
 def test_equal_phrases_of_an_image_may_be_merged(tmp_path: Path) -> None:
     write_regions(tmp_path, REFERENCE_REGIONS)
     source = VisualGenomeSplit(tmp_path, "akbari", "test", max_words=9, merge=True)
-    found = {query.phrase: query for query in source.queries(0)}
-    assert list(found) == ["The Red Bus on road", "a sign", "off image", "beyond"]
-    assert found["The Red Bus on road"].boxes.tolist() == [[10, 10, 110, 70], [60, 20, 140, 80]]
+    queries = {query.phrase: query for query in source.queries(0)}
+    assert list(queries) == ["The Red Bus on road", "a sign", "off image", "beyond"]
+    assert queries["The Red Bus on road"].boxes.tolist() == [[10, 10, 110, 70], [60, 20, 140, 80]]
     assert source.number_of_queries is None
 
 
@@ -166,7 +167,7 @@ def test_a_missing_piece(missing: str, tmp_path: Path) -> None:
     write(root)
     for path in [root] if not missing else root.glob(f"{missing}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(DatasetNotFoundError, match="python cli.py prepare VisualGenome split=densecap") as raised:
+    with pytest.raises(DatasetNotFoundError, match="prepare VisualGenome split=densecap") as raised:
         VisualGenome(root, split="densecap").evaluation_source("test")
     assert f"{root / missing} not found" in str(raised.value)
 

@@ -54,11 +54,11 @@ def content_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["x.tar", "x.tar.gz", "x.tgz", "x.zip", "X.ZIP"])
 def test_what_was_packed_comes_out(name: str, tmp_path: Path) -> None:
     archive = (write_zip if name.lower().endswith("zip") else write_tar)(tmp_path / name)
-    told: list[int] = []
-    unpacked = unpack(archive, tmp_path / "out", progress=told.append)
+    pieces: list[int] = []
+    unpacked = unpack(archive, tmp_path / "out", progress=pieces.append)
     assert content_of(tmp_path / "out") == FILES
     assert unpacked == (4, sum(map(len, FILES.values())))
-    assert sum(told) == unpacked.size
+    assert sum(pieces) == unpacked.size
 
 
 def test_a_single_gzipped_file(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from datamodules.errors import DataError
 from datamodules.storage.coco_masks import decode_mask, polygon_mask, unpack_runs
 from tests.fakes.refer import pack, run_lengths
 
-HEIGHT, WIDTH = 9, 7
+HEIGHT = 9
+WIDTH = 7
 
 
 def drawn(rows: str) -> list[list[bool]]:
@@ -68,9 +69,9 @@ def test_runs_as_list_and_packed(share: float) -> None:
         text = pack(runs)
         assert unpack_runs(text) == runs
         for counts in (runs, text, text.encode()):
-            found = decode_mask({"size": [height, width], "counts": counts}, height, width)
-            assert found.dtype == bool
-            assert (found == mask).all()
+            decoded = decode_mask({"size": [height, width], "counts": counts}, height, width)
+            assert decoded.dtype == bool
+            assert (decoded == mask).all()
 
 
 @pytest.mark.parametrize(

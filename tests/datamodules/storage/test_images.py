@@ -1,7 +1,8 @@
-"""Every kind of image file becomes the RGB pixels that a viewer would show; what is no image is one sentence."""
+"""Every kind of image file becomes the RGB pixels that a viewer would show, in the size that a model has."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.batches import Preprocessing
+from datamodules.batches import Preprocessing, RandomWindow
 from datamodules.errors import DataError
-from datamodules.storage.images import augment, read_image, resize_image, to_tensor
+from datamodules.storage.images import augment, read_image, resize_for_training, resize_image, to_tensor
 
 RED = (200, 40, 30)
 
@@ -146,8 +147,10 @@ def test_augment_off_is_the_identity() -> None:
 
 
 def test_crops_keep_to_their_area_and_aspect() -> None:
-    image, rng = coordinates(100, 200), np.random.default_rng(0)
-    areas, starts = [], set()
+    image = coordinates(100, 200)
+    rng = np.random.default_rng(0)
+    areas = []
+    starts = set()
     for _ in range(300):
         crop = augment(image, rng, (0.1, 0.4), 0.0, 0.0)
         height, width = crop.shape[:2]
@@ -163,14 +166,75 @@ def test_crops_keep_to_their_area_and_aspect() -> None:
 
 
 def test_half_of_the_images_are_flipped() -> None:
-    image, rng = coordinates(4, 10), np.random.default_rng(0)
+    image = coordinates(4, 10)
+    rng = np.random.default_rng(0)
     flipped = [int(augment(image, rng, (1.0, 1.0), 0.5, 0.0)[0, 0, 1]) for _ in range(400)]
     assert set(flipped) == {0, 9}
     assert 150 < sum(column == 9 for column in flipped) < 250
 
 
 def test_jitter_stays_within_its_bounds() -> None:
-    grey, rng = np.full((4, 4, 3), 100, np.uint8), np.random.default_rng(0)
+    grey = np.full((4, 4, 3), 100, np.uint8)
+    rng = np.random.default_rng(0)
     values = [int(augment(grey, rng, (1.0, 1.0), 0.0, 0.3)[0, 0, 0]) for _ in range(300)]
     assert 69 <= min(values) < 80  # of a uniform grey image only the brightness changes
     assert 120 < max(values) <= 130
+
+
+# Sizes.
+
+ASPECTS = [(60, 80), (80, 60), (64, 64), (1, 500), (500, 1), (1, 1), (300, 2)]
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width"), ASPECTS)
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "cv2_bilinear"])
+def test_the_short_side_is_that_of_the_model(height: int, width: int, interpolation: Any) -> None:
+    short_side = replace(preprocessing(32, interpolation), resize="short_side", longest_side=96)
+    resized = resize_image(noise(height, width), short_side)
+    assert max(resized.shape[:2]) <= 96
+    assert min(resized.shape[:2]) >= 1
+    if max(height, width) <= 3 * min(height, width):
+        assert min(resized.shape[:2]) == 32
+        assert resized.shape[0] / resized.shape[1] == pytest.approx(height / width, abs=0.02)
+    else:
+        assert max(resized.shape[:2]) == 96
+
+
+@pytest.mark.parametrize(("height", "width"), ASPECTS)
+def test_kept_images_and_squares(height: int, width: int) -> None:
+    image = noise(height, width)
+    keep = replace(preprocessing(32, "bicubic"), resize="keep")
+    assert resize_image(image, keep) is image
+    assert resize_image(image, preprocessing(32, "bicubic")).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(("height", "width"), ASPECTS)
+def test_a_training_image_is_a_random_window(height: int, width: int) -> None:
+    window = RandomWindow(sizes=(20, 40), crop=24)
+    random = replace(preprocessing(32, "bilinear"), resize="short_side", longest_side=90, training=window)
+    image = noise(height, width)
+    rng = np.random.default_rng(1)
+    windows = [resize_for_training(image, random, rng) for _ in range(40)]
+    assert all(1 <= side <= 24 for cut in windows for side in cut.shape[:2])
+    assert len({cut.tobytes() for cut in windows}) > 5 or max(height, width) == 1
+    again = np.random.default_rng(1)
+    assert all(np.array_equal(cut, resize_for_training(image, random, again)) for cut in windows)
+
+
+def test_without_a_window_training_draws_nothing() -> None:
+    rng = np.random.default_rng(2)
+    square = preprocessing(16, "bicubic")
+    image = noise(20, 30)
+    assert np.array_equal(resize_for_training(image, square, rng), resize_image(image, square))
+    assert rng.random() == np.random.default_rng(2).random()
+
+
+def test_sizes_are_drawn_from_the_whole_range() -> None:
+    window = RandomWindow(sizes=(3, 5), crop=100)
+    random = replace(preprocessing(4, "bilinear"), resize="short_side", training=window)
+    rng = np.random.default_rng(3)
+    assert {resize_for_training(noise(7, 9), random, rng).shape[0] for _ in range(50)} == {3, 4, 5}

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pytest
 
 from datamodules.errors import DataError
-from datamodules.storage import index as module
+from datamodules.storage import index as index_module
 from datamodules.storage import index_writer
-from datamodules.storage.index import ArrowIndex, open_index
+from datamodules.storage.index import ArrowIndex, index_files, open_index
 
 SCHEMA = pa.schema(
     [
@@ -63,8 +63,11 @@ def source(tmp_path: Path) -> Path:
 
 
 def build(source: Path, rows: Any = None, **options: Any) -> ArrowIndex:
-    made = rows if callable(rows) else lambda: rows if rows is not None else map(record, range(5))
-    return open_index(source.parent, "all", [source], SCHEMA, made, **options)
+    """An index of given rows, or of what a function gives; of five records by default."""
+    if rows is None:
+        rows = map(record, range(5))
+    read = rows if callable(rows) else lambda: rows
+    return open_index(source.parent, "all", [source], SCHEMA, read, **options)
 
 
 def never() -> Iterator[dict]:
@@ -81,41 +84,41 @@ def test_rows_come_back_as_they_went_in(
     rows_per_batch: int, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index_writer, "ROWS_PER_BATCH", rows_per_batch)
-    made = build(source, map(record, range(11)))
-    assert len(made) == 11
+    index = build(source, map(record, range(11)))
+    assert len(index) == 11
     for n in [7, *range(11), 0]:
-        assert {name: plain(value) for name, value in made.row(n).items()} == record(n)
-        assert made.row(n)["boxes"].shape == (n % 4, 4)
-        assert made.row(n)["boxes"].dtype == np.float32
-    assert made.column("id").to_pylist() == list(range(11))
-    assert made.count("phrases") == made.count("boxes") == sum(n % 4 for n in range(11))
-    assert made.value(4, "name") == "名 4"
+        assert {name: plain(value) for name, value in index.row(n).items()} == record(n)
+        assert index.row(n)["boxes"].shape == (n % 4, 4)
+        assert index.row(n)["boxes"].dtype == np.float32
+    assert index.column("id").to_pylist() == list(range(11))
+    assert index.count("phrases") == index.count("boxes") == sum(n % 4 for n in range(11))
+    assert index.value(4, "name") == "名 4"
     for outside in (-1, 11):
         with pytest.raises(IndexError):
-            made.row(outside)
+            index.row(outside)
 
 
 def test_an_array_of_a_row_may_be_written_to(source: Path) -> None:
-    made = build(source)
-    made.row(3)["boxes"][:] = -1
-    assert made.row(3)["boxes"].min() >= 0
+    index = build(source)
+    index.row(3)["boxes"][:] = -1
+    assert index.row(3)["boxes"].min() >= 0
 
 
 def test_record_batches_and_broken_lines_keep_their_order(source: Path) -> None:
     batch = pa.RecordBatch.from_pylist([record(1), record(2)], schema=SCHEMA)
-    made = build(source, [record(0), "a\tno boxes", batch, record(3), "b\tno image"])
-    assert made.column("id").to_pylist() == [0, 1, 2, 3]
-    assert made.broken == ["a\tno boxes", "b\tno image"]
-    assert pickle.loads(pickle.dumps(made)).broken == made.broken
+    index = build(source, [record(0), "a\tno boxes", batch, record(3), "b\tno image"])
+    assert index.column("id").to_pylist() == [0, 1, 2, 3]
+    assert index.broken == ["a\tno boxes", "b\tno image"]
+    assert pickle.loads(pickle.dumps(index)).broken == index.broken
 
 
 @pytest.mark.parametrize("rows", [[], ["a\tempty"]])
 def test_an_empty_index(rows: list[str], source: Path) -> None:
-    made = build(source, rows)
-    assert (len(made), made.count("phrases"), made.broken) == (0, 0, rows)
-    assert made.column("id").to_pylist() == []
+    index = build(source, rows)
+    assert (len(index), index.count("phrases"), index.broken) == (0, 0, rows)
+    assert index.column("id").to_pylist() == []
     with pytest.raises(IndexError):
-        made.row(0)
+        index.row(0)
 
 
 def test_built_once(source: Path) -> None:
@@ -126,7 +129,8 @@ def test_built_once(source: Path) -> None:
 @pytest.mark.parametrize("change", ["size", "time", "name", "version", "schema"])
 def test_built_anew_when_something_changes(change: str, source: Path) -> None:
     kept = build(source)
-    version, schema = 1, SCHEMA
+    version = 1
+    schema = SCHEMA
     if change == "size":
         before = source.stat()
         source.write_text("12")
@@ -139,8 +143,8 @@ def test_built_anew_when_something_changes(change: str, source: Path) -> None:
         version = 2
     else:
         schema = SCHEMA.append(pa.field("more", pa.int8()))
-    made = open_index(source.parent, "all", [source], schema, lambda: [record(9)], version)
-    assert made.column("id").to_pylist() == [9]
+    index = open_index(source.parent, "all", [source], schema, lambda: [record(9)], version)
+    assert index.column("id").to_pylist() == [9]
     assert kept.column("id").to_pylist() == [0, 1, 2, 3, 4]  # whoever has the former open goes on reading it
     with pytest.raises(DataError, match="built anew from other files"):
         pickle.loads(pickle.dumps(kept))
@@ -153,8 +157,8 @@ def test_a_moved_data_set_keeps_its_index(source: Path) -> None:
 
 
 def test_pickling_sends_the_path(source: Path) -> None:
-    made = build(source, map(record, range(2000)))
-    sent = pickle.dumps(made)
+    index = build(source, map(record, range(2000)))
+    sent = pickle.dumps(index)
     assert len(sent) < 2000
     assert pickle.loads(sent).row(1234)["id"] == 1234
 
@@ -211,13 +215,15 @@ def test_what_cannot_be_built_is_one_sentence(source: Path) -> None:
 @pytest.fixture
 def read_only(source: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As `os.access` sees a read-only file system, whoever asks."""
-    monkeypatch.setattr(module.os, "access", lambda path, mode: not Path(path).is_relative_to(source.parent))
+    monkeypatch.setattr(
+        index_module.os, "access", lambda path, mode: not Path(path).is_relative_to(source.parent)
+    )
     return source
 
 
 def test_a_read_only_data_set_is_indexed_elsewhere(read_only: Path, tmp_path: Path) -> None:
-    made = build(read_only, cache_dir=tmp_path / "cache")
-    assert made.path.parent == tmp_path / "cache" / "indexes"
+    index = build(read_only, cache_dir=tmp_path / "cache")
+    assert index.path.parent == tmp_path / "cache" / "indexes"
     assert len(build(read_only, never, cache_dir=tmp_path / "cache")) == 5
     twin = tmp_path / "twin" / "annotations.json"
     twin.parent.mkdir()
@@ -232,7 +238,7 @@ def test_a_read_only_data_set_with_an_index(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(source)
-    monkeypatch.setattr(module.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(index_module.os, "access", lambda path, mode: False)
     assert len(build(source, never, cache_dir=tmp_path / "cache")) == 5
     os.utime(source, ns=(0, 1))
     assert build(source, cache_dir=tmp_path / "cache").path.is_relative_to(tmp_path / "cache")
@@ -246,12 +252,13 @@ def _build_slowly(source: Path, begun: Event, tally: Path, seconds: float) -> No
         time.sleep(seconds)
         yield from map(record, range(5))
 
-    made = build(source, rows)
-    assert len(made) == 5
+    index = build(source, rows)
+    assert len(index) == 5
 
 
 def test_one_of_two_processes_builds(source: Path, tmp_path: Path) -> None:
-    context, tally = multiprocessing.get_context("fork"), tmp_path / "tally"
+    context = multiprocessing.get_context("fork")
+    tally = tmp_path / "tally"
     processes = [
         context.Process(target=_build_slowly, args=(source, context.Event(), tally, 0.3)) for _ in range(2)
     ]
@@ -276,3 +283,18 @@ def test_a_killed_builder_blocks_nobody(source: Path, tmp_path: Path) -> None:
     assert sorted(
         path.suffix for path in (source.parent / ".weakground").iterdir() if path.suffix != ".lock"
     ) == [".arrow"]
+
+
+def test_the_index_files_of_a_data_set(read_only: Path, tmp_path: Path) -> None:
+    """Beside its files, one folder below, and in the cache folder; none of another data set."""
+    root = read_only.parent
+    cache = tmp_path / "cache"
+    assert index_files(root, cache) == []
+    elsewhere = build(read_only, cache_dir=cache).path
+    (tmp_path / "twin").mkdir()
+    twin = build(read_only.rename(tmp_path / "twin" / read_only.name), cache_dir=cache).path
+    below = twin.parent / "below"
+    assert elsewhere.is_relative_to(cache)
+    assert index_files(root, cache) == [elsewhere]
+    assert index_files(tmp_path, cache) == [elsewhere, twin]
+    assert index_files(below, cache) == []

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from datamodules.errors import DataError
-from datamodules.storage.index import INDEX_FOLDER, ArrowIndex, open_index
+from datamodules.storage.index import ArrowIndex, index_files, open_index
 from datamodules.storage.index_checksum import PLACEHOLDER, damaged_indexes, verify_index
 
 SCHEMA = pa.schema([("key", pa.string()), ("boxes", pa.list_(pa.list_(pa.float32(), 4)))])
@@ -37,7 +37,7 @@ def flip(path: Path, position: int) -> None:
 
 def test_a_sound_index(index: Path) -> None:
     verify_index(index)
-    assert damaged_indexes(index.parent) == {}
+    assert damaged_indexes([index]) == {}
     assert PLACEHOLDER not in index.read_bytes()
 
 
@@ -65,15 +65,13 @@ def test_text_that_looks_like_the_placeholder(tmp_path: Path) -> None:
 
 
 def test_damaged_indexes_are_named_and_can_be_deleted(tmp_path: Path) -> None:
-    folder = tmp_path / INDEX_FOLDER
-    assert damaged_indexes(folder) == {}  # which is not there yet
     paths = {name: write(tmp_path, name) for name in ("cut", "flipped", "sound")}
     os.truncate(paths["cut"], 100)
     flip(paths["flipped"], paths["flipped"].read_bytes().index(b"photo 3"))
-    reasons = damaged_indexes(folder)
+    reasons = damaged_indexes(index_files(tmp_path))
     assert list(reasons) == [paths["cut"], paths["flipped"]]
     for path, reason in reasons.items():
         assert reason.startswith(str(path))
         path.unlink()
         assert write(tmp_path, path.stem) == path
-    assert damaged_indexes(folder) == {}
+    assert damaged_indexes(index_files(tmp_path)) == {}

@@ -51,12 +51,12 @@ def test_counts_and_folders_follow_the_options() -> None:
 
 def test_how_a_set_is_obtained_follows_from_its_parts() -> None:
     free = Part("a", "a", url="https://example.org/a")
-    asked = Part("b", "b", by_hand="ask")
+    requested = Part("b", "b", by_hand="ask")
     optional = Part("c", "c", by_hand="ask", optional=True)
     assert layout(free, optional).obtained == "by --download"
-    assert layout(free, asked).obtained == "partly by --download"
-    assert layout(asked).obtained == "by hand"
-    assert instructions([free, asked, optional]) == "b, c: ask"
+    assert layout(free, requested).obtained == "partly by --download"
+    assert layout(requested).obtained == "by hand"
+    assert instructions([free, requested, optional]) == "b, c: ask"
 
 
 @pytest.mark.parametrize("kind", PUBLISHED, ids=lambda kind: kind.__name__)

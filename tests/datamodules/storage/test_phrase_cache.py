@@ -1,3 +1,5 @@
+"""A phrase cache gives what its chunker gives, to any number of processes, and names a file that is none."""
+
 from __future__ import annotations
 
 import logging
@@ -49,11 +51,11 @@ def filled(path: Path) -> Path:
 
 def test_a_look_up_gives_what_the_chunker_gives(filled: Path) -> None:
     chunker = Counting()
-    found = PhraseCache(filled, chunker).lookup(CAPTIONS)
+    rows = PhraseCache(filled, chunker).lookup(CAPTIONS)
     assert chunker.asked == []
-    for i, (row, direct) in enumerate(zip(found, RuleChunker()(CAPTIONS), strict=True)):
+    for i, (row, direct) in enumerate(zip(rows, RuleChunker()(CAPTIONS), strict=True)):
         assert row == [Phrase(p.text, p.subject, p.start, p.end, caption=i) for p in direct]
-    assert [len(row) for row in found] == [1, 3 - 1, 0, 2]
+    assert [len(row) for row in rows] == [1, 3 - 1, 0, 2]
 
 
 def test_the_caption_index_is_the_place_in_the_given_sequence(filled: Path) -> None:

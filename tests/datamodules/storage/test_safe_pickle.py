@@ -43,7 +43,8 @@ class Touching:
     """Writes a file when it is unpickled."""
 
     def __init__(self, call: Any, *arguments: Any) -> None:
-        self.call, self.arguments = call, arguments
+        self.call = call
+        self.arguments = arguments
 
     def __reduce__(self) -> tuple:
         return self.call, self.arguments
@@ -73,7 +74,8 @@ def exploits(witness: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", exploits(Path("x")))
 def test_a_pickle_that_would_run_something(name: str, tmp_path: Path) -> None:
-    path, witness = tmp_path / "refs(unc).p", tmp_path / "witness"
+    path = tmp_path / "refs(unc).p"
+    witness = tmp_path / "witness"
     path.write_bytes(exploits(witness)[name])
     with pytest.raises(DataError, match="from its publisher again") as raised:
         read_plain_pickle(path)

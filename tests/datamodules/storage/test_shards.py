@@ -160,7 +160,7 @@ def test_few_shards_are_open_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_source_can_be_sent_to_another_process(shards: Path) -> None:
-    source = feed(shards).caption_source()
+    source = feed(shards).training_source()
     source.image(0)
     sent = pickle.dumps(source)
     assert len(sent) < 5_000
@@ -227,7 +227,8 @@ def fit(root: Path, folder: Path, dies_at: int | None = None, resume: bool = Fal
 
 
 def test_a_killed_run_goes_on_with_the_rest(shards: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole = tmp_path / "whole"
+    killed = tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
     fit(shards, whole)

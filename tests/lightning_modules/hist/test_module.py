@@ -349,7 +349,7 @@ class TestStep:
         assert backbone.draw_negatives(contrast, ["man", "man", "dog"])[0].tolist() == [1, 0, 1]
 
     def test_no_negative_is_mentioned(self, build: Build) -> None:
-        """The man of row 0 also stands in image 1, whose captions say so; the dog of row 1 is not in image 0."""
+        """The man of row 0 also stands in image 1, so its captions; the dog of row 1 is not in image 0."""
         backbone = build(HISTFinetune, backbone={"negatives": NegativeOptions(exclude="mentioned")}).backbone
         similarities = torch.tensor([[0.0, 9.0, 1.0], [9.0, 0.0, 1.0], [1.0, 2.0, 0.0]])
         contrast = Contrast(torch.zeros(()), similarities, similarities)

@@ -1,5 +1,4 @@
-"""Whatever is wrong with a file, it ends in one clear sentence, in a counted skip, or, where the file is
-legal, in what it shows.
+"""Whatever is wrong with a file of annotations, it ends in one clear sentence or in a counted skip.
 
 `CASES` are single inputs, each with its expected end. Below them, every annotation file of every small data
 set is damaged in several ways.
@@ -8,202 +7,22 @@ set is damaged in several ways.
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import os
-import pickle
-import struct
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from datamodules.base import GroundingDataModule
 from datamodules.catalogue import DATASETS
 from datamodules.errors import DataError
-from datamodules.kinds.catalogue import view_of
 from datamodules.sets.coco_captions import COCOCaptions
 from datamodules.sets.flickr30k_entities import Flickr30kEntities
 from datamodules.sets.image_caption_folder import ImageCaptionFolder
-from datamodules.storage.archives import unpack
-from datamodules.storage.images import read_image
-from datamodules.storage.safe_pickle import read_plain_pickle
-from tests.datamodules.feeding import PLAIN
+from tests.datamodules.sets.reading import encoded, folder_with, read_all
 from tests.fakes import coco_captions, flickr30k_entities, write_fake
-
-RED = (200, 40, 30)
-
-
-class End(NamedTuple):
-    """How reading ended: samples that came out, and a line for each that was left out."""
-
-    kept: int
-    skipped: list[str]
-
-
-def read_all(datamodule: GroundingDataModule) -> End:
-    """Opens what is trained and tested on, and reads every sample. Raises `DataError` if it cannot be opened."""
-    kept, skipped = 0, []
-    captions = datamodule.caption_source()
-    if captions is not None:
-        skipped += captions.broken
-        for index in range(len(captions)):
-            try:
-                assert captions.captions(index)
-                kept += captions.image(index).shape[-1] == 3
-            except DataError as error:
-                skipped.append(f"{captions.key(index)}\t{error}")
-    for source in datamodule.evaluation_sources("test").values():
-        skipped += source.broken
-        view, _ = view_of(source, PLAIN)
-        for index in range(len(view)):
-            sample, lines = view[index]
-            kept, skipped = kept + (sample is not None), skipped + lines
-    return End(kept, skipped)
-
-
-# Images: each is asked for in a folder beside a sound one.
-
-
-def picture(size: tuple[int, int] = (20, 12)) -> Image.Image:
-    """Red at the left, black at the right; (width, height)."""
-    image = Image.new("RGB", size)
-    image.paste(RED, (0, 0, size[0] // 2, size[1]))
-    return image
-
-
-def encoded(form: str, image: Image.Image | None = None, **options: Any) -> bytes:
-    target = io.BytesIO()
-    (image or picture()).save(target, form, **options)
-    return target.getvalue()
-
-
-def noise(form: str) -> bytes:
-    return encoded(form, Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)))
-
-
-def huge_png(side: int) -> bytes:
-    """A PNG whose header says that it is ``side`` pixels wide and high."""
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(bytes(1000))),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks
-    )
-
-
-def with_exif(orientation: int) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return encoded(
-        "PNG",
-        picture().transpose({6: Image.Transpose.ROTATE_90, 3: Image.Transpose.ROTATE_180}[orientation]),
-        exif=exif,
-    )
-
-
-def animated(form: str) -> bytes:
-    return encoded(form, save_all=True, append_images=[Image.new("RGB", (20, 12), (0, 0, 255))], duration=50)
-
-
-def sixteen_bits() -> bytes:
-    values = np.zeros((12, 20), np.uint16)
-    values[:, :10] = 257 * 200
-    return encoded("PNG", Image.fromarray(values))
-
-
-def zipped() -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("a.jpg", encoded("JPEG"))
-    return target.getvalue()
-
-
-UNREADABLE: dict[str, bytes] = {
-    "zero bytes": b"",
-    "JPEG cut in its header": noise("JPEG")[:100],
-    "JPEG cut in its pixels": noise("JPEG")[:-500],
-    "PNG cut in its pixels": noise("PNG")[:-500],
-    "PNG with a wrong checksum": (lambda data: data[:60] + bytes([data[60] ^ 255]) + data[61:])(noise("PNG")),
-    "GIF cut": noise("GIF")[:300],
-    "WebP cut": noise("WEBP")[:200],
-    "TIFF cut": noise("TIFF")[:200],
-    "a web page": b"<!DOCTYPE html><html>404</html>",
-    "a text": b"not an image",
-    "an archive": zipped(),
-    "a drawing in SVG": b'<svg xmlns="http://www.w3.org/2000/svg"><rect width="9" height="9"/></svg>',
-    "decompression bomb": huge_png(60_000),
-    "no pixels": huge_png(0),
-    "zeros": bytes(5000),
-}
-LEGAL: dict[str, tuple[bytes, tuple[int, int, int]]] = {
-    "CMYK": (encoded("JPEG", picture().convert("CMYK"), quality=100), RED),
-    "grey": (encoded("JPEG", picture().convert("L"), quality=100), (87, 87, 87)),
-    "black and white": (encoded("PNG", Image.new("1", (20, 12), 1)), (255, 255, 255)),
-    "16 bits": (sixteen_bits(), (200, 200, 200)),
-    "palette": (encoded("PNG", picture().convert("P", palette=Image.Palette.ADAPTIVE)), RED),
-    "palette and transparency": (encoded("PNG", picture().quantize(8), transparency=7), RED),
-    "alpha": (encoded("PNG", picture().convert("RGBA")), RED),
-    "grey and alpha": (encoded("PNG", picture().convert("LA")), (87, 87, 87)),
-    "GIF": (encoded("GIF"), RED),
-    "animated GIF": (animated("GIF"), RED),
-    "animated WebP": (animated("WEBP"), RED),
-    "turned by EXIF": (with_exif(6), RED),
-    "upside down by EXIF": (with_exif(3), RED),
-    "progressive": (encoded("JPEG", progressive=True, quality=100), RED),
-    "JPEG named .png": (encoded("JPEG", quality=100), RED),
-    "bytes behind the end": (encoded("PNG") + bytes(999), RED),
-}
-
-
-def folder_with(root: Path, name: str, content: bytes) -> ImageCaptionFolder:
-    """A folder of a sound image and the given one, with captions and a query each."""
-    (root / "images").mkdir()
-    (root / "images" / name).write_bytes(content)
-    (root / "images" / "sound.png").write_bytes(encoded("PNG"))
-    (root / "c.jsonl").write_text(
-        "".join(json.dumps({"image": image, "caption": "a thing"}) + "\n" for image in (name, "sound.png"))
-    )
-    (root / "q.jsonl").write_text(
-        "".join(
-            json.dumps({"image": image, "phrase": "it", "boxes": [[0, 0, 5, 5]]}) + "\n"
-            for image in (name, "sound.png")
-        )
-    )
-    return ImageCaptionFolder(
-        root / "images", root / "c.jsonl", test_queries=root / "q.jsonl", cache_dir=root / "cache"
-    )
-
-
-def skips_image(content: bytes) -> Callable[[Path], None]:
-    def case(root: Path) -> None:
-        kept, skipped = read_all(folder_with(root, "bad.jpg", content))
-        assert kept == 2
-        assert [line.split("\t")[0] for line in skipped] == ["bad.jpg", "bad.jpg"]
-        assert all("not readable as an image" in line and "\n" not in line for line in skipped)
-
-    return case
-
-
-def shows(content: bytes, colour: tuple[int, int, int]) -> Callable[[Path], None]:
-    def case(root: Path) -> None:
-        assert read_all(folder_with(root, "odd.png", content)) == (4, [])
-        image = read_image(root / "images" / "odd.png").astype(int)
-        assert image.shape == (12, 20, 3)
-        assert np.abs(image[2:-2, 1:8] - colour).max() <= 12
-
-    return case
-
-
-# Annotations.
 
 
 def skips_query(row: Any, words: str) -> Callable[[Path], None]:
@@ -238,7 +57,7 @@ def refuses_captions(name: str, content: bytes, words: str) -> Callable[[Path], 
         folder_with(root, "a.png", encoded("PNG"))
         (root / name).write_bytes(content)
         with pytest.raises(DataError, match=words):
-            ImageCaptionFolder(root / "images", root / name).caption_source()
+            ImageCaptionFolder(root / "images", root / name).training_source()
 
     return case
 
@@ -249,7 +68,7 @@ def keeps_captions(captions: list[str]) -> Callable[[Path], None]:
         (root / "c.jsonl").write_text(
             "\n".join(json.dumps({"image": "a.png", "caption": caption}) for caption in captions)
         )
-        source = ImageCaptionFolder(root / "images", root / "c.jsonl").caption_source()
+        source = ImageCaptionFolder(root / "images", root / "c.jsonl").training_source()
         assert source is not None
         assert source.captions(0) == captions
         assert not source.broken
@@ -310,65 +129,9 @@ BOMB_XML = b'<!DOCTYPE a [<!ENTITY x "' + b"x" * 1000 + b'">' + b"".join(
     b'<!ENTITY x%d "' % n + (b"&x;" if n == 0 else b"&x%d;" % (n - 1)) * 100 + b'">' for n in range(8)
 ) + b"]><annotation><object><name>&x7;</name></object></annotation>"  # fmt: skip
 BOX_XML = (
-    "<annotation><size><width>40</width><height>30</height></size><object><name>11</name><bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>9</xmax>"
-    "<ymax>9</ymax></bndbox></object></annotation>"
+    "<annotation><size><width>40</width><height>30</height></size><object><name>11</name>"
+    "<bndbox><xmin>{}</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"
 )
-
-
-# Archives and pickles.
-
-
-def refuses_archive(name: str, write: Callable[[Path], None], words: str) -> Callable[[Path], None]:
-    def case(root: Path) -> None:
-        write(root / name)
-        with pytest.raises(DataError, match=words):
-            unpack(root / name, root / "out")
-        assert [path for path in (root / "out").rglob("*") if path.is_file()] == []
-
-    return case
-
-
-def tar_of(*members: tarfile.TarInfo, cut: int | None = None) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        with tarfile.open(path, "w") as archive:
-            for member in members:
-                archive.addfile(member, io.BytesIO(bytes(member.size)))
-        path.write_bytes(path.read_bytes()[:cut])
-
-    return write
-
-
-def member(name: str, size: int = 0, **fields: Any) -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
-    made.size = size
-    for field, value in fields.items():
-        setattr(made, field, value)
-    return made
-
-
-def zip_bomb(path: Path) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zeros", bytes(32 << 20))
-
-
-class Trap:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.path),)
-
-
-def refuses_pickle(content: Callable[[Path], bytes]) -> Callable[[Path], None]:
-    def case(root: Path) -> None:
-        (root / "refs(unc).p").write_bytes(content(root))
-        with pytest.raises(DataError, match=r"pickle|refused"):
-            read_plain_pickle(root / "refs(unc).p")
-        assert not (root / "sprung").exists()
-
-    return case
 
 
 def of_query(**fields: Any) -> dict[str, Any]:
@@ -381,8 +144,6 @@ def without(content: dict[str, Any], *keys: str) -> None:
 
 
 CASES: dict[str, Callable[[Path], None]] = {
-    **{f"image, {name}": skips_image(content) for name, content in UNREADABLE.items()},
-    **{f"legal image, {name}": shows(*legal) for name, legal in LEGAL.items()},
     "query, broken json": skips_query(b'{"image": "a.png", "phr', "JSON"),
     "query, a list": skips_query([1, 2], "JSON object"),
     "query, no phrase": skips_query({"image": "a.png", "boxes": [[0, 0, 5, 5]]}, "phrase"),
@@ -440,37 +201,12 @@ CASES: dict[str, Callable[[Path], None]] = {
         lambda content: without(content, "annotations"), "not readable|damaged|no ", None
     ),
     "COCO, a list": coco(lambda content: [1], "not readable|damaged|no ", None),
-    "tar with ..": refuses_archive("x.tar", tar_of(member("../evil", 5)), "leads out"),
-    "tar with an absolute name": refuses_archive("x.tar", tar_of(member("/evil", 5)), "leads out"),
-    "tar with a link": refuses_archive(
-        "x.tar", tar_of(member("l", type=tarfile.SYMTYPE, linkname="/etc/passwd")), "link"
-    ),
-    "tar with a hard link": refuses_archive(
-        "x.tar", tar_of(member("l", type=tarfile.LNKTYPE, linkname="../x")), "link"
-    ),
-    "tar cut in a member": refuses_archive(
-        "x.tar", tar_of(member("a", 5000), member("b", 5000), cut=3000), "cut off"
-    ),
-    "tar cut between members": refuses_archive(
-        "x.tar", tar_of(member("a", 512), member("b", 5000), cut=1024), "cut off"
-    ),
-    "tar cut in a header": refuses_archive(
-        "x.tar", tar_of(member("a", 512), member("b", 5000), cut=1100), "cut off"
-    ),
-    "zip bomb": refuses_archive("x.zip", zip_bomb, "zip bomb"),
-    "pickle that runs code": refuses_pickle(lambda root: pickle.dumps([Trap(root / "sprung")])),
-    "pickle cut": refuses_pickle(lambda root: pickle.dumps([{"ref_id": 1}] * 50)[:-20]),
-    "pickle that is none": refuses_pickle(lambda root: b"<html>"),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_malformed_inputs_end_well(name: str, tmp_path: Path) -> None:
+def test_malformed_annotations_end_well(name: str, tmp_path: Path) -> None:
     CASES[name](tmp_path)
-
-
-def test_there_are_many() -> None:
-    assert len(CASES) >= 40
 
 
 # Every annotation file of every data set.
@@ -507,7 +243,8 @@ def test_damaged_annotations_are_refused_or_skipped(kind: Any, tmp_path: Path) -
     for path in files:
         if path.suffix.lower() not in PHOTOGRAPHS:
             chosen.setdefault((path.suffix, path.parent.name), path)
-    noticed, unclear = 0, []
+    noticed = 0
+    unclear: list[str] = []
     for number, path in enumerate(chosen.values()):
         for damage, change in DAMAGES.items():
             root = tmp_path / f"{number}-{damage}"
@@ -517,7 +254,8 @@ def test_damaged_annotations_are_refused_or_skipped(kind: Any, tmp_path: Path) -
                 noticed += read_all(damaged) != sound
             except DataError as error:
                 noticed += 1
-                unclear += [f"{path}, {damage}: of several lines"] * ("\n" in str(error))
+                if "\n" in str(error):
+                    unclear.append(f"{path}, {damage}: of several lines")
             except Exception as error:  # what a user would see as a traceback
                 unclear.append(f"{path}, {damage}: {type(error).__name__}: {error}")
     assert unclear == []

@@ -1,0 +1,5 @@
+"""Speed and memory of the hot paths, one file each, against a baseline in the same run.
+
+Every file has ``run(size)``, which checks that what is compared gives equal results and returns a `Report`,
+and ``main(argv)``, which prints it: ``python -m benchmarks.grounding --size tiny``.
+"""

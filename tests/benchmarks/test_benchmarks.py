@@ -1,0 +1,46 @@
+"""Every benchmark at its tiny size; that what it compares gives equal results it asserts itself."""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+
+import pytest
+
+from benchmarks._common import Unavailable, best_seconds, names, report
+
+
+@pytest.mark.parametrize("name", names())
+def test_it_runs_at_its_tiny_size(name: str) -> None:
+    result = import_module(f"benchmarks.{name}").run("tiny")
+    assert any(result.lines)
+    assert result.ratios
+    for ratio_name, ratio in result.ratios.items():
+        assert math.isfinite(ratio), ratio_name
+
+
+@pytest.mark.parametrize("name", names())
+def test_its_command_line_says_what_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = import_module(f"benchmarks.{name}")
+    with pytest.raises(SystemExit) as end:
+        module.main(["--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--size {tiny,full}" in shown
+    assert f"python -m benchmarks.{name}" in shown
+
+
+def test_what_is_not_on_this_machine_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def run(size: str, folder: str) -> None:
+        raise Unavailable(f"{folder} not found")
+
+    report(run, "doc", [], folder="here")
+    assert capsys.readouterr().out == "skipped: here not found\n"
+
+
+def test_ways_take_turns_and_the_best_counts() -> None:
+    ticks = iter([0, 5, 10, 11, 20, 22, 30, 37])
+    order: list[str] = []
+    ways = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    assert best_seconds(ways, repeats=2, clock=lambda: next(ticks)) == {"a": 2, "b": 1}
+    assert order == ["a", "b", "a", "b"]

@@ -96,7 +96,8 @@ def derived_classes(kind: type) -> list[type]:
         for neighbour in iter_modules(import_module(package).__path__, f"{package}."):
             import_module(neighbour.name)
     # Stand-ins of tests are no classes that a configuration can name.
-    return [derived for derived in kind.__subclasses__() if not derived.__module__.startswith("tests.")]
+    subclasses: list[type] = kind.__subclasses__()
+    return [subclass for subclass in subclasses if not subclass.__module__.startswith("tests.")]
 
 
 @cache

@@ -49,9 +49,11 @@ class LastCheckpoint(pl.Callback):
         self._previous: dict[int, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
+        """Whether a validation is due, for the checkpoint."""
         return {"validation_due": self.validation_due}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over whether a validation is due."""
         self.validation_due = state_dict["validation_due"]
 
     def on_save_checkpoint(
@@ -60,11 +62,13 @@ class LastCheckpoint(pl.Callback):
         pl_module: pl.LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
+        """Writes the counters of the last step's end, whenever the checkpoint is written."""
         if self._counters is not None:
             checkpoint["loops"]["fit_loop"] = self._counters
             checkpoint["epoch"] = self._counters["epoch_progress"]["current"]["completed"]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remembers the signals' handlers, and keeps a finished run open for a validation that is due."""
         self._previous = {number: signal.getsignal(number) for number in self.SIGNALS}
         if self.validation_due:
             # A run whose last step is done would otherwise end before its validation.
@@ -72,6 +76,7 @@ class LastCheckpoint(pl.Callback):
             trainer.fit_loop.epoch_loop.max_steps = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes over the signals, and puts right what Lightning resumes wrongly."""
         # In the place of Lightning's own handler, which talks to the other processes while a step may be
         # doing so, too.
         self._handle(dict.fromkeys(self.SIGNALS, self._note))
@@ -106,15 +111,18 @@ class LastCheckpoint(pl.Callback):
             self._max_steps = None
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The validation that was due is done."""
         self.validation_due = False
         self._restore_max_steps(trainer)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Gives the signals back."""
         self._handle(self._previous)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
+        """Gives the signals back."""
         self._handle(self._previous)
 
     @staticmethod
@@ -131,6 +139,7 @@ class LastCheckpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Saves if it is time to, and stops the run if a signal has come to any process."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches and not trainer.is_last_batch:
             return  # gradients that are still being summed would not be in the checkpoint
         self._counters = trainer.fit_loop.state_dict()
@@ -156,12 +165,13 @@ class LastCheckpoint(pl.Callback):
         )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves the end of the run."""
         # Even if the last step is saved already: other callbacks keep what they learnt from its validation.
         if self._counters is not None and not self.stopped:
             self.save(trainer)
 
     def save(self, trainer: pl.Trainer) -> None:
-        """On all processes."""
+        """Writes the checkpoint; to be called on all processes."""
         partial = self.path.with_suffix(".partial")
         trainer.save_checkpoint(partial, weights_only=False)
         if trainer.is_global_zero:

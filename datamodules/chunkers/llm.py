@@ -99,6 +99,7 @@ class LLMChunker(Chunker):
         return f"llm-1({self.model}, {self.max_new_tokens}, {digest})"
 
     def __call__(self, captions: Sequence[str]) -> list[list[Phrase]]:
+        """Finds the phrases of captions, see `Chunker`."""
         phrases: list[list[Phrase]] = []
         for caption, answer in zip(captions, self._ask_for_phrases(captions), strict=True):
             tokens = caption.split()

@@ -58,6 +58,7 @@ class RuleChunker(Chunker):
         return f"rules-{_source_digest()}(drop_settings={self.drop_settings})"
 
     def __call__(self, captions: Sequence[str]) -> list[list[Phrase]]:
+        """Finds the phrases of captions, see `Chunker`."""
         return [self._chunk(caption.split()) for caption in captions]
 
     def _chunk(self, tokens: list[str]) -> list[Phrase]:

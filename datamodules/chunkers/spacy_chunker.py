@@ -36,6 +36,7 @@ class SpacyChunker(Chunker):
         return f"spacy-1({self.model} {_installed(self.model)}, spacy {_installed('spacy')})"
 
     def __call__(self, captions: Sequence[str]) -> list[list[Phrase]]:
+        """Finds the phrases of captions, see `Chunker`."""
         documents = self._load().pipe(captions, batch_size=self.batch_size)
         return [phrases_of(caption, document) for caption, document in zip(captions, documents, strict=True)]
 

@@ -59,7 +59,7 @@ from tests.fakes import (
 )
 from tests.fakes.judged import Judged, save_numbers
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 
 SETS: dict[str, tuple[Any, Callable[[Path], Judged]]] = {
     "voc21": (PascalVOC, voc.write),

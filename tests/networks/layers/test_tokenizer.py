@@ -91,7 +91,7 @@ def test_cleaning_keeps_the_first_words() -> None:
 
 @pytest.mark.real_data
 def test_bert_vocabulary_gives_the_ids_of_transformers() -> None:
-    path = Path(__file__).parents[3] / "shared" / "data" / "bert" / "vocab.txt"
+    path = Path(__file__).parents[4] / "shared" / "data" / "bert" / "vocab.txt"
     if not path.exists():
         pytest.skip(f"no vocabulary at {path}")
     theirs = pytest.importorskip("transformers").BertTokenizerFast(str(path), do_lower_case=True)

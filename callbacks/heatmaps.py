@@ -9,6 +9,7 @@ from torch import Tensor
 
 from datamodules.batches import GroundingBatch
 from metrics.baselines import centre_heatmaps, random_heatmaps
+from metrics.padding import crop_to_image
 
 BASELINES = ("centre", "random")
 
@@ -30,7 +31,10 @@ def model_heatmaps(trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, p
     """
     phrases = [f"{prompt}{phrase}" for phrase in batch.phrases]
     with trainer.precision_plugin.forward_context():
-        return pl_module.ground(batch.images, phrases, batch.image_of_query).float()
+        maps = pl_module.ground(batch.images, phrases, batch.image_of_query).float()
+    height, width = batch.images.shape[-2:]
+    extents = None if batch.extents is None else batch.extents[batch.image_of_query]
+    return crop_to_image(maps, extents, (height, width))
 
 
 def baseline_heatmaps(method: str, batch: GroundingBatch) -> Tensor:

@@ -36,7 +36,8 @@ class SkipLog:
             return
         self.seen.update(line.split("\t")[0] for line in new)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
+        # A name may hold bytes that are no UTF-8.
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(f"{line}\n" for line in new)
         if len(self.seen) > max(self.grace, self.max_share * self.total):
             raise DataError(

@@ -20,7 +20,9 @@ from datamodules.base import GroundingDataModule, Split
 from datamodules.cross import CrossDataset
 from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.kinds.vectors import VectorSource
-from datamodules.sets.image_caption_folder import first_of, parse_caption, read_rows
+from datamodules.sets.image_caption_folder import first_of, parse_caption
+from datamodules.storage.row_files import read_rows
+from datamodules.storage.text_files import files_below
 
 REMEDY = "Set --data.vectors, or leave it out to learn from captions alone."
 
@@ -108,7 +110,7 @@ class CaptionList(VectorSource):
             )
         self.broken: list[str] = []
         grouped: dict[str, list[str]] = {}
-        stems = {path.stem for path in images.rglob("*") if path.suffix} if images else None
+        stems = {path.stem for path in files_below(images) if path.suffix} if images else None
         for path in captions:
             for number, row in read_rows(path):
                 try:

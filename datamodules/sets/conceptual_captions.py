@@ -37,7 +37,7 @@ from datamodules.storage.index import open_index
 from datamodules.storage.layout import Layout, Part, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
 from datamodules.storage.shards import ShardSource
-from datamodules.storage.text_files import is_unicode
+from datamodules.storage.text_files import files_below, is_unicode
 
 Subset = Literal["gcc3m", "cc12m"]
 PUBLISHED = {"gcc3m": 3_318_333, "cc12m": 12_423_374}
@@ -128,12 +128,11 @@ def image_files(folder: Path) -> dict[str, str]:
     leading zeros.
     """
     paths: dict[str, str] = {}
-    for directory, _, names in os.walk(folder):
-        for name in names:
-            stem = name.partition(".")[0]
-            if stem.isdecimal():
-                stem = str(int(stem))
-            paths[stem] = os.path.relpath(os.path.join(directory, name), folder)
+    for path in files_below(folder):
+        stem = path.name.partition(".")[0]
+        if stem.isdecimal():
+            stem = str(int(stem))
+        paths[stem] = os.path.relpath(path, folder)
     return paths
 
 

@@ -23,7 +23,7 @@ from datamodules.sets import flickr30k_files
 from datamodules.sets.flickr30k_entities import PHRASE
 from datamodules.storage.layout import Layout, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
-from datamodules.storage.text_files import listed_names
+from datamodules.storage.text_files import as_text, listed_names
 
 NOT_VISUAL = "0"  # chain of phrases that name nothing to be seen
 
@@ -203,7 +203,7 @@ def parse_line(line: str) -> tuple[str, list[str], list[tuple[int, int]]]:
         ('1', ['a', 'dog'], [(0, 2)])
     """
     row = json.loads(line)
-    words = [str(word) for word in row["tokens"]]
+    words = [as_text(word, "word") for word in row["tokens"]]
     spans = [(int(phrase["start"]), int(phrase["end"])) for phrase in row["phrases"]]
     if any(not 0 <= start < end <= len(words) for start, end in spans):
         raise ValueError(f"a span of {spans} lies outside of {len(words)} words")

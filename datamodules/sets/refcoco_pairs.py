@@ -17,6 +17,7 @@ from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.sets.refcoco import REFCOCO_PLUS, RefCOCOPlus
 from datamodules.sets.refer import NamedSplit, ReferSource
 from datamodules.sets.refer_annotations import object_mask
+from datamodules.storage.text_files import as_text
 
 LAYOUT = replace(
     REFCOCO_PLUS,
@@ -89,7 +90,7 @@ def _parse_pair(pair: dict[str, Any]) -> dict[str, Any]:
     return {
         "image": int(pair["image"]),
         "objects": [int(ref) for ref in pair["objects"]],
-        "phrase": str(pair["phrase"]),
+        "phrase": as_text(pair["phrase"], "phrase"),
     }
 
 

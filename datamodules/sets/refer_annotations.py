@@ -19,6 +19,7 @@ from datamodules.errors import DataError
 from datamodules.storage.coco_masks import decode_mask
 from datamodules.storage.index import open_index
 from datamodules.storage.safe_pickle import read_plain_pickle
+from datamodules.storage.text_files import as_text
 
 SCHEMA = pa.schema(
     [
@@ -94,7 +95,7 @@ def _row(
     entry = objects.get(annotation)
     if image is None or entry is None:
         raise ValueError(f"image {reference['image_id']} or object {annotation} is not in instances.json")
-    sentences = [str(sentence["sent"]) for sentence in reference["sentences"]]
+    sentences = [as_text(sentence["sent"], "expression") for sentence in reference["sentences"]]
     if not any(sentence.strip() for sentence in sentences):
         raise ValueError("it has no words")
     box = [float(value) for value in entry["bbox"]]

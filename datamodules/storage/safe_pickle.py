@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from datamodules.errors import DataError
 
@@ -62,6 +62,7 @@ def read_plain_pickle(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
+            _check_line_ends(file, path)
             return _PlainUnpickler(file, encoding="latin1").load()
     except ForbiddenPickle as error:
         raise DataError(
@@ -83,3 +84,18 @@ def read_plain_pickle(path: Path) -> Any:
         raise DataError(
             f"{path}: damaged as a pickle ({type(error).__name__}: {error}); {REMEDY}."
         ) from error
+
+
+def _check_line_ends(file: BinaryIO, path: Path) -> None:
+    """Refuses a pickle of protocol 0, which is text, whose line ends a transfer in text mode has changed.
+
+    Raises:
+        DataError: every line ends as on Windows, so that every name in it would end in a blank.
+    """
+    first_line = file.readline(1024)
+    file.seek(0)
+    if first_line.endswith(b"\r\n") and first_line[:1] in b"(]}":
+        raise DataError(
+            f"{path}: damaged as a pickle: its line ends were changed to those of Windows, as a transfer in "
+            f"text mode does; {REMEDY}."
+        )

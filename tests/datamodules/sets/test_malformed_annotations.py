@@ -175,7 +175,7 @@ CASES: dict[str, Callable[[Path], None]] = {
         "e.jsonl.gz", b'{"image": "a.png"}', "not readable to its end"
     ),
     "captions, a field without end": refuses_captions(
-        "e.csv", b'image,caption\na.png,"' + b"x" * 200_000, "not readable to its end"
+        "e.csv", b'image,caption\na.png,"' + b"x" * 200_000, "not closed in its line"
     ),
     "caption, very long": keeps_captions(["a dog " * 200_000 + "end"]),
     "captions, the same image and text twice": keeps_captions(["a dog", "a dog"]),

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 import callbacks.catalogue  # noqa: F401 (class names work without their package path once the classes are known)
 import datamodules.catalogue  # noqa: F401
 import lightning_modules.catalogue  # noqa: F401
+from callbacks.run.accounts import Accounts
 from callbacks.run.epoch_lines import EpochLines
 from callbacks.run.last_checkpoint import LastCheckpoint
 from callbacks.run.predictions import Predictions
@@ -142,7 +143,7 @@ class WeakgroundCLI(LightningCLI):
 
     def _own_callbacks(self, config: Any) -> list[pl.Callback]:
         seed = config.seed_everything if isinstance(config.seed_everything, int) else 0
-        own: list[pl.Callback] = [RunRecord(self._config_text(), seed)]
+        own: list[pl.Callback] = [RunRecord(self._config_text(), seed), Accounts()]
         if self.subcommand == "fit":
             folder = self.folder / "checkpoints"
             own += [StepSeeds(seed), LastCheckpoint(folder / "last.ckpt", config.save_every)]

@@ -79,8 +79,8 @@ class ALBEF(nn.Module):
         fusion_layer: the first text layer that sees the image.
 
     Attributes:
-        optional_weights: pieces of the names of what published weights may lack: fine-tuned releases leave out
-            the language head.
+        optional_weights: pieces of the names of what published weights may lack: fine-tuned releases leave
+            out the language head.
     """
 
     optional_weights: ClassVar[tuple[str, ...]] = (".cls.predictions.",)

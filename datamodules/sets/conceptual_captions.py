@@ -33,7 +33,7 @@ from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError
 from datamodules.kinds.captions import CaptionSource
 from datamodules.storage.images import read_image
-from datamodules.storage.index import open_index
+from datamodules.storage.index import LeftOut, open_index
 from datamodules.storage.layout import Layout, Part, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
 from datamodules.storage.shards import ShardSource
@@ -185,9 +185,13 @@ def list_rows(path: Path, folder: Path, subset: Subset) -> Iterator[dict[str, An
         file = files.get(image_names(row, address)[best_way])
         if file:
             captions.setdefault(file, []).append(caption)
+        else:
+            yield LeftOut("its image is not there")
     for file, texts in captions.items():
         if is_unicode(file):
             yield {"image": file, "captions": texts}
+        else:
+            yield f"{file!a}\tthe name of the image is not UTF-8"
 
 
 class ListedPairs(CaptionSource):
@@ -208,6 +212,7 @@ class ListedPairs(CaptionSource):
             cache_dir=cache_dir,
         )
         self.broken = self.index.broken
+        self.left_out = self.index.left_out
         if not len(self):
             reason = f" ({self.broken[0]})" if self.broken else ""
             raise DataError(

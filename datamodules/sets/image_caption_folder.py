@@ -10,6 +10,7 @@ without boxes, too. Every file may be gzipped. A caption of a CSV may be quoted;
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path, PurePath
@@ -84,9 +85,11 @@ class CaptionedFolder(ListedImages, CaptionSource):
     def __init__(self, images: Path, captions: Path, ignore_missing: bool = False) -> None:
         paths = find_images(images)
         self.broken: list[str] = []
+        self.left_out: Counter[str] = Counter()
         grouped: dict[str, list[str]] = {}
         for number, row in read_rows(captions):
             if ignore_missing and names_another_image(row, paths):
+                self.left_out["its image is not in the folder"] += 1
                 continue
             try:
                 name, texts = parse_caption(row)

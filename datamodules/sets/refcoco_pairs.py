@@ -119,6 +119,9 @@ class PairSource(GroundingSource):
                     f"{pair['image']}/{pair['objects']}\ta pair of objects that are not in this split"
                 )
 
+        images = {place for place, _ in self.pairs}
+        self.left_out = {"no two objects that can be asked for": len(source) - len(images)}
+
     def __len__(self) -> int:
         return len(self.pairs)
 

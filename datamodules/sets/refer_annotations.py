@@ -31,6 +31,7 @@ SCHEMA = pa.schema(
         ("height", pa.int64()),
         ("width", pa.int64()),
         ("sentences", pa.list_(pa.string())),
+        ("repeated", pa.int64()),  # sentences that say the same once more, and are left out
         ("box", pa.list_(pa.float64())),  # x, y, width, height
         ("segmentation", pa.string()),  # JSON: polygons, or one of the forms of run lengths
         ("fault", pa.string()),  # why the object cannot be asked for; empty if it can
@@ -101,12 +102,14 @@ def _row(
     box = [float(value) for value in entry["bbox"]]
     if len(box) != 4:
         raise ValueError(f"its box is {entry['bbox']}")
+    kept = list(dict.fromkeys(sentences)) if unique else sentences
     return {
         "annotation": annotation,
         "file_name": str(image["file_name"]),
         "height": int(image["height"]),
         "width": int(image["width"]),
-        "sentences": list(dict.fromkeys(sentences)) if unique else sentences,
+        "sentences": kept,
+        "repeated": len(sentences) - len(kept),
         "box": box,
         "segmentation": json.dumps(entry.get("segmentation") or []),
     }
@@ -120,6 +123,7 @@ def _faulty(fault: str) -> dict[str, Any]:
         "height": -1,
         "width": -1,
         "sentences": [],
+        "repeated": 0,
         "box": [np.nan] * 4,
         "segmentation": "",
         "fault": fault,

@@ -115,5 +115,5 @@ def write(root: Path, nested: bool = False, test_images: int = 5) -> Fake:
         arguments={"root": root},
         captions=dict.fromkeys(splits["train"], CAPTIONS),
         queries={split: {"flickr30k_entities": queries[split]} for split in queries},
-        skipped={"flickr30k_entities": {"391", "392", "393/0/0"}},
+        skipped={"flickr30k_entities": {"391", "393/0/0", *(f"392/{key}" for key in MENTIONS)}},
     )

@@ -27,6 +27,7 @@ class Judged:
         needed: files and folders without which it must not open.
         broken: names of what opening must leave out.
         skipped: keys of what must turn out to be unreadable.
+        useless: how many records were written that are sound, but cannot be judged by.
     """
 
     arguments: dict[str, Any]
@@ -34,6 +35,7 @@ class Judged:
     needed: list[Path]
     broken: set[str] = field(default_factory=set)
     skipped: set[str] = field(default_factory=set)
+    useless: int = 0
 
 
 def colour(number: int) -> Colour:

@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "lightning_modules": {"networks", "datamodules.batches", "datamodules.handover"},
     "callbacks": {
         "metrics",
+        "datamodules.accounts",
         "datamodules.batches",
         "datamodules.handover",
         "lightning_modules.base",

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from datamodules.batches import Preprocessing
-from datamodules.errors import DataError
+from datamodules.errors import DataError, one_line
 
 PIL_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 ORIENTATION = 0x0112  # the EXIF tag
@@ -77,8 +77,7 @@ def opened_image(path: Path | BinaryIO, what: str, name: str = "") -> Iterator[I
     except DataError:
         raise
     except Exception as error:  # a decoder raises nearly anything where a file is damaged
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise DataError(f"{name or path}: not readable as {what} ({reason})") from error
+        raise DataError(f"{name or path}: not readable as {what} ({one_line(error)})") from error
 
 
 def _size(image: Image.Image) -> tuple[int, int]:

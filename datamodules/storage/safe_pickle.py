@@ -10,7 +10,7 @@ import pickle
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from datamodules.errors import DataError
+from datamodules.errors import DataError, one_line
 
 REMEDY = "get the file from its publisher again"
 # The only builtin containers that a pickle names as a function to be called; all others have an opcode of
@@ -78,11 +78,11 @@ def read_plain_pickle(path: Path) -> Any:
         RecursionError,
     ) as error:
         raise DataError(
-            f"{path}: not readable as a pickle ({type(error).__name__}: {error}); {REMEDY}."
+            f"{path}: not readable as a pickle ({one_line(error)}); {REMEDY}."
         ) from error
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # torn or made up opcodes
         raise DataError(
-            f"{path}: damaged as a pickle ({type(error).__name__}: {error}); {REMEDY}."
+            f"{path}: damaged as a pickle ({one_line(error)}); {REMEDY}."
         ) from error
 
 

@@ -41,7 +41,7 @@ class Fake:
     captions: dict[str, list[str]] | None
     queries: dict[str, dict[str, dict[str, Asked]]]
     skipped: dict[str, set[str]] = field(default_factory=dict)
-    useless: dict[str, int] = field(default_factory=dict)
+    useless: dict[str, int] = field(default_factory=dict, kw_only=True)
 
 
 def save_image(path: Path, colour: tuple[int, int, int], size: tuple[int, int], **options: Any) -> None:

@@ -41,9 +41,12 @@ def huge_png(side: int) -> bytes:
     return file
 
 
-def with_exif(orientation: int) -> bytes:
+def with_exif(orientation: int, width: float | None = None) -> bytes:
+    """Turned, and with a width that may be none."""
     exif = Image.Exif()
     exif[0x0112] = orientation
+    if width is not None:
+        exif[0x0100] = width
     turns = {6: Image.Transpose.ROTATE_90, 3: Image.Transpose.ROTATE_180}
     return encoded("PNG", picture().transpose(turns[orientation]), exif=exif)
 
@@ -81,6 +84,8 @@ UNREADABLE: dict[str, bytes] = {
     "decompression bomb": huge_png(60_000),
     "no pixels": huge_png(0),
     "zeros": bytes(5000),
+    "32 bits, whole numbers": encoded("TIFF", Image.fromarray(np.full((12, 20), 200, np.int32))),
+    "32 bits, fractions": encoded("TIFF", Image.fromarray(np.full((12, 20), 0.5, np.float32))),
 }
 LEGAL: dict[str, tuple[bytes, tuple[int, int, int]]] = {
     "CMYK": (encoded("JPEG", picture().convert("CMYK"), quality=100), RED),
@@ -89,6 +94,8 @@ LEGAL: dict[str, tuple[bytes, tuple[int, int, int]]] = {
     "16 bits": (sixteen_bits(), (200, 200, 200)),
     "palette": (encoded("PNG", picture().convert("P", palette=Image.Palette.ADAPTIVE)), RED),
     "palette and transparency": (encoded("PNG", picture().quantize(8), transparency=7), RED),
+    "a hidden colour": (encoded("PNG", Image.new("RGBA", (20, 12), (*RED, 0))), (255, 255, 255)),
+    "EXIF that cannot be written again": (with_exif(6, width=1.5), RED),
     "alpha": (encoded("PNG", picture().convert("RGBA")), RED),
     "grey and alpha": (encoded("PNG", picture().convert("LA")), (87, 87, 87)),
     "GIF": (encoded("GIF"), RED),
@@ -106,7 +113,7 @@ LEGAL: dict[str, tuple[bytes, tuple[int, int, int]]] = {
 def test_an_unreadable_image_is_skipped(name: str, tmp_path: Path) -> None:
     kept, skipped = read_all(folder_with(tmp_path, "bad.jpg", UNREADABLE[name]))
     assert kept == 2
-    assert [line.split("\t")[0] for line in skipped] == ["bad.jpg", "bad.jpg"]
+    assert [line.split("\t")[0] for line in skipped] == ["bad.jpg", "q.jsonl:1"]
     assert all("not readable as an image" in line and "\n" not in line for line in skipped)
 
 

@@ -5,10 +5,12 @@ Only the chosen subcommand's code is imported, so that ``--help`` is instant.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
 from commands import COMMANDS, USAGE
+from commands.disk_errors import disk_fault
 from commands.suggest import nearest
 
 
@@ -32,7 +34,17 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    return import_module(COMMANDS[name].module).main(argv)
+    try:
+        return import_module(COMMANDS[name].module).main(argv)
+    except BrokenPipeError:  # as with `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        message = disk_fault(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

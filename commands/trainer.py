@@ -20,6 +20,7 @@ import callbacks.catalogue  # noqa: F401 (class names work without their package
 import datamodules.catalogue  # noqa: F401
 import lightning_modules.catalogue  # noqa: F401
 from callbacks.run.accounts import Accounts
+from callbacks.run.checkpoint_files import WholeCheckpoints
 from callbacks.run.epoch_lines import EpochLines
 from callbacks.run.last_checkpoint import LastCheckpoint
 from callbacks.run.predictions import Predictions
@@ -138,6 +139,7 @@ class WeakgroundCLI(LightningCLI):
         if asked.logger in (None, True):
             run_name = self.folder.relative_to(config.runs).as_posix()
             kwargs["logger"] = wandb_logger(self.folder, run_name)
+        kwargs["plugins"] = [WholeCheckpoints(), *(asked.plugins or [])]
         kwargs["callbacks"] = [*self._own_callbacks(config), *(asked.callbacks or [])]
         return super().instantiate_trainer(**kwargs)
 

@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
         "datamodules.accounts",
         "datamodules.batches",
         "datamodules.handover",
+        "datamodules.storage.whole_files",
         "lightning_modules.base",
         "lightning_modules.capabilities",
         "lightning_modules.errors",

@@ -19,6 +19,7 @@ from callbacks.evaluations.results import Result, format_table, tidy
 from callbacks.run.accounts import accounts_of
 from callbacks.run.run_record import RunRecord
 from datamodules.handover import JudgedSet
+from datamodules.storage.whole_files import write_whole
 from lightning_modules.errors import ModelError
 from metrics.intervals import Estimate
 
@@ -172,10 +173,7 @@ class Evaluation(SetCallback):
             **_provenance(trainer, pl_module),
         }
         path = Path(trainer.default_root_dir) / "test" / "metrics.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".tmp")
-        partial.write_text(json.dumps(content, indent=2))
-        partial.replace(path)
+        write_whole(path, json.dumps(content, indent=2))
         rank_zero_info(f"written to {path}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from datamodules.sets.refcoco import REFCOCO_PLUS, RefCOCOPlus
 from datamodules.sets.refer import NamedSplit, ReferSource
 from datamodules.sets.refer_annotations import object_mask
 from datamodules.storage.text_files import as_text
+from datamodules.storage.whole_files import write_whole
 
 LAYOUT = replace(
     REFCOCO_PLUS,
@@ -72,11 +72,8 @@ def kept_pairs(path: Path, source: ReferSource, seed: int) -> list[dict[str, Any
         DataError: the file is no such list.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = {"seed": seed, "pairs": draw_pairs(source, seed)}
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(content, indent=0), encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, json.dumps(content, indent=0))
     try:
         return [_parse_pair(pair) for pair in json.loads(path.read_text(encoding="utf-8"))["pairs"]]
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:

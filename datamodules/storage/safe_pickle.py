@@ -77,13 +77,9 @@ def read_plain_pickle(path: Path) -> Any:
         OverflowError,
         RecursionError,
     ) as error:
-        raise DataError(
-            f"{path}: not readable as a pickle ({one_line(error)}); {REMEDY}."
-        ) from error
+        raise DataError(f"{path}: not readable as a pickle ({one_line(error)}); {REMEDY}.") from error
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # torn or made up opcodes
-        raise DataError(
-            f"{path}: damaged as a pickle ({one_line(error)}); {REMEDY}."
-        ) from error
+        raise DataError(f"{path}: damaged as a pickle ({one_line(error)}); {REMEDY}.") from error
 
 
 def _check_line_ends(file: BinaryIO, path: Path) -> None:

@@ -41,12 +41,17 @@ def huge_png(side: int) -> bytes:
     return file
 
 
-def with_exif(orientation: int, width: float | None = None) -> bytes:
-    """Turned, and with a width that may be none."""
+def with_odd_exif() -> bytes:
+    """Turned, and with a width that is no whole number, which Pillow reads but cannot write."""
+    width = struct.pack("<HHIf", 0x0100, 11, 1, 20.5)
+    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + width + orientation + bytes(4)
+    return encoded("PNG", picture().transpose(Image.Transpose.ROTATE_90), exif=exif)
+
+
+def with_exif(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    if width is not None:
-        exif[0x0100] = width
     turns = {6: Image.Transpose.ROTATE_90, 3: Image.Transpose.ROTATE_180}
     return encoded("PNG", picture().transpose(turns[orientation]), exif=exif)
 
@@ -95,7 +100,7 @@ LEGAL: dict[str, tuple[bytes, tuple[int, int, int]]] = {
     "palette": (encoded("PNG", picture().convert("P", palette=Image.Palette.ADAPTIVE)), RED),
     "palette and transparency": (encoded("PNG", picture().quantize(8), transparency=7), RED),
     "a hidden colour": (encoded("PNG", Image.new("RGBA", (20, 12), (*RED, 0))), (255, 255, 255)),
-    "EXIF that cannot be written again": (with_exif(6, width=1.5), RED),
+    "EXIF that cannot be written again": (with_odd_exif(), RED),
     "alpha": (encoded("PNG", picture().convert("RGBA")), RED),
     "grey and alpha": (encoded("PNG", picture().convert("LA")), (87, 87, 87)),
     "GIF": (encoded("GIF"), RED),

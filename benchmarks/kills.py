@@ -1,9 +1,9 @@
 """How often a run that is killed at random moments ends as one that is not: kill -9, again and again.
 
-A tiny model is trained on a made data set in the layout of Visual Genome, and judged. Each trial begins without
-index, phrases and checkpoints, is killed several times, at moments that are drawn over the whole length of its
-commands, and given the same command again each time. In the end all weights, the optimiser's state and all
-metrics must be those of the run that nobody killed, and nothing half-made may lie about.
+A tiny model is trained on a made data set in the layout of Visual Genome, and judged. Each trial begins
+without index, phrases and checkpoints, is killed several times, at moments that are drawn over the whole
+length of its commands, and given the same command again each time. In the end all weights, the optimiser's
+state and all metrics must be those of the run that nobody killed, and nothing half-made may lie about.
 
     python -m benchmarks.kills --kills 100
 """
@@ -163,22 +163,17 @@ class Run:
     def __post_init__(self) -> None:
         write_data(self.root / "data")
         content = configuration(self.root, self.processes)
-        (self.root / "config.yaml").write_text(yaml.safe_dump(content))
+        (self.root / "tiny.yaml").write_text(yaml.safe_dump(content))
 
     @property
     def folder(self) -> Path:
         """That of its results."""
-        return self.root / "runs" / "config"
+        return self.root / "runs" / "tiny"
 
     def start(self, subcommand: str) -> list[Any]:
         """Starts a subcommand as a user would after a kill; returns its processes."""
-        arguments = [
-            subcommand,
-            "--config",
-            str(self.root / "config.yaml"),
-            "--runs",
-            str(self.root / "runs"),
-        ]
+        arguments = [subcommand, "--config", str(self.root / "tiny.yaml")]
+        arguments += ["--runs", str(self.root / "runs")]
         if subcommand == "test" or (self.folder / "checkpoints" / "last.ckpt").exists():
             arguments += ["--ckpt_path", "last"]
         environments = [{}] if self.processes == 1 else torchrun_environments(self.processes)

@@ -33,8 +33,8 @@ def disk_fault(error: BaseException) -> str | None:
         if isinstance(cause, OSError) and cause.errno in WAYS_OUT:
             place = f"{cause.filename}: " if cause.filename else ""
             return (
-                f"{place}{os.strerror(cause.errno)}; {WAYS_OUT[cause.errno]}, and give the same command again "
-                "(a training run goes on by --ckpt_path last). What was written before is as it was."
+                f"{place}{os.strerror(cause.errno)}; {WAYS_OUT[cause.errno]}, and give the same command "
+                "again (a training run goes on by --ckpt_path last). What was written before is as it was."
             )
         cause = cause.__cause__ or cause.__context__
     return None

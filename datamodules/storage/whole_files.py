@@ -31,6 +31,8 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)  # which a failed write does not know
         unfinished.unlink(missing_ok=True)
         raise

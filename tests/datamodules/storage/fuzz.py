@@ -1,4 +1,4 @@
-"""Files damaged at random, by a seed: whatever is done to a file, reading it ends in a result or a `DataError`.
+"""Files damaged at random, by a seed: reading any of them ends in a result or in a `DataError`.
 
 ``python -m tests.datamodules.storage.fuzz --rounds 20000 --seed 1`` tries more than the test suite does.
 """

@@ -12,6 +12,7 @@ WAYS_OUT = {
     errno.EROFS: "write elsewhere (--runs)",
     errno.EACCES: "have yourself permitted to write there, or write elsewhere (--runs)",
     errno.EPERM: "have yourself permitted to write there, or write elsewhere (--runs)",
+    errno.ENOTDIR: "a folder is wanted where a file lies: name another one (--runs)",
     errno.EIO: "the disk has a fault: write elsewhere (--runs)",
 }
 

@@ -187,9 +187,10 @@ class GroundingDataModule(pl.LightningDataModule):
             if not judged.number_of_samples:
                 raise DataError(f"{name} has nothing to judge by: {self._ledgers[name].account([])}.")
         if stage != "fit" and not self._judged[split]:
+            needed = "phrases (--data.test_queries)" if stage == "predict" else "queries with boxes"
             raise DataError(
-                f"{self.name} has no {split} split to judge on; name a data set that has queries with boxes "
-                "(see docs/datasets.md)."
+                f"{self.name} has no {split} split to judge on; name a data set that has {needed}, see "
+                "docs/datasets.md."
             )
 
     def train_dataloader(self) -> DataLoader:

@@ -93,8 +93,8 @@ def open_index(
             write_index(path, schema, made_of, rows())
     except (OSError, pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
         raise DataError(
-            f"The index {path.absolute()} could not be built ({type(error).__name__}: {error}); the next start "
-            "tries again."
+            f"The index {path.absolute()} could not be built ({type(error).__name__}: {error}); the next "
+            "start tries again."
         ) from error
     return ArrowIndex(path, made_of)
 

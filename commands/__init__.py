@@ -50,6 +50,11 @@ GENERAL = {
         "commands.doctor",
         "what is missing for a configuration, and the next command: doctor [--config FILE ...]",
     ),
+    "features": Command(
+        "commands.features",
+        "compute what a frozen encoder sees in the training images once: "
+        "features --config FILE --data.features FOLDER",
+    ),
     "ablation": Command(
         "commands.ablation",
         "run a table of configs/ablation and print it beside the paper's numbers: "

@@ -246,11 +246,12 @@ def _is_wanted(record: logging.LogRecord) -> bool:
     return not any(text in record.getMessage() for text in UNWANTED_MESSAGES)
 
 
-def run(argv: list[str]) -> WeakgroundCLI:
+def run(argv: list[str], cli: type[WeakgroundCLI] = WeakgroundCLI) -> WeakgroundCLI:
     """Runs one subcommand in this process.
 
     Args:
         argv: the subcommand and its options.
+        cli: what builds model and data, and runs them.
 
     Raises:
         ConfigError, DataError, ModelError, RunError: what a user can mend.
@@ -260,7 +261,7 @@ def run(argv: list[str]) -> WeakgroundCLI:
     check_command_line(argv)  # before any run is looked for
     argv = with_newest_run(argv)
     check_config(argv)
-    return WeakgroundCLI(
+    return cli(
         model_class=WeakgroundModule,
         datamodule_class=GroundingDataModule,
         subclass_mode_model=True,

@@ -24,9 +24,10 @@ from datamodules.errors import DataError
 from datamodules.handover import JudgedSet, Needs
 from datamodules.kinds.base import Kind, Source
 from datamodules.kinds.catalogue import kind_of, made_of_phrases, training_kind
-from datamodules.kinds.training import Augmentation, TrainingSource
+from datamodules.kinds.training import Augmentation, TrainingSource, UnchangedImages
 from datamodules.samplers import EpochSampler
 from datamodules.skips import SkipLog
+from datamodules.storage.features import FeatureFolder, Features, names_digest
 from datamodules.storage.phrase_cache import PhraseCache
 
 Split = Literal["train", "val", "test"]
@@ -60,6 +61,9 @@ class GroundingDataModule(pl.LightningDataModule):
         cache_dir: where phrases found by the chunker are kept, and indexes of data sets in folders that
             cannot be written.
         max_skipped: share of unreadable records above which a run stops.
+        features: folder of stored features of the training images, made by `python cli.py features`: a model
+            whose encoder is frozen learns from them, and no image is read. They are of unchanged images, so
+            there is no augmentation.
         seed: of the order of samples and of everything drawn for a sample; by default that of the run
             (``seed_everything``).
     """
@@ -76,6 +80,7 @@ class GroundingDataModule(pl.LightningDataModule):
         cache_dir: Path = Path(".cache"),
         max_skipped: float = 0.01,
         seed: int | None = None,
+        features: Path | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or (eval_batch_size or 1) < 1:
@@ -86,6 +91,7 @@ class GroundingDataModule(pl.LightningDataModule):
         self.augmentation = augmentation
         self.max_skipped = max_skipped
         self.seed = seed
+        self.features = features
         self.chunker = chunker or RuleChunker()
         self.cache_dir = Path(cache_dir)
         self.phrase_cache = PhraseCache(self.cache_dir / "phrases.sqlite", self.chunker)
@@ -193,9 +199,9 @@ class GroundingDataModule(pl.LightningDataModule):
         source = self._opened_training_source()
         kind = self._training_kind()
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
-        view = kind.view(
-            source, self.preprocessing_of(source), self.augmentation, seed, self.phrase_cache.lookup
-        )
+        preprocessing = self.preprocessing_of(source)
+        features = self._stored_features()
+        view = kind.view(source, preprocessing, self.augmentation, seed, self.phrase_cache.lookup, features)
         world_size = self._trainer.world_size
         if len(source) < self.batch_size * world_size:
             raise DataError(
@@ -253,6 +259,35 @@ class GroundingDataModule(pl.LightningDataModule):
         if self._training is None:
             raise DataError(f"{self.name} has no captions to train on; it only serves validate and test.")
         return self._training
+
+    def feature_folder(self) -> FeatureFolder:
+        """Where the features of the training images are, or are to be.
+
+        Raises:
+            DataError: no folder is named, or the model cannot learn from features.
+        """
+        source = self._opened_training_source()
+        spec = self.needs.features
+        if self.features is None:
+            raise DataError("no folder is named for the features: set --data.features FOLDER.")
+        if spec is None:
+            raise DataError(
+                f"{self.needs.module} learns from images and not from features: leave out --data.features."
+            )
+        if self.augmentation != Augmentation():
+            raise DataError(
+                "stored features are of unchanged images: leave out --data.augmentation or --data.features."
+            )
+        names = names_digest(source.key(index) for index in range(len(source)))
+        return FeatureFolder(Path(self.features), spec, len(source), names)
+
+    def unchanged_images(self, indices: Sequence[int]) -> UnchangedImages:
+        """Training images by their numbers, to compute features of."""
+        source: Any = self._opened_training_source()
+        return UnchangedImages(source, self.preprocessing_of(source), indices)
+
+    def _stored_features(self) -> Features | None:
+        return None if self.features is None else Features(self.feature_folder())
 
     def _training_kind(self) -> Kind:
         kind = training_kind(self._opened_training_source(), self.needs.batch)

@@ -80,5 +80,6 @@ def _options_of(datamodule: GroundingDataModule) -> dict[str, Any]:
         "cache_dir",
         "max_skipped",
         "seed",
+        "features",
     )
     return {name: getattr(datamodule, name) for name in names}

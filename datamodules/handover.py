@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from datamodules.batches import Batch, Preprocessing
+from datamodules.storage.features import FeatureSpec
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,13 @@ class Needs:
         batch: the kind of batch that its training step takes.
         preprocessing: how its images must look.
         module: its name, for messages.
+        features: what it can learn from in place of images; None if it needs the images themselves.
     """
 
     batch: type[Batch]
     preprocessing: Preprocessing
     module: str
+    features: FeatureSpec | None = None
 
 
 @dataclass(frozen=True)

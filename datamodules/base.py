@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
@@ -27,6 +27,7 @@ from datamodules.kinds.catalogue import kind_of, made_of_phrases, training_kind
 from datamodules.kinds.training import Augmentation, TrainingSource
 from datamodules.samplers import EpochSampler
 from datamodules.skips import SkipLog
+from datamodules.storage.layout import Layout
 from datamodules.storage.phrase_cache import PhraseCache
 
 Split = Literal["train", "val", "test"]
@@ -62,9 +63,14 @@ class GroundingDataModule(pl.LightningDataModule):
         max_skipped: share of unreadable records above which a run stops.
         seed: of the order of samples and of everything drawn for a sample; by default that of the run
             (``seed_everything``).
+
+    Attributes:
+        name: as results are called.
+        layout: what its publisher ships, and how to obtain it; None if it has no publisher.
     """
 
     name: str
+    layout: ClassVar[Layout | None]
 
     def __init__(
         self,

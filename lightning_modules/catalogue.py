@@ -7,6 +7,12 @@ from lightning_modules.mcb_attention.pretrain import DigitPretrain
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from lightning_modules.text_group.module import TextGroupDiscovery
 
-METHODS = (DigitPretrain, HISTFinetune, MCBAttention, TextGroupDiscovery, VisionLanguagePretrain)
+METHODS = (
+    DigitPretrain,
+    HISTFinetune,
+    MCBAttention,
+    TextGroupDiscovery,
+    VisionLanguagePretrain,
+)
 # What methods on a vision-language backbone may be built upon.
 BACKBONES = (ALBEFBackbone,)

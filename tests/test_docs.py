@@ -13,7 +13,11 @@ from commands import COMMANDS
 from tests.test_style import PACKAGES
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "configs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "configs").rglob("*.md")),
+]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 FOLDERS = {*PACKAGES, "configs", "docs", "tests"}  # a path that begins otherwise is the user's own
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

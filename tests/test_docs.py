@@ -85,6 +85,16 @@ def test_names_of_classes_and_functions_exist(page: Path) -> None:
         resolve_name(dotted_name)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_python_snippets_run(page: Path) -> None:
+    snippets = re.findall(
+        r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    namespace = {"__name__": "tests.snippets"}
+    for snippet in snippets:
+        exec(snippet, namespace)
+
+
 @pytest.mark.parametrize("file", [*PAGES, *CONFIGS], ids=name)
 def test_command_lines_name_what_exists(file: Path) -> None:
     text = file.read_text(encoding="utf-8")

@@ -63,7 +63,7 @@ OTHER_JUDGED = (
 )
 DATASETS: tuple[type[GroundingDataModule], ...] = (*CAPTIONS_AND_PHRASES, *OTHER_JUDGED)
 # Captions to learn from without images of files.
-WITHOUT_IMAGES = (CaptionVectors, SceneCaptions)
+WITHOUT_IMAGES: tuple[type[GroundingDataModule], ...] = (CaptionVectors, SceneCaptions)
 
 
 def layouts() -> dict[str, Layout]:

@@ -171,6 +171,9 @@ def _layout_findings(layout: Layout, options: Mapping[str, Any]) -> Iterator[Fin
     if root is None and layout.fallback:
         yield Finding(layout.name, "-", "not needed", f"uses {layout.fallback}")
         return
+    if not layout.parts_for(options):
+        yield Finding(layout.name, "-", "not needed", "other files are named")
+        return
     folder = layout.folder(options) if root is None else Path(root)
     yield from copy_findings(LocalCopy(layout, folder, options), Path(options.get("cache_dir", ".cache")))
 

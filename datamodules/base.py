@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
@@ -28,6 +28,7 @@ from datamodules.kinds.training import Augmentation, TrainingSource, UnchangedIm
 from datamodules.samplers import EpochSampler
 from datamodules.skips import SkipLog
 from datamodules.storage.features import FeatureFolder, Features, names_digest
+from datamodules.storage.layout import Layout
 from datamodules.storage.phrase_cache import PhraseCache
 
 Split = Literal["train", "val", "test"]
@@ -66,9 +67,14 @@ class GroundingDataModule(pl.LightningDataModule):
             there is no augmentation.
         seed: of the order of samples and of everything drawn for a sample; by default that of the run
             (``seed_everything``).
+
+    Attributes:
+        name: as results are called.
+        layout: what its publisher ships, and how to obtain it; None if it has no publisher.
     """
 
     name: str
+    layout: ClassVar[Layout | None]
 
     def __init__(
         self,

@@ -22,6 +22,7 @@ class CrossDataset(GroundingDataModule):
     """
 
     name = "cross"
+    layout = None
 
     def __init__(
         self,

@@ -125,8 +125,3 @@ def test_the_rules_catch_what_they_forbid() -> None:
     assert may_import("lightning_modules", "lightning_modules.hist.losses")
     assert not may_import("networks", "metrics.boxes")
     assert "torch" in imported("networks.layers.class_activation")
-
-
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_files_are_one_idea(name: str) -> None:
-    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= 500

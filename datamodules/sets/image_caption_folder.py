@@ -297,6 +297,7 @@ class ImageCaptionFolder(GroundingDataModule):
     """
 
     name = "folder"
+    layout = None
 
     def __init__(
         self,

@@ -29,7 +29,8 @@ class Command(NamedTuple):
 
 GENERAL = {
     "ground": Command(
-        "commands.ground", 'find phrases in a photograph: ground photo.jpg "the dog" "a red ball" [--model RUN]'
+        "commands.ground",
+        'find phrases in a photograph: ground photo.jpg "the dog" "a red ball" [--model RUN]',
     ),
     "fit": Command(
         "commands.trainer", "train: --config configs/hist_albef.yaml [--name NAME] [--ckpt_path last]"

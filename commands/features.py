@@ -1,8 +1,8 @@
 """Computes what a frozen encoder sees in the training images once, so that training need not look at them.
 
 It takes the options of `fit`: python cli.py features --config configs/photos/alignment.yaml
---data.features FOLDER. Training with the same --data.features then reads them. Several processes may share the
-work (--part 0/4 to --part 3/4), and an interrupted command goes on where it stopped.
+--data.features FOLDER. Training with the same --data.features then reads them. Several processes may share
+the work (--part 0/4 to --part 3/4), and an interrupted command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ def compute(
 
 
 def _compute_chunk(
-    module: Any, datamodule: GroundingDataModule, folder: FeatureFolder, chunk: int, device: torch.device | str
+    module: Any,
+    datamodule: GroundingDataModule,
+    folder: FeatureFolder,
+    chunk: int,
+    device: torch.device | str,
 ) -> tuple[np.ndarray, dict[int, str]]:
     """The rows of a chunk, and why some of them are empty."""
     indices = folder.rows_of(chunk)
@@ -123,5 +127,7 @@ def main(argv: list[str]) -> int:
         return 2
     folder: FeatureFolder = cli.datamodule.feature_folder()  # type: ignore[attr-defined]
     ready = sum(folder.is_complete(chunk) for chunk in folder.chunks)
-    print(f"features of {folder.images:,} images: {ready} of {len(folder.chunks)} parts are in {folder.folder}")
+    print(
+        f"features of {folder.images:,} images: {ready} of {len(folder.chunks)} parts are in {folder.folder}"
+    )
     return 0

@@ -1,7 +1,7 @@
 """Finds phrases in a photograph: python cli.py ground photo.jpg "a dog on the grass" "the man"
 
-Prints the point and the box of each phrase, and writes the picture, the heat maps and a file with the numbers.
-The default model comes with the project; it learnt from captions alone where phrases are.
+Prints the point and the box of each phrase, and writes the picture, the heat maps and a file with the
+numbers. The default model comes with the project; it learnt from captions alone where phrases are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("photo", type=Path, help="an image file")
     parser.add_argument("phrases", nargs="+", metavar="phrase", help="what to find")
-    parser.add_argument("--model", default="photos", help="a model of the project, a run, or a checkpoint of a run")
+    parser.add_argument(
+        "--model", default="photos", help="a model of the project, a run, or a checkpoint of a run"
+    )
     parser.add_argument("--out", type=Path, default=Path("grounded"), help="folder that is written into")
     parser.add_argument("--runs", default="runs", help="folder of all runs")
     parser.add_argument("--device", default="cpu")
@@ -56,7 +58,10 @@ def main(argv: list[str]) -> int:
         box = "no box" if record["box"] is None else "box {:.0f} {:.0f} {:.0f} {:.0f}".format(*record["box"])
         print("{!r}: point {} {}, {}".format(record["phrase"], *record["point"], box))
     height, width = result.image.shape[:2]
-    print(f"pixels of {options.photo} ({width}x{height}); {seconds:.1f} s; written: {', '.join(map(str, paths))}")
+    print(
+        f"pixels of {options.photo} ({width}x{height}); {seconds:.1f} s; "
+        f"written: {', '.join(map(str, paths))}"
+    )
     return 0
 
 

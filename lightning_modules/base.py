@@ -59,8 +59,8 @@ class WeakgroundModule(pl.LightningModule):
     def freeze_part(self, part: str, brings_weights: bool = False) -> None:
         """Keeps a part as it is: it has no gradients and stays in evaluation mode.
 
-        A frozen part whose weights can be had again is left out of checkpoints, which remember its fingerprint:
-        one that starts from a file of its own, and one that ``brings_weights``.
+        A frozen part whose weights can be read again is left out of checkpoints, which remember its
+        fingerprint: one that starts from a file of its own, and one that ``brings_weights``.
 
         Args:
             part: its dotted name.
@@ -156,7 +156,8 @@ class WeakgroundModule(pl.LightningModule):
         if self._digest(part) != fingerprint:
             remedy = f"set {file.option} to the file" if file else "take the same published weights"
             raise ModelError(
-                f"the checkpoint was trained with other weights of {part}: {remedy} that its run was started with."
+                f"the checkpoint was trained with other weights of {part}: {remedy} that its run was "
+                "started with."
             )
 
     # Optimisation.

@@ -25,8 +25,8 @@ class PlaceMaps:
 
     Args:
         scales: sides of the squares, in pixels, to which an image is brought; their maps are added.
-        norm_exponent: a place counts by this power of the length of its vector, which is large where an object
-            is, whatever the phrase; 0 takes the cosine alone.
+        norm_exponent: a place counts by this power of the length of its vector, which is large where an
+            object is, whatever the phrase; 0 takes the cosine alone.
         mirrored: also look at the mirrored image. Phrases such as "left" are rare in captions, and twice the
             time is needed.
     """
@@ -95,7 +95,7 @@ class DualEncoder(ImageTextEncoder):
         strides: Sequence[int] = (32,),
         expanded: int = 1280,
         dropout: float = 0.1,
-        maps: PlaceMaps = PlaceMaps(),  # noqa: B008 (frozen)
+        maps: PlaceMaps = PlaceMaps(),
     ) -> None:
         super().__init__()
         self.dim = text_tower.dim

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import timm
@@ -76,7 +77,9 @@ class ImageTower(nn.Module):
             state = {name: value.clone() for name, value in self.body.state_dict().items()}
             folded = _fold(self.body)
             after = self(probe)
-        same = all(torch.allclose(new, old, rtol=1e-3, atol=1e-3) for new, old in zip(after, before, strict=True))
+        same = all(
+            torch.allclose(new, old, rtol=1e-3, atol=1e-3) for new, old in zip(after, before, strict=True)
+        )
         if not same:
             for parent, name, module in folded:
                 setattr(parent, name, module)
@@ -93,7 +96,7 @@ def _fold(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
     replaced: list[tuple[nn.Module, str, nn.Module]] = []
     for parent in list(module.modules()):
         children = list(parent.named_children())
-        for (conv_name, conv), (norm_name, norm) in zip(children, children[1:], strict=False):
+        for (conv_name, conv), (norm_name, norm) in pairwise(children):
             if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
                 continue
             if conv.out_channels != norm.num_features:
@@ -157,7 +160,9 @@ class SentenceTower(nn.Module):
         by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         parts = []
         for start in range(0, len(texts), at_once):
-            encodings = self.tokenizer.encode_batch([texts[index] for index in by_length[start : start + at_once]])
+            encodings = self.tokenizer.encode_batch(
+                [texts[index] for index in by_length[start : start + at_once]]
+            )
             ids = torch.tensor([encoding.ids for encoding in encodings], device=device)
             mask = torch.tensor([encoding.attention_mask for encoding in encodings], device=device)
             hidden = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state

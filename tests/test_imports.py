@@ -16,6 +16,7 @@ PACKAGES = (
     "lightning_modules",
     "callbacks",
     "commands",
+    "weakground",
     "cli",
     "benchmarks",
     "tests",
@@ -34,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
         "lightning_modules.capabilities",
         "lightning_modules.errors",
     },
-    "commands": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks"},
+    "commands": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks", "weakground"},
+    "weakground": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks", "commands"},
     "cli": {"commands"},
 }
 NOT_IN_NETWORKS = {"lightning", "pytorch_lightning", "PIL", "cv2"}

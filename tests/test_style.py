@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("benchmarks", "callbacks", "commands", "datamodules", "lightning_modules", "metrics", "networks")
+PACKAGES = (
+    "benchmarks",
+    "callbacks",
+    "commands",
+    "datamodules",
+    "lightning_modules",
+    "metrics",
+    "networks",
+    "weakground",
+)
 FILES = [ROOT / "cli.py", *(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))]
 LONGEST_FILE = 400  # lines
 LONGEST_FUNCTION = 60  # lines, docstring and decorators included

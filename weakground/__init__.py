@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from weakground.models import load
 
 __all__ = ["Grounder", "GroundingResult", "load"]
-_HOMES = {"Grounder": "weakground.grounder", "GroundingResult": "weakground.grounder", "load": "weakground.models"}
+_HOMES = {
+    "Grounder": "weakground.grounder",
+    "GroundingResult": "weakground.grounder",
+    "load": "weakground.models",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -25,8 +25,8 @@ def load(name: str | Path = "photos", device: str = "cpu", runs: str | Path = "r
     """A model that is ready to ground phrases.
 
     Args:
-        name: a model that comes with the project (`shipped_models`), a run below ``runs``, the folder of a run, or
-            a checkpoint in it.
+        name: a model that comes with the project (`shipped_models`), a run below ``runs``, the folder of a
+            run, or a checkpoint in it.
         device: where it computes, e.g. ``cuda``.
         runs: folder of all runs.
 
@@ -64,8 +64,8 @@ def _find_run(name: Path, runs: Path) -> tuple[Path, str]:
     known = shipped_models()
     trained = [path.parent.relative_to(runs).as_posix() for path in sorted(runs.glob("**/config.yaml"))]
     raise RunError(
-        f"there is no model {str(name)!r}{nearest(str(name), [*known, *trained])}: it is none of those that come "
-        f"with the project ({', '.join(known)}), and no run below {runs.absolute()}."
+        f"there is no model {str(name)!r}{nearest(str(name), [*known, *trained])}: it is none of those that "
+        f"come with the project ({', '.join(known)}), and no run below {runs.absolute()}."
     )
 
 

@@ -85,7 +85,7 @@ class FeatureFolder:
         _write(path, json.dumps(self._description(), indent=1).encode())
 
     def check(self) -> None:
-        """Raises `DataError` if the folder is missing, or holds features of other images or another encoder."""
+        """Raises `DataError` if the folder is missing, or holds others: of other images, or another encoder."""
         path = self.folder / "features.json"
         remedy = f"compute them by: python cli.py features --config FILE --data.features {self.folder}"
         try:

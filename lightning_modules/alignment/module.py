@@ -70,7 +70,7 @@ class PhraseAlignment(WeakgroundModule):
     def __init__(
         self,
         encoder: DualEncoder,
-        options: AlignmentOptions = AlignmentOptions(),  # noqa: B008 (frozen)
+        options: AlignmentOptions = AlignmentOptions(),
         optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
         pretrained: Path | None = None,
     ) -> None:
@@ -146,7 +146,7 @@ class PhraseAlignment(WeakgroundModule):
 
     @torch.no_grad()
     def match(self, images: Tensor, texts: list[str]) -> Tensor:
-        """Cosines of texts and places, pooled as in training. See `lightning_modules.capabilities.CanMatch`."""
+        """Cosines with places, pooled as in training; see `lightning_modules.capabilities.CanMatch`."""
         places = self.network.encode_places(images).vectors.flatten(1, 2)
         vectors = self.network.encode_texts(texts)
         return phrase_image_similarity(vectors, places, self.options.temperature).T

@@ -51,7 +51,12 @@ class PhotoEncoder(DualEncoder):
     ) -> None:
         towers = [load_image_tower(name, weights) for name in image_towers]
         super().__init__(
-            [tower for tower, _ in towers], load_sentence_tower(text_tower, weights), strides, expanded, dropout, maps
+            [tower for tower, _ in towers],
+            load_sentence_tower(text_tower, weights),
+            strides,
+            expanded,
+            dropout,
+            maps,
         )
         self.image_towers.requires_grad_(False)
         self.text_tower.requires_grad_(False)
@@ -74,11 +79,13 @@ class PhotoEncoder(DualEncoder):
         except Exception as error:
             raise ModelError(f"{path}: not readable as safetensors ({error}).") from error
         wanted = self.head_state()
-        fitting = {name for name, value in state.items() if name in wanted and wanted[name].shape == value.shape}
+        fitting = {
+            name for name, value in state.items() if name in wanted and wanted[name].shape == value.shape
+        }
         if fitting != set(wanted) or fitting != set(state):
             raise ModelError(
-                f"{path} holds the head of another encoder: {len(fitting)} of its {len(state)} tensors fit the "
-                f"{len(wanted)} of this one."
+                f"{path} holds the head of another encoder: {len(fitting)} of its {len(state)} tensors fit "
+                f"the {len(wanted)} of this one."
             )
         self.load_state_dict({name: value.float() for name, value in state.items()}, strict=False)
 
@@ -95,14 +102,14 @@ def load_image_tower(name: str, weights: Weights) -> tuple[ImageTower, nn.Linear
         full: Any = timm.create_model(name, pretrained=True)
     else:
         full = timm.create_model(name)
-        full.load_state_dict(_packaged_image_state(name, full))
+        full.load_state_dict(packaged_image_state(name, full))
     tower = ImageTower(name)
     tower.body.load_state_dict(full.state_dict(), strict=False)
     tower.fold_batch_norms()
     return tower, _last_convolution(full.eval())
 
 
-def _packaged_image_state(name: str, full: nn.Module) -> dict[str, Tensor]:
+def packaged_image_state(name: str, full: nn.Module) -> dict[str, Tensor]:
     """The package's tensors, which stand in timm's order, under timm's names."""
     stored = torch.load(_packaged(name).locate(), map_location="cpu", weights_only=True)
     state = dict(full.state_dict())
@@ -116,8 +123,8 @@ def _packaged_image_state(name: str, full: nn.Module) -> dict[str, Tensor]:
 def _packaged(name: str) -> Any:
     if name not in BY_NAME:
         raise ModelError(
-            f"no package brings the weights of {name}; those of {', '.join(BY_NAME)} come with {INSTALL}, and "
-            "others are downloaded with `weights: online`."
+            f"no package brings the weights of {name}; those of {', '.join(BY_NAME)} come with {INSTALL}, "
+            "and others are downloaded with `weights: online`."
         )
     return BY_NAME[name]
 
@@ -177,5 +184,7 @@ def _online_sentence_tower(name: str) -> SentenceTower:
         tokenizer = AutoTokenizer.from_pretrained(repository)
     except OSError as error:
         reason = str(error).splitlines()[0]
-        raise ModelError(f"the sentence encoder {repository} could not be had from the model hub ({reason}).") from error
+        raise ModelError(
+            f"the sentence encoder {repository} could not be had from the model hub ({reason})."
+        ) from error
     return SentenceTower(bert.eval(), tokenizer.backend_tokenizer)

@@ -35,7 +35,9 @@ def tiny_sentence_tower() -> SentenceTower:
 class TinyEncoder(DualEncoder):
     """Two towers of timm's test networks, whose weights depend on no seed but this one."""
 
-    def __init__(self, towers: int = 1, strides: tuple[int, ...] = (32,), maps: PlaceMaps | None = None) -> None:
+    def __init__(
+        self, towers: int = 1, strides: tuple[int, ...] = (32,), maps: PlaceMaps | None = None
+    ) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             images = [ImageTower("test_efficientnet") for _ in range(towers)]

@@ -10,7 +10,19 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from datamodules.batches import Batch, Preprocessing
-from datamodules.storage.features import FeatureSpec
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What features are computed by.
+
+    Args:
+        encoder: fingerprint of the encoder's weights and of how images are prepared for it.
+        numbers: F, how many numbers there are of an image.
+    """
+
+    encoder: str
+    numbers: int
 
 
 @dataclass(frozen=True)

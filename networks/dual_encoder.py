@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +88,8 @@ class DualEncoder(ImageTextEncoder):
     # What EfficientNet-Lite wants, pixels from -1 to 1.
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
+    image_towers: Any  # an nn.ModuleList of ImageTower
+    image_heads: Any  # an nn.ModuleList of PlaceHead
 
     def __init__(
         self,

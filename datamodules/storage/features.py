@@ -19,21 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from datamodules.errors import DataError
+from datamodules.handover import FeatureSpec
 
 CHUNK = 512
-
-
-@dataclass(frozen=True)
-class FeatureSpec:
-    """What features are computed by.
-
-    Args:
-        encoder: fingerprint of the encoder's weights and of how images are prepared for it.
-        numbers: F, how many numbers there are of an image.
-    """
-
-    encoder: str
-    numbers: int
 
 
 @dataclass(frozen=True)
@@ -85,7 +73,11 @@ class FeatureFolder:
         _write(path, json.dumps(self._description(), indent=1).encode())
 
     def check(self) -> None:
-        """Raises `DataError` if the folder is missing, or holds others: of other images, or another encoder."""
+        """Checks what the folder holds.
+
+        Raises:
+            DataError: it is missing, or holds features of other images or of another encoder.
+        """
         path = self.folder / "features.json"
         remedy = f"compute them by: python cli.py features --config FILE --data.features {self.folder}"
         try:

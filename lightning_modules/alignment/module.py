@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.batches import CaptionPhraseBatch, Preprocessing, RandomWindow
-from datamodules.handover import Needs
-from datamodules.storage.features import FeatureSpec
+from datamodules.handover import FeatureSpec, Needs
 from lightning_modules.alignment.losses import (
     Phrases,
     caption_contrast,

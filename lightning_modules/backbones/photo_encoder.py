@@ -135,7 +135,7 @@ def _last_convolution(full: nn.Module) -> nn.Linear | None:
     norm = getattr(full, "bn2", None)
     if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
         return None
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # type: ignore[operator]
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # type: ignore[operator, union-attr]
     linear = nn.Linear(convolution.in_channels, convolution.out_channels)
     with torch.no_grad():
         linear.weight.copy_(convolution.weight[:, :, 0, 0] * scale[:, None])

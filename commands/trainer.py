@@ -69,6 +69,7 @@ UNWANTED_WARNINGS = (
     ".*Total length of .* across ranks is zero.*",  # a run without validation
     ".*callbacks used to create the checkpoint need to be provided.*",  # those of fit alone
     ".*predict returned None.*",  # Predictions writes files
+    ".*in eval mode at the start of training.*",  # frozen parts
 )
 UNWANTED_MESSAGES = ("litlogger", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")
 TALKATIVE_LOGGERS = (

@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.evaluations.results import format_rows
-from commands.machine import Finding, machine_findings, package_findings
+from commands.machine import (
+    Finding,
+    machine_findings,
+    package_findings,
+    packaged_weights_findings,
+)
 from commands.prepare import next_step
 from datamodules.published_weights import WEIGHTS
 from datamodules.storage.layout import Layout, instructions
@@ -35,7 +40,7 @@ def main(argv: list[str]) -> int:
         help="a configuration; several are laid over each other",
     )
     arguments = parser.parse_args(argv[1:])
-    machine = [*machine_findings(), *package_findings()]
+    machine = [*machine_findings(), *package_findings(), *packaged_weights_findings()]
     print(show("machine", machine))
     sound = all(finding.sound for finding in machine)
     if any(importlib.util.find_spec(name) is None for name in ("torch", "lightning")):

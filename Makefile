@@ -2,10 +2,11 @@
 PYTHON ?= python3
 SIZE ?= small
 SEED ?= 0
+ROUNDS ?= 20000
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint format benchmarks clean
+.PHONY: help setup demo test fuzz lint format benchmarks clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,6 +26,9 @@ demo: $(READY)  ## pre-train, fine-tune, judge and show on made scenes (SIZE=sma
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: $(READY)  ## read images and annotations that are damaged at random (ROUNDS=20000 SEED=0)
+	$(BIN)/python -W ignore -m tests.datamodules.storage.fuzz --rounds $(ROUNDS) --seed $(SEED)
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from datamodules.storage.whole_files import write_whole
+
 
 class RunError(Exception):
     """A run folder that does not hold what was asked for. The message is for the user."""
@@ -48,8 +50,7 @@ def claim(folder: Path, options: list[str]) -> None:
     made_with = {"options": options, "configurations": _digests(options)}
     path = folder / "made_with.json"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(made_with, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(made_with, indent=1) + "\n")
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     if before == made_with:

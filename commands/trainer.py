@@ -19,6 +19,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 import callbacks.catalogue  # noqa: F401 (class names work without their package path once the classes are known)
 import datamodules.catalogue  # noqa: F401
 import lightning_modules.catalogue  # noqa: F401
+from callbacks.run.accounts import Accounts
+from callbacks.run.checkpoint_files import WholeCheckpoints
 from callbacks.run.epoch_lines import EpochLines
 from callbacks.run.last_checkpoint import LastCheckpoint
 from callbacks.run.predictions import Predictions
@@ -138,12 +140,13 @@ class WeakgroundCLI(LightningCLI):
         if asked.logger in (None, True):
             run_name = self.folder.relative_to(config.runs).as_posix()
             kwargs["logger"] = wandb_logger(self.folder, run_name)
+        kwargs["plugins"] = [WholeCheckpoints(), *(asked.plugins or [])]
         kwargs["callbacks"] = [*self._own_callbacks(config), *(asked.callbacks or [])]
         return super().instantiate_trainer(**kwargs)
 
     def _own_callbacks(self, config: Any) -> list[pl.Callback]:
         seed = config.seed_everything if isinstance(config.seed_everything, int) else 0
-        own: list[pl.Callback] = [RunRecord(self._config_text(), seed)]
+        own: list[pl.Callback] = [RunRecord(self._config_text(), seed), Accounts()]
         if self.subcommand == "fit":
             folder = self.folder / "checkpoints"
             own += [StepSeeds(seed), LastCheckpoint(folder / "last.ckpt", config.save_every)]

@@ -18,6 +18,7 @@ from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
+from datamodules.accounts import Ledger
 from datamodules.batches import ImageBatch, Preprocessing, prepare_images
 from datamodules.chunkers import Chunker, RuleChunker
 from datamodules.errors import DataError
@@ -26,12 +27,12 @@ from datamodules.kinds.base import Kind, Source
 from datamodules.kinds.catalogue import kind_of, made_of_phrases, training_kind
 from datamodules.kinds.training import Augmentation, TrainingSource, UnchangedImages
 from datamodules.samplers import EpochSampler
-from datamodules.skips import SkipLog
 from datamodules.storage.features import FeatureFolder, Features, names_digest
 from datamodules.storage.layout import Layout
 from datamodules.storage.phrase_cache import PhraseCache
 
 Split = Literal["train", "val", "test"]
+TRAIN = "train"  # what the training set is called in files and accounts, whatever its name
 
 
 def spare_cores() -> int:
@@ -104,7 +105,7 @@ class GroundingDataModule(pl.LightningDataModule):
         self._needs: Needs | None = None
         self._training: TrainingSource | None = None
         self._judged: dict[str, dict[str, Source]] = {}
-        self._skips: dict[str, SkipLog] = {}
+        self._ledgers: dict[str, Ledger] = {}  # by set; of the training set under ``train``
         # What the order of the running epoch, or of the one to be resumed, depends on.
         self._fingerprint: dict[str, int] = {}
 
@@ -161,9 +162,11 @@ class GroundingDataModule(pl.LightningDataModule):
         sources = self._judged[split].items()
         return [JudgedSet(name, kind_of(source).batch, source) for name, source in sources]
 
-    def number_of_skipped_records(self) -> int:
-        """How many records this process had to leave out so far."""
-        return sum(len(log.seen) for log in self._skips.values())
+    def ledgers(self) -> list[Ledger]:
+        """What this process knows of the records of the running stage's sets."""
+        if self._trainer.state.fn == "fit":
+            return [self._ledgers[TRAIN]]
+        return [self._ledgers[judged.name] for judged in self.judged_sets()]
 
     # What the trainer calls.
 
@@ -185,7 +188,7 @@ class GroundingDataModule(pl.LightningDataModule):
         if stage == "fit":
             source = self._opened_training_source()
             rank_zero_info(f"train on {self.name}: {len(source):,} images")
-            self._log_skips("train", source, source.broken)
+            self._open_ledger(TRAIN, self.name, source)
         split: Split = "val" if stage in {"fit", "validate"} else "test"
         self._judged[split] = self.evaluation_sources(split)
         for name, judged in self._judged[split].items():
@@ -193,11 +196,14 @@ class GroundingDataModule(pl.LightningDataModule):
             if judged.number_of_queries is not None:
                 size += f", {judged.number_of_queries:,} queries"
             rank_zero_info(f"{split} on {name}: {size}")
-            self._log_skips(name, judged, judged.broken)
+            self._open_ledger(name, name, judged)
+            if not judged.number_of_samples:
+                raise DataError(f"{name} has nothing to judge by: {self._ledgers[name].account([])}.")
         if stage != "fit" and not self._judged[split]:
+            needed = "phrases (--data.test_queries)" if stage == "predict" else "queries with boxes"
             raise DataError(
-                f"{self.name} has no {split} split to judge on; name a data set that has queries with boxes "
-                "(see docs/datasets.md)."
+                f"{self.name} has no {split} split to judge on; name a data set that has {needed}, see "
+                "docs/datasets.md."
             )
 
     def train_dataloader(self) -> DataLoader:
@@ -246,10 +252,11 @@ class GroundingDataModule(pl.LightningDataModule):
             window = preprocessing.training if training else None
             prepare_images(batch, preprocessing, window.crop if window else 1)
         if training:
-            self._log_skips("train", self._opened_training_source(), batch.skipped)
+            self._ledgers[TRAIN].read(0, 0, batch.skipped)
         else:
-            judged = self.judged_sets()[dataloader_idx]
-            self._log_skips(judged.name, judged.source, batch.skipped)
+            not_judged = 0 if self._trainer.predicting else batch.not_judged
+            ledger = self._ledgers[self.judged_sets()[dataloader_idx].name]
+            ledger.read(len(batch) - not_judged, not_judged, batch.skipped)
         return batch
 
     # Its own.
@@ -357,16 +364,10 @@ class GroundingDataModule(pl.LightningDataModule):
             pin_memory=self._trainer.strategy.root_device.type == "cuda",
         )
 
-    def _log_skips(self, name: str, source: Source, lines: Sequence[str]) -> None:
-        if not lines:
-            return
-        if name not in self._skips:
-            queries = 0 if name == "train" else source.number_of_queries or 0
-            total = len(source) + queries + len(source.broken)
-            folder = Path(self._trainer.default_root_dir)
-            path = folder / f"skipped-{name}-rank{self._trainer.global_rank}.tsv"
-            self._skips[name] = SkipLog(path, total, self.max_skipped)
-        self._skips[name].add(lines)
+    def _open_ledger(self, key: str, name: str, source: Source) -> None:
+        file = f"skipped-{key}-rank{self._trainer.global_rank}.tsv"
+        path = Path(self._trainer.default_root_dir) / file
+        self._ledgers[key] = Ledger(name, source, key == TRAIN, path, self.max_skipped)
 
 
 def _listed(fingerprint: dict[str, int]) -> str:

@@ -98,6 +98,11 @@ class Batch:
 
     skipped: list[str] = field(default_factory=list, kw_only=True)
 
+    @property
+    def not_judged(self) -> int:
+        """How many of its samples hold no answer by which a model can be judged."""
+        return 0
+
     def pin_memory(self) -> Self:
         """A copy in page-locked memory, which a GPU reads faster; called by PyTorch's ``DataLoader``."""
         return apply_to_collection(self, Tensor, lambda tensor: tensor.pin_memory())
@@ -211,6 +216,11 @@ class GroundingBatch(ImageBatch):
 
     def __len__(self) -> int:
         return len(self.phrases)
+
+    @property
+    def not_judged(self) -> int:
+        """Queries without a box."""
+        return sum(not len(boxes) for boxes in self.boxes)
 
 
 @dataclass

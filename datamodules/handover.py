@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from datamodules.accounts import Ledger
 from datamodules.batches import Batch, Preprocessing
 
 
@@ -68,6 +69,6 @@ class Supply(Protocol):
         """The sets of the running stage, in the order of its dataloaders."""
         ...
 
-    def number_of_skipped_records(self) -> int:
-        """How many records this process had to leave out so far."""
+    def ledgers(self) -> list[Ledger]:
+        """What this process knows of the records of the running stage's sets."""
         ...

@@ -29,8 +29,10 @@ ALLOWED: dict[str, set[str]] = {
     "lightning_modules": {"networks", "datamodules.batches", "datamodules.handover"},
     "callbacks": {
         "metrics",
+        "datamodules.accounts",
         "datamodules.batches",
         "datamodules.handover",
+        "datamodules.storage.whole_files",
         "lightning_modules.base",
         "lightning_modules.capabilities",
         "lightning_modules.errors",

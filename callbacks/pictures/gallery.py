@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks.base import SetCallback
 from datamodules.handover import JudgedSet
+from datamodules.storage.whole_files import write_whole
 
 GAP = 8  # pixels between two panels
 
@@ -106,11 +107,17 @@ class Gallery(SetCallback):
         folder.mkdir(parents=True, exist_ok=True)
         if self.singles:
             for number, panel in enumerate(panels):
-                cv2.imwrite(str(folder / f"{name}-{number:02d}.png"), panel[..., ::-1])
+                write_picture(folder / f"{name}-{number:02d}.png", panel)
         sheet = contact_sheet(panels, self.columns)
-        cv2.imwrite(str(folder / f"{name}.png"), sheet[..., ::-1])
+        write_picture(folder / f"{name}.png", sheet)
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 logger.log_image(key=f"{stage}/pictures/{name}", images=[sheet])
         if stage == "test":
             rank_zero_info(f"{len(panels)} pictures of {name} written to {folder}")
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Writes (H,W,3) uint8 RGB as PNG; raises `OSError` if it cannot (OpenCV itself would say nothing)."""
+    _, content = cv2.imencode(".png", picture[..., ::-1])
+    write_whole(path, content.tobytes())

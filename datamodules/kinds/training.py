@@ -19,6 +19,7 @@ from datamodules.batches import Phrase, Preprocessing
 from datamodules.errors import DataError
 from datamodules.kinds.base import ImageSource, Source
 from datamodules.samplers import EpochSampler
+from datamodules.skips import LEFT_OUT
 from datamodules.storage.features import Features
 from datamodules.storage.images import augment, resize_for_training, resize_image, to_tensor
 
@@ -154,11 +155,11 @@ class TrainingView(Dataset, Generic[T]):
             try:
                 texts = self.texts(index, rng)
                 if texts is None:
+                    skipped.append(f"{self.source.key(index)}\t{LEFT_OUT}no phrase in its captions")
                     continue
                 image = self.image(index, rng)
             except DataError as error:
                 skipped.append(f"{self.source.key(index)}\t{error}")
                 continue
             return image, *texts, self.source.key(index), skipped
-        reason = skipped[-1] if skipped else "no caption has a phrase"
-        raise DataError(f"no image of {len(self)} gives a training sample; the last reason: {reason}")
+        raise DataError(f"no image of {len(self)} gives a training sample; the last reason: {skipped[-1]}")

@@ -20,13 +20,13 @@ from filelock import FileLock, Timeout
 
 from datamodules.errors import DataError
 from datamodules.storage.arrow_index import ArrowIndex
-from datamodules.storage.index_writer import Rows, write_index
+from datamodules.storage.index_writer import LeftOut, Rows, write_index
 
-__all__ = ["ArrowIndex", "Rows", "index_files", "open_index", "stream_json"]
+__all__ = ["ArrowIndex", "LeftOut", "Rows", "index_files", "open_index", "stream_json"]
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # of index files, whatever they hold; to be raised whenever it changes
+FORMAT = 3  # of index files, whatever they hold; to be raised whenever it changes
 INDEX_FOLDER = ".weakground"  # within the folder of a data set
 CACHE_FOLDER = "indexes"  # within the cache folder, for data sets whose own folders cannot be written
 

@@ -27,6 +27,8 @@ class Judged:
         needed: files and folders without which it must not open.
         broken: names of what opening must leave out.
         skipped: keys of what must turn out to be unreadable.
+        asked: how many samples are asked for, where that is not one a record.
+        useless: how many records were written that are sound, but cannot be judged by.
     """
 
     arguments: dict[str, Any]
@@ -34,6 +36,8 @@ class Judged:
     needed: list[Path]
     broken: set[str] = field(default_factory=set)
     skipped: set[str] = field(default_factory=set)
+    asked: int | None = field(default=None, kw_only=True)
+    useless: int = field(default=0, kw_only=True)
 
 
 def colour(number: int) -> Colour:

@@ -76,7 +76,7 @@ def read_all(source: Source) -> tuple[dict[str, Any], set[str]]:
         try:
             records[source.key(index)] = record_of(source, index)
         except DataError:
-            skipped.add(source.key(index))
+            skipped.update(source.sample_keys(index))
     return records, skipped
 
 

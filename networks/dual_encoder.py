@@ -32,8 +32,8 @@ class PlaceMaps:
             time is needed.
     """
 
-    scales: tuple[int, ...] = (320, 448)
-    norm_exponent: float = 0.5
+    scales: tuple[int, ...] = (320, 448, 576)
+    norm_exponent: float = 0.35
     mirrored: bool = False
 
 
@@ -230,6 +230,24 @@ class DualEncoder(ImageTextEncoder):
             cosines = torch.einsum("md,hwd->mhw", vectors[rows], places.vectors[image])
             maps[rows] = cosines.relu() * places.weights[image] ** self.maps.norm_exponent
         return maps
+
+    def cosine_maps(self, images: Tensor, vectors: Tensor) -> Tensor:
+        """Cosines of all places and all texts, the mean over the scales.
+
+        Args:
+            images: (N,3,H,W).
+            vectors: (M,D), of length 1, from `encode_texts`.
+
+        Returns:
+            (N,M,h,w), on the finest grid of all scales.
+        """
+        maps = []
+        for scale in self.maps.scales:
+            places = self.encode_places(at_scale(images, scale)).vectors
+            maps.append(torch.einsum("md,nhwd->nmhw", vectors, places))
+        grid = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
+        resized = [F.interpolate(one, size=grid, mode="bilinear", align_corners=False) for one in maps]
+        return torch.stack(resized).mean(0)
 
     @torch.no_grad()
     def relevance(self, images: Tensor, texts: Sequence[str]) -> Tensor:

@@ -1,7 +1,7 @@
 """Losses that align phrases with places from captions alone: all are contrastive over the batch.
 
 Legend: B images with a caption each, P phrases of all captions, L places of an image, D numbers of a vector.
-Unit vectors throughout; similarities are cosines.
+Unit vectors throughout; similarities are cosines. A batch without phrases has a loss of 0.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ def phrase_to_image(logits: Tensor, owner: Tensor, duplicates: Tensor) -> Tensor
         owner: (P,).
         duplicates: (P,P) bool.
     """
+    if not len(owner):
+        return logits.sum()
     own = F.one_hot(owner, logits.shape[1]).bool()
     shows_it_too = (duplicates.float() @ own.float()) > 0
     return F.cross_entropy(logits.masked_fill(shows_it_too & ~own, LEFT_OUT), owner)
@@ -80,6 +82,8 @@ def image_to_phrase(logits: Tensor, owner: Tensor, duplicates: Tensor) -> Tensor
         owner: (P,).
         duplicates: (P,P) bool.
     """
+    if not len(owner):
+        return logits.sum()
     of_owner = logits[:, owner].T  # (P,P): row p holds the similarities of p's image with all phrases
     same_image = owner[:, None] == owner[None, :]
     itself = torch.eye(len(owner), dtype=torch.bool, device=owner.device)
@@ -97,6 +101,8 @@ def caption_contrast(logits: Tensor, owner: Tensor) -> Tensor:
         logits: (P,B), scaled.
         owner: (P,).
     """
+    if not len(owner):
+        return logits.sum()
     own = F.one_hot(owner, logits.shape[1]).to(logits.dtype)
     counts = own.sum(0)
     present = counts.nonzero()[:, 0]

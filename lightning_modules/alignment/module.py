@@ -149,3 +149,22 @@ class PhraseAlignment(WeakgroundModule):
         places = self.network.encode_places(images).vectors.flatten(1, 2)
         vectors = self.network.encode_texts(texts)
         return phrase_image_similarity(vectors, places, self.options.temperature).T
+
+    @torch.no_grad()
+    def segment(self, images: Tensor, class_names: list[str]) -> Tensor:
+        """Cosines of places and names. See `lightning_modules.capabilities.CanSegment`."""
+        return self.network.cosine_maps(images, self.network.encode_texts(class_names))
+
+    @torch.no_grad()
+    def score_tags(self, images: Tensor, captions: list[str]) -> list[Tensor]:
+        """How well each word fits the image it is said of, see `match`.
+
+        See `lightning_modules.capabilities.CanScoreTags`.
+        """
+        places = self.network.encode_places(images).vectors.flatten(1, 2)
+        scores = []
+        for image, caption in enumerate(captions):
+            vectors = self.network.encode_texts(caption.split())
+            own_places = places[image : image + 1]
+            scores.append(phrase_image_similarity(vectors, own_places, self.options.temperature)[:, 0])
+        return scores

@@ -191,10 +191,10 @@ class DualEncoder(ImageTextEncoder):
     # Maps.
 
     def heatmaps(self, images: Tensor, texts: Sequence[str], image_of_text: Tensor) -> Tensor:
-        """Where texts are.
+        """Where texts are; each image is encoded once for all of its texts.
 
-        Each image is encoded once for all of its texts. At every scale, the map is relu(cosine) times the
-        relative length of the place's vector to the power ``maps.norm_exponent``.
+        At every scale, the map is relu(cosine) times the relative length of the place's vector to the power
+        ``maps.norm_exponent``.
 
         Args:
             images: (N,3,H,W).
@@ -204,23 +204,29 @@ class DualEncoder(ImageTextEncoder):
         Returns:
             (M,h,w) in [0,1], the largest value of each map 1, on the finest grid of all scales.
         """
+        return self.heatmaps_of(self.encode_views(images), texts, image_of_text)
+
+    def encode_views(self, images: Tensor) -> list[Places]:
+        """The places of images at each scale, and of their mirror images where ``maps.mirrored``."""
+        views = []
+        for scale in self.maps.scales:
+            resized = at_scale(images, scale)
+            views.append(self.encode_places(resized))
+            if self.maps.mirrored:
+                mirrored = self.encode_places(resized.flip(-1))
+                views.append(Places(mirrored.vectors.flip(2), mirrored.weights.flip(2)))
+        return views
+
+    def heatmaps_of(self, views: Sequence[Places], texts: Sequence[str], image_of_text: Tensor) -> Tensor:
+        """As `heatmaps`, of images that `encode_views` has encoded before."""
         vectors = self.encode_texts(texts)
-        maps = [self._maps_at(scale, images, vectors, image_of_text) for scale in self.maps.scales]
+        maps = [self._weighted_cosines(view, vectors, image_of_text) for view in views]
         grid = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
-        total = torch.zeros((), device=images.device)
+        total = torch.zeros((), device=vectors.device)
         for one in maps:
             total = total + F.interpolate(one[:, None], size=grid, mode="bicubic", align_corners=False)[:, 0]
         total = total.clamp(min=0)
         return total / total.amax((1, 2), keepdim=True).clamp(min=1e-6)
-
-    def _maps_at(self, scale: int, images: Tensor, vectors: Tensor, image_of_text: Tensor) -> Tensor:
-        """(M,h,w) at one scale."""
-        resized = at_scale(images, scale)
-        maps = self._weighted_cosines(self.encode_places(resized), vectors, image_of_text)
-        if self.maps.mirrored:
-            mirrored = self._weighted_cosines(self.encode_places(resized.flip(-1)), vectors, image_of_text)
-            maps = (maps + mirrored.flip(-1)) / 2
-        return maps
 
     def _weighted_cosines(self, places: Places, vectors: Tensor, image_of_text: Tensor) -> Tensor:
         # Image by image: the places of an image are not copied for each of its texts.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from lightning_modules.base import WeakgroundModule
 from lightning_modules.loading import digest
 from lightning_modules.optimisation import Optimisation
 from networks.dual_encoder import DualEncoder
+from networks.image_text_encoder import Places
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,12 @@ class PhraseAlignment(WeakgroundModule):
         )
         self.freeze_part("network.image_towers", brings_weights=True)
         self.freeze_part("network.text_tower", brings_weights=True)
+        self._seen: tuple[Tensor, list[Places]] | None = None
+
+    def train(self, mode: bool = True) -> Self:
+        """Forgets what was seen: the head is about to change, or has changed."""
+        self._seen = None
+        return super().train(mode)
 
     @property
     def needs(self) -> Needs:
@@ -140,8 +147,13 @@ class PhraseAlignment(WeakgroundModule):
 
     @torch.no_grad()
     def ground(self, images: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
-        """See `lightning_modules.capabilities.CanGround`."""
-        return self.network.heatmaps(images, phrases, image_of_query)
+        """See `lightning_modules.capabilities.CanGround`.
+
+        The same images asked about again, under another prompt or for a picture, are not encoded again.
+        """
+        if self._seen is None or self._seen[0] is not images:
+            self._seen = (images, self.network.encode_views(images))
+        return self.network.heatmaps_of(self._seen[1], phrases, image_of_query)
 
     @torch.no_grad()
     def match(self, images: Tensor, texts: list[str]) -> Tensor:

@@ -58,6 +58,22 @@ def test_capabilities(module: PhraseAlignment) -> None:
     torch.testing.assert_close(scores[0][1], whole[0, 0])
 
 
+def test_images_are_encoded_once_for_all_prompts(
+    module: PhraseAlignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module.eval()
+    images = batch().images
+    one = torch.zeros(1, dtype=torch.long)
+    first = module.ground(images, ["a red ball"], one)
+    again = module.ground(images.clone(), ["a red ball"], one)
+    assert torch.equal(first, again)
+    monkeypatch.setattr(module.network, "encode_places", None)
+    prompted = module.ground(module._seen[0], ["image of a red ball"], one)  # type: ignore[index]
+    assert prompted.shape == first.shape
+    module.train()
+    assert module._seen is None
+
+
 def test_it_learns_which_side_is_red(module: PhraseAlignment) -> None:
     optimizer = torch.optim.AdamW(module.parameters(), lr=5e-3)
     first = last = torch.zeros(())

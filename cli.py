@@ -5,9 +5,11 @@ Only the chosen subcommand's code is imported, so that ``--help`` is instant.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
+from callbacks.run import signals
 from commands import COMMANDS, USAGE
 from commands.suggest import nearest
 
@@ -32,7 +34,14 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    return import_module(COMMANDS[name].module).main(argv)
+    command = COMMANDS[name]
+    if command.module == "commands.trainer":
+        signals.listen()  # before the heavy imports: a cluster may send one at any moment
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read by torch when it is imported
+    try:
+        return import_module(command.module).main(argv)
+    finally:
+        signals.stop_listening()
 
 
 if __name__ == "__main__":

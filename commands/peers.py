@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -49,8 +50,8 @@ class Peers:
     """The processes of a run, as one of them sees the others. Alone until `meet` is called.
 
     All of them are connected to one small key-value store (the one in which torch's process group meets,
-    too). A thread looks there twice a second: a process whose run has ended elsewhere ends as well, even where it
-    waits for an answer that will never come.
+    too). A thread looks there twice a second: a process whose run has ended elsewhere ends as well, even where
+    it waits for an answer that will never come.
     """
 
     def __init__(self) -> None:
@@ -95,20 +96,20 @@ class Peers:
             self._store.set(name, make())
         return self._store.get(name).decode()
 
-    def fail(self) -> bool:
-        """Tells the others that the run has failed here.
-
-        Returns:
-            Whether this process is the first to say so, and should say why.
-        """
+    def speaks_of_failure(self) -> bool:
+        """Whether this process, in which the run has failed, is the first to say so, and should say why."""
         if self._store is None:
             return True
         try:
-            speaks = self._store.add("failures", 1) == 1
-            self._end_all(1)
+            return self._store.add("failures", 1) == 1
         except RuntimeError:  # the first process is gone, and with it the store
             return self.place.rank == 1
-        return speaks
+
+    def fail(self) -> None:
+        """Ends the others, since the run has failed here."""
+        if self._store is not None:
+            with suppress(RuntimeError):
+                self._end_all(1)
 
     def dismiss(self) -> None:
         """Ends the others, wherever they are; the first process then does what is left to do."""

@@ -20,7 +20,7 @@ UNWANTED_WARNINGS = (
     ".*callbacks used to create the checkpoint need to be provided.*",  # those of fit alone
     ".*predict returned None.*",  # Predictions writes files
     ".*`srun` command is available.*",  # commands.launchers says what is wrong, if anything is
-    ".*`all_gather` is deprecated.*",
+    ".*all_gather is deprecated.*",
     ".*anonymous setting has no effect.*",
 )
 UNWANTED_MESSAGES = ("litlogger", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 import yaml
 from lightning.fabric.plugins.environments import ClusterEnvironment
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
@@ -20,6 +22,7 @@ from callbacks.run import signals
 from callbacks.run.checkpoint_files import CheckpointFiles
 from callbacks.run.epoch_lines import EpochLines
 from callbacks.run.last_checkpoint import LastCheckpoint
+from callbacks.run.metrics_file import MetricsFile
 from callbacks.run.predictions import Predictions
 from callbacks.run.run_record import RunRecord
 from callbacks.run.step_seeds import StepSeeds
@@ -28,6 +31,7 @@ from commands.config_errors import ConfigError, check_command_line, check_config
 from commands.connect import connect
 from commands.ending import DONE, USAGE_ERROR, USER_ERROR, close_loggers, stopped_code
 from commands.launchers import cluster_environment, fit_trainer, place_of
+from commands.newest_run import with_newest_run
 from commands.nulls import read_none_as_null
 from commands.parser_errors import explain
 from commands.peers import GONE, Peers, Place, is_lost_connection
@@ -38,7 +42,7 @@ from commands.runs import (
     checkpoints,
     default_checkpoint,
     find_checkpoint,
-    newest_run,
+    name_of,
 )
 from commands.wandb_logger import wandb_logger
 from datamodules.base import GroundingDataModule
@@ -56,6 +60,7 @@ TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,
     "enable_checkpointing": False,  # LastCheckpoint and, with --monitor, a best one are added below
     "num_sanity_val_steps": 0,
+    "enable_model_summary": False,  # one line says what there is
     "log_every_n_steps": 10,
 }
 # What belongs to one start of a run, and is no part of its configuration.
@@ -91,7 +96,7 @@ class WeakgroundCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Finds the run's folder and the checkpoint to start from. Raises `RunError`."""
         config = self.config[self.subcommand]
-        self.folder = Path(config.runs) / (config.name or _name_of(config.config))
+        self.folder = Path(config.runs) / (config.name or name_of(config.config))
         config.trainer.default_root_dir = str(self.folder)
         config.weights_only = True  # our checkpoints hold plain types only
         if self.subcommand in {"validate", "test"}:
@@ -143,14 +148,17 @@ class WeakgroundCLI(LightningCLI):
         """Builds model, data and trainer, and brings model and data together."""
         super().instantiate_classes()
         connect(self.model, self.datamodule, self.trainer.callbacks)  # type: ignore[attr-defined]
+        if self.subcommand == "fit":
+            rank_zero_info(describe(self.model))
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The trainer, with the callbacks and the logger that belong to every run."""
         config = self.config[self.subcommand]
         asked = self.config_init[self.subcommand].trainer
-        if asked.logger in (None, True):
-            run_name = self.folder.relative_to(config.runs).as_posix()
-            kwargs["logger"] = wandb_logger(self.folder, run_name)
+        kwargs["logger"] = [
+            MetricsFile(self.folder / "metrics.csv", training=self.subcommand == "fit"),
+            *self._further_loggers(config, asked.logger),
+        ]
         kwargs["callbacks"] = [*self._own_callbacks(config), *(asked.callbacks or [])]
         kwargs["plugins"] = [*(asked.plugins or []), CheckpointFiles()]
         if self.environment is not None:
@@ -161,12 +169,24 @@ class WeakgroundCLI(LightningCLI):
         self._meet_children(trainer)
         return trainer
 
+    def _further_loggers(self, config: Any, asked: Any) -> list[Any]:
+        if asked is False:
+            return []
+        if asked not in (None, True):
+            return asked if isinstance(asked, list) else [asked]
+        name = self.folder.relative_to(config.runs).as_posix()
+        logger = wandb_logger(self.folder, name, config.upload_best)
+        return [] if logger is None else [logger]
+
     def _meet_children(self, trainer: pl.Trainer) -> None:
         """Opens the meeting place for the processes that Lightning will start."""
         if trainer.world_size > 1 and self.peers.place.size == 1:
             environment: Any = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
             place = Place(0, trainer.world_size, environment.main_address, environment.main_port)
             self.peers.meet(place)
+            # They ask what this process has decided while it was alone.
+            path = self.config[self.subcommand].ckpt_path
+            self.peers.decide("checkpoint", lambda: path or "")
 
     def _own_callbacks(self, config: Any) -> list[pl.Callback]:
         seed = config.seed_everything if isinstance(config.seed_everything, int) else 0
@@ -176,8 +196,7 @@ class WeakgroundCLI(LightningCLI):
             own += [StepSeeds(seed), LastCheckpoint(folder / "last.ckpt", config.save_every)]
             if config.monitor:
                 own.append(_best_checkpoint(folder, config.monitor))
-            if config.trainer.logger is not False:
-                own.append(LearningRateMonitor("step"))
+            own.append(LearningRateMonitor("step"))
         listed = self.config_init[self.subcommand].trainer.callbacks or []
         if self.subcommand == "predict" and not any(isinstance(one, Predictions) for one in listed):
             own.append(Predictions())
@@ -205,60 +224,17 @@ def _best_checkpoint(folder: Path, monitor: str) -> ModelCheckpoint:
     )
 
 
-def _name_of(configs: Any) -> str:
-    """The name of a run that was given none: that of its first config.
+def describe(model: torch.nn.Module) -> str:
+    """How large a model is, in one line.
 
-    ``configs/hist_albef.yaml`` -> ``hist_albef``; a run's own ``config.yaml`` -> that run's folder.
+    Example:
+        >>> describe(torch.nn.Linear(30, 50))
+        'Linear: 1,550 parameters, 1,550 of them trained'
     """
-    if not configs:
-        return "unnamed"
-    path = Path(str(configs[0]))
-    return path.parent.name if path.name == "config.yaml" else path.stem
-
-
-def with_newest_run(argv: list[str]) -> list[str]:
-    """Adds the newest run's config and best checkpoint to a command that names no config.
-
-    Args:
-        argv: ``test``, ``validate`` or ``predict`` with their options; ``fit`` is left alone.
-
-    Raises:
-        RunError: there is no such run.
-    """
-    if argv[0] == "fit" or _names_a_config(argv):
-        return argv
-    runs = Path(_option(argv, "--runs") or "runs")
-    name = _option(argv, "--name")
-    folder = runs / name if name else newest_run(runs)
-    if not (folder / "config.yaml").is_file():
-        raise RunError(f"{folder} holds no run; --name takes a folder below {runs}, or give a --config.")
-    added = ["--config", str(folder / "config.yaml")]
-    if not name:
-        added += ["--name", folder.relative_to(runs).as_posix()]
-    checkpoint = _option(argv, "--ckpt_path")
-    if not checkpoint:
-        checkpoint = default_checkpoint(folder)
-        added += ["--ckpt_path", checkpoint]
-    rank_zero_info(f"judging the run {folder} ({checkpoint} checkpoint)")
-    return [argv[0], *added, *argv[1:]]
-
-
-def _names_a_config(argv: list[str]) -> bool:
-    """Whether a command names a config, or only wants to be told of its options."""
-    for argument in argv:
-        if argument in {"-h", "--help", "--print_config"} or argument.split("=")[0] in {"--config", "-c"}:
-            return True
-    return False
-
-
-def _option(argv: list[str], name: str) -> str | None:
-    """The value of an option, written as ``--name value`` or ``--name=value``."""
-    for position, argument in enumerate(argv):
-        if argument == name and position + 1 < len(argv):
-            return argv[position + 1]
-        if argument.startswith(f"{name}="):
-            return argument.split("=", 1)[1]
-    return None
+    parameters = list(model.parameters())
+    count = sum(parameter.numel() for parameter in parameters)
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return f"{type(model).__name__}: {count:,} parameters, {trained:,} of them trained"
 
 
 def run(argv: list[str], peers: Peers | None = None) -> WeakgroundCLI:
@@ -314,13 +290,13 @@ def main(argv: list[str]) -> int:
     try:
         return _run(argv, peers)
     except Exception as error:
-        speaks = peers.fail()
         message, code = _explained(error)
-        if not speaks:
-            return code
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
+        if peers.speaks_of_failure():
+            if message is None:
+                traceback.print_exc()
+            else:
+                print(f"error: {message}", file=sys.stderr)
+        peers.fail()
         return code
     finally:
         if listening:

@@ -146,6 +146,8 @@ class Evaluation(SetCallback):
             for result in self.results
             if result.method == "model"
         }
+        if trainer.state.fn != "fit":
+            values["step"] = float(pl_module.loaded_step)  # where loggers put them, in place of step 0
         pl_module.log_dict(values, batch_size=1, rank_zero_only=False)
 
     def _write(self, trainer: pl.Trainer, pl_module: Any) -> None:

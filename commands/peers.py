@@ -50,7 +50,7 @@ class Peers:
     """The processes of a run, as one of them sees the others. Alone until `meet` is called.
 
     All of them are connected to one small key-value store (the one in which torch's process group meets,
-    too). A thread looks there twice a second: a process whose run has ended elsewhere ends as well, even where
+    too). A thread looks there twice a second: a process whose run has ended elsewhere ends, too, even where
     it waits for an answer that will never come.
     """
 

@@ -163,7 +163,7 @@ class WeakgroundCLI(LightningCLI):
         kwargs["plugins"] = [*(asked.plugins or []), CheckpointFiles()]
         if self.environment is not None:
             kwargs["plugins"].append(self.environment)
-        trainer = super().instantiate_trainer(**kwargs)
+        trainer: Any = super().instantiate_trainer(**kwargs)
         # Lightning's handlers talk to the other processes, whatever these are doing at that moment.
         trainer._signal_connector.register_signal_handlers = lambda: None
         self._meet_children(trainer)

@@ -131,7 +131,7 @@ class Evaluation(SetCallback):
                     "name one in trainer.callbacks."
                 )
 
-    def _compute(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def _compute(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """On all processes: ``compute`` adds their sums, and all of them log the same keys and values."""
         for scores in self.scores.values():
             self.finish(trainer, pl_module, scores)

@@ -34,15 +34,17 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    command = COMMANDS[name]
-    if command.module == "commands.trainer":
-        signals.listen()  # before the heavy imports: a cluster may send one at any moment
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read by torch when it is imported
-    try:
-        return import_module(command.module).main(argv)
-    finally:
-        signals.stop_listening()
+    return import_module(COMMANDS[name].module).main(argv)
+
+
+def program(argv: list[str]) -> int:
+    """Runs a subcommand as the only thing that this process does; returns the exit code."""
+    if argv and argv[0] in COMMANDS and COMMANDS[argv[0]].module == "commands.trainer":
+        # Before the heavy imports, and to the very end: a cluster may send a signal at any moment.
+        signals.listen()
+    return main(argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(program(sys.argv[1:]))

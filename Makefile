@@ -5,10 +5,10 @@ SEED ?= 0
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint format benchmarks clean
+.PHONY: help setup demo test test-cluster lint format benchmarks clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(READY)  ## make .venv with the pinned packages
 
@@ -25,6 +25,9 @@ demo: $(READY)  ## pre-train, fine-tune, judge and show on made scenes (SIZE=sma
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-cluster: $(READY)  ## jobs on a SLURM cluster on this machine (root; apt install slurmctld slurmd slurm-client munge)
+	$(BIN)/python -m pytest tests/cluster -m cluster
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -147,7 +147,8 @@ class Evaluation(SetCallback):
             if result.method == "model"
         }
         if trainer.state.fn != "fit":
-            values["step"] = float(pl_module.loaded_step)  # where loggers put them, in place of step 0
+            # Loggers put them at the step of the checkpoint, in place of step 0.
+            trainer.fit_loop.epoch_loop._batches_that_stepped = pl_module.loaded_step
         pl_module.log_dict(values, batch_size=1, rank_zero_only=False)
 
     def _write(self, trainer: pl.Trainer, pl_module: Any) -> None:

@@ -34,9 +34,12 @@ def test_a_second_ctrl_c_stops_at_once(capfd: pytest.CaptureFixture[str]) -> Non
 
 
 def test_handlers_are_given_back() -> None:
+    signals.stop_listening()
+    before = signal.getsignal(signal.SIGTERM)
+    assert signals.listen()
     assert not signals.listen()  # they are ours already
     os.kill(os.getpid(), signal.SIGTERM)
     signals.stop_listening()
     assert not signals.received()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is before
     assert signals.listen()

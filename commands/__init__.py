@@ -64,6 +64,11 @@ GENERAL = {
         "run a table of configs/ablation and print it beside the paper's numbers: "
         "ablation FILE [--scale demo]",
     ),
+    "launch": Command(
+        "commands.launch",
+        "run a command, or a table of runs, on a cluster: launch --cluster FILE fit --config FILE",
+    ),
+    "sync": Command("commands.sync", "upload runs to W&B that were trained without it: sync [RUN ...]"),
     "demo": Command(
         "commands.demo",
         "pre-train, fine-tune, judge and show on made scenes: demo [--size small|full] [--seed N]",

@@ -15,8 +15,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from commands.parser_errors import explain
-from commands.trainer import USER_ERRORS, WeakgroundCLI, run
+from commands.trainer import WeakgroundCLI, explained, run
 from datamodules.base import GroundingDataModule
 from datamodules.batches import normalise
 from datamodules.storage.features import FeatureFolder
@@ -115,16 +114,13 @@ def main(argv: list[str]) -> int:
         return 2
     FeatureCLI.part = (int(number), int(parts))
     try:
-        cli = run(["fit", *words, "--trainer.logger", "false"], FeatureCLI)
-    except USER_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        cli = run(["fit", *words, "--trainer.logger", "false"], cli=FeatureCLI)
     except Exception as error:
-        message = explain(error)
+        message, code = explained(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
-        return 2
+        return code
     folder: FeatureFolder = cli.datamodule.feature_folder()  # type: ignore[attr-defined]
     ready = sum(folder.is_complete(chunk) for chunk in folder.chunks)
     print(

@@ -6,7 +6,6 @@ It samples, resizes, batches, counts what is unreadable, and splits the work amo
 from __future__ import annotations
 
 import os
-import signal
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import chain
@@ -30,6 +29,7 @@ from datamodules.samplers import EpochSampler
 from datamodules.storage.features import FeatureFolder, Features, names_digest
 from datamodules.storage.layout import Layout
 from datamodules.storage.phrase_cache import PhraseCache
+from datamodules.workers import follow_the_main_process
 
 Split = Literal["train", "val", "test"]
 TRAIN = "train"  # what the training set is called in files and accounts, whatever its name
@@ -40,11 +40,6 @@ def spare_cores() -> int:
     if not hasattr(os, "sched_getaffinity"):  # not on Linux
         return 2
     return max(0, min(4, len(os.sched_getaffinity(0)) - 1))
-
-
-def ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the main one says when to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class GroundingDataModule(pl.LightningDataModule):
@@ -359,7 +354,7 @@ class GroundingDataModule(pl.LightningDataModule):
             collate_fn=kind.collate,
             drop_last=drop_last,
             num_workers=self.num_workers,
-            worker_init_fn=ignore_interrupts,
+            worker_init_fn=follow_the_main_process,
             persistent_workers=self.num_workers > 0,
             pin_memory=self._trainer.strategy.root_device.type == "cuda",
         )

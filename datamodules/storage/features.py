@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from datamodules.errors import DataError
 from datamodules.handover import FeatureSpec
+from datamodules.storage.whole_files import whole_file, write_whole
 
 CHUNK = 512
 
@@ -70,7 +70,7 @@ class FeatureFolder:
         if path.is_file():
             self.check()
             return
-        _write(path, json.dumps(self._description(), indent=1).encode())
+        write_whole(path, json.dumps(self._description(), indent=1))
 
     def check(self) -> None:
         """Checks what the folder holds.
@@ -107,11 +107,9 @@ class FeatureFolder:
             rows: (n,F) float16.
             skips: why a row is empty, by the image's number.
         """
-        temporary = self._rows_path(chunk).with_suffix(f".{os.getpid()}.partial")
-        with temporary.open("wb") as file:
+        with whole_file(self._rows_path(chunk)) as file:
             np.save(file, rows.astype(np.float16))
-        temporary.replace(self._rows_path(chunk))
-        _write(self._skips_path(chunk), json.dumps({str(row): why for row, why in skips.items()}).encode())
+        write_whole(self._skips_path(chunk), json.dumps({str(row): why for row, why in skips.items()}))
 
 
 class Features:
@@ -164,9 +162,3 @@ def names_digest(names: Iterable[str]) -> str:
     for name in names:
         digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
     return digest.hexdigest()[:16]
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.partial")
-    temporary.write_bytes(content)
-    temporary.replace(path)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from commands import demo, trainer
+from commands.ending import STOPPED
 from commands.tables import Row, Table, arguments, read_table
-from commands.trainer import STOPPED
 from tests.commands.stand_in import StandIn, option
 from tests.tiny import ROOT
 

@@ -28,8 +28,9 @@ class FeatureCLI(WeakgroundCLI):
 
     part = (0, 1)
 
-    def _choose_checkpoint(self, config: Any) -> None:
+    def _choose_checkpoint(self, config: Any) -> str:
         """None: frozen parts come with their weights."""
+        return ""
 
     def _run_subcommand(self, subcommand: str) -> None:
         compute(self.model, self.datamodule, self.part, self.trainer.strategy.root_device)  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ class PAMROptions:
 
 
 @torch.no_grad()
-def pamr(images: Tensor, masks: Tensor, options: PAMROptions = PAMROptions()) -> Tensor:  # noqa: B008
+def pamr(images: Tensor, masks: Tensor, options: PAMROptions = PAMROptions()) -> Tensor:
     """Refines masks, without gradients.
 
     All iterations multiply by one sparse matrix: rows are pixels, columns those of the padded masks, values

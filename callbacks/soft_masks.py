@@ -5,7 +5,7 @@ refinement along edges.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from typing import Any, Literal, NamedTuple, Protocol
@@ -44,7 +44,7 @@ class MaskRules:
     window: int | None = None
     stride: int = 224
     refine: Literal["window", "image", "none"] = "none"
-    pamr: PAMROptions = PAMROptions()
+    pamr: PAMROptions = field(default_factory=PAMROptions)
 
 
 PRESETS = {
@@ -89,7 +89,12 @@ class Segment(Protocol):
 
 
 def soft_masks(
-    trainer: pl.Trainer, pl_module: Any, image: Tensor, texts: list[str], are_class_names: bool, rules: MaskRules
+    trainer: pl.Trainer,
+    pl_module: Any,
+    image: Tensor,
+    texts: list[str],
+    are_class_names: bool,
+    rules: MaskRules,
 ) -> Tensor:
     """The masks of texts in one image.
 

@@ -48,7 +48,9 @@ def overlap(mask: Tensor, region: Tensor, threshold: float) -> Overlap:
     full = F.interpolate(mask[None, None].float(), region.shape, mode="bilinear", align_corners=False)[0, 0]
     predicted = full > threshold
     region = region.to(predicted.device)
-    counts = torch.stack([(predicted & region).sum(), (predicted & ~region).sum(), (~predicted & region).sum()])
+    counts = torch.stack(
+        [(predicted & region).sum(), (predicted & ~region).sum(), (~predicted & region).sum()]
+    )
     return Overlap(*counts.tolist())
 
 

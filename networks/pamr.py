@@ -1,19 +1,23 @@
 """PAMR: masks that follow the edges of their image, without any training.
 
-Araslanov and Roth 2020, "Single-Stage Semantic Segmentation from Image Labels", arXiv:2005.08104, section 3.3,
-in the form that TCL's code has. Each pixel becomes an average over its neighbours, weighted by their likeness
-in colour, again and again.
+Araslanov and Roth 2020, "Single-Stage Semantic Segmentation from Image Labels", arXiv:2005.08104, section
+3.3, in the form that TCL's code has. Each pixel becomes an average over its neighbours, weighted by their
+likeness in colour, again and again.
 
 Legend: N images, M masks of each, K neighbours of a pixel.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+# Making one and multiplying by it is all that is asked of sparse matrices here.
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
 
 
 @dataclass(frozen=True)
@@ -106,16 +110,17 @@ def _refine(mask: Tensor, weights: Tensor, options: PAMROptions) -> Tensor:
     height, width, neighbours = weights.shape
     margin = max(options.dilations)
     padded_width = width + 2 * margin
-    rows = torch.arange(height, device=mask.device) + margin
-    columns = torch.arange(width, device=mask.device) + margin
+    rows = torch.arange(height, dtype=torch.int32, device=mask.device) + margin
+    columns = torch.arange(width, dtype=torch.int32, device=mask.device) + margin
     pixels = rows[:, None] * padded_width + columns
     steps = [dy * padded_width + dx for dy, dx in neighbour_offsets(options.dilations)]
-    column_of_value = pixels[..., None] + torch.tensor(steps, device=mask.device)
+    column_of_value = pixels[..., None] + torch.tensor(steps, dtype=torch.int32, device=mask.device)
     averaging = torch.sparse_csr_tensor(
-        torch.arange(height * width + 1, device=mask.device) * neighbours,
+        torch.arange(height * width + 1, dtype=torch.int32, device=mask.device) * neighbours,
         column_of_value.flatten(),
         weights.flatten(),
         size=(height * width, (height + 2 * margin) * padded_width),
+        check_invariants=False,
     )
     for _ in range(options.iterations):
         padded = F.pad(mask[None], (margin,) * 4, mode="replicate")[0]

@@ -82,8 +82,8 @@ class SegmentationEvaluation(MaskEvaluation):
 
 
 class CaptionEvaluation(MaskEvaluation):
-    """CaptionIoU: the map of a whole caption against the regions of all its tags, beside a baseline that looks
-    at nothing: everything is foreground.
+    """CaptionIoU: the map of a whole caption against the regions of all its tags, beside a baseline that
+    looks at nothing: everything is foreground.
 
     Sets without regions are passed over.
     """

@@ -1,7 +1,8 @@
 """Which words of a caption are tags, and what a model learns from them.
 
-TTD, "Text-Tag Self-Distillation Enhancing Image-Text Alignment in CLIP to Alleviate Single Tag Bias", equations
-2 to 4. All functions take cosines or soft masks alike: tags are scored in the space in which the losses are.
+TTD, "Text-Tag Self-Distillation Enhancing Image-Text Alignment in CLIP to Alleviate Single Tag Bias",
+equations 2 to 4. All functions take cosines or soft masks alike: tags are scored in the space in which the
+losses are.
 
 Legend: N images, Q tags of all captions, h x w cells of a map.
 """
@@ -79,7 +80,7 @@ def pixel_scores(maps: Maps) -> Tensor:
 
 
 def segment_scores(maps: Maps) -> Tensor:
-    """The share of its image's cells in which a tag is the likeliest of its caption, (Q,) without gradient."""
+    """The share of its image's cells in which a tag is the likeliest of its caption: (Q,)."""
     scores = maps.tags.new_zeros(len(maps.tags))
     for image, tags in _tags_of_images(maps):
         likeliest = maps.tags[tags].argmax(dim=0)
@@ -174,7 +175,9 @@ def distill_loss(maps: Maps, targets: Tensor, selected: Tensor, options: LossOpt
     return _over_images(of_image, counts > 0)
 
 
-def ttd_losses(student: Maps, teacher: Maps | None = None, options: LossOptions | None = None) -> dict[str, Tensor]:
+def ttd_losses(
+    student: Maps, teacher: Maps | None = None, options: LossOptions | None = None
+) -> dict[str, Tensor]:
     """Both losses and their weighted sum, in float32 at least.
 
     Args:

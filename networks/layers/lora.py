@@ -1,7 +1,7 @@
 """LoRA on the towers of a CLIP: small matrices beside the weights are trained in place of the weights.
 
-Hu et al. 2021, arXiv:2106.09685; the layers are those of peft. A linear layer becomes W + s B A, a convolution
-W + s (1 x 1 convolution after one of the layer's own size with few channels).
+Hu et al. 2021, arXiv:2106.09685; the layers are those of peft. A linear layer's weight W becomes W + s B A. A
+convolution gets another beside it, of its own size with few channels, followed by one of 1 x 1.
 """
 
 from __future__ import annotations

@@ -29,6 +29,8 @@ def test_it_is_that_of_torchmetrics_and_sklearn() -> None:
 
 def test_classes_that_no_image_shows_do_not_count() -> None:
     metric = LabelRanking(2)
-    metric.update(["a", "b"], torch.tensor([[0.9, 0.1], [0.2, 0.3]]), torch.tensor([[True, False], [False, False]]))
+    metric.update(
+        ["a", "b"], torch.tensor([[0.9, 0.1], [0.2, 0.3]]), torch.tensor([[True, False], [False, False]])
+    )
     assert metric.compute()["map"].value == 1
     assert math.isnan(LabelRanking(2).compute()["map"].value)

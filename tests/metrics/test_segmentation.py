@@ -27,7 +27,7 @@ def images(background: bool) -> list[tuple[Tensor, Tensor]]:
 
 @pytest.mark.parametrize("background", [True, False])
 def test_it_is_the_mean_iou_of_torchmetrics_and_sklearn(background: bool) -> None:
-    names = NAMES if background else NAMES[1:] + ("sky",)
+    names = NAMES if background else (*NAMES[1:], "sky")
     metric = SegmentationIoU(names, threshold=0.6)
     reference = MulticlassJaccardIndex(4, ignore_index=255)
     all_predicted, all_labels = [], []

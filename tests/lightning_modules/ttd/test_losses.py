@@ -29,7 +29,9 @@ SUM = LossOptions(pixels="sum")
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_largest_gap_of_the_reference_cases(case: dict) -> None:
-    assert select_by_largest_gap(torch.tensor(case["scores"], dtype=torch.float64)).tolist() == case["selected"]
+    assert (
+        select_by_largest_gap(torch.tensor(case["scores"], dtype=torch.float64)).tolist() == case["selected"]
+    )
 
 
 def test_no_score_selects_nothing() -> None:

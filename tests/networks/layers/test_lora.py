@@ -118,9 +118,7 @@ def test_only_adapters_are_trained_and_saved() -> None:
         add_adapters(DenseCLIP(tiny_clip(), tiny_tokenize), LoRAOptions(targets=("fc",)))
 
 
-@pytest.mark.parametrize(
-    ("build", "added", "total"), [(DenseCLIP, 614_400, 150.2), (TCL, 952_320, 179.3)]
-)
+@pytest.mark.parametrize(("build", "added", "total"), [(DenseCLIP, 614_400, 150.2), (TCL, 952_320, 179.3)])
 def test_counts_are_those_of_the_paper(build: Any, added: int, total: float) -> None:
     parts = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
     config = open_clip.get_model_config("ViT-B-16-quickgelu")

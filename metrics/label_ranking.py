@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics.wrappers.abstract import WrapperMetric
 
 from metrics.intervals import Estimate
 from metrics.tags import average_precision
 from metrics.whole_set import WholeSet
 
 
-class LabelRanking(Metric):
+class LabelRanking(WrapperMetric):
     """For each class the average precision of the ranking of all images, averaged over the classes.
 
     Args:
@@ -37,6 +37,11 @@ class LabelRanking(Metric):
             labels: (N,C) bool.
         """
         self.rows.update(keys, torch.cat([scores.float(), labels.to(scores.device).float()], dim=1))
+
+    def reset(self) -> None:
+        """Starts over."""
+        super().reset()
+        self.rows.reset()
 
     def compute(self) -> dict[str, Estimate]:
         """``map`` over the classes that an image shows, without interval, over all processes."""

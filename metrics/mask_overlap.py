@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from metrics.intervals import Estimate
-from metrics.sums import Mean
+from metrics.intervals import Estimate, mean_estimate
+from metrics.sums import SCALE, fixed_point
 
 
 class Overlap(NamedTuple):
@@ -66,14 +66,17 @@ class CaptionIoU(Metric):
 
     full_state_update = False
     pixels: Tensor
+    sums: Tensor
+    squares: Tensor
+    images: Tensor
 
     def __init__(self, threshold: float = 0.4) -> None:
         super().__init__()
         self.threshold = threshold
-        self.add_state("pixels", torch.zeros(3, dtype=torch.long), dist_reduce_fx="sum")
-        self.image_iou = Mean()
-        self.image_fpr = Mean()
-        self.image_fnr = Mean()
+        # Of hits, false alarms and misses: pixels of all images, and sums over images of their shares.
+        for name in ("pixels", "sums", "squares"):
+            self.add_state(name, torch.zeros(3, dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, mask: Tensor, region: Tensor) -> None:
         """Adds a caption.
@@ -83,28 +86,28 @@ class CaptionIoU(Metric):
             region: (H,W) bool, the union of the masks of its tags.
         """
         counts = overlap(mask, region, self.threshold)
+        if counts.union == 0:
+            return
+        shares = torch.tensor(counts, dtype=torch.float64, device=self.pixels.device) / counts.union
         self.pixels += torch.tensor(counts, device=self.pixels.device)
-        if counts.union:
-            shares = torch.tensor(counts, dtype=torch.float64) / counts.union
-            self.image_iou.update(shares[:1])
-            self.image_fpr.update(shares[1:2])
-            self.image_fnr.update(shares[2:])
+        self.sums += fixed_point(shares)
+        self.squares += fixed_point(shares**2)
+        self.images += 1
 
     def compute(self) -> dict[str, Estimate]:
         """``miou``, ``mfpr`` and ``mfnr`` of the pixels of all images together, without intervals, and
         ``image_miou``, ``image_mfpr``, ``image_mfnr``, the means over images; over all processes.
         """
-        image_means = {
-            "image_miou": self.image_iou.compute(),
-            "image_mfpr": self.image_fpr.compute(),
-            "image_mfnr": self.image_fnr.compute(),
-        }
-        images = image_means["image_miou"].n
-        counts = Overlap(*self.pixels.tolist())
-        return {
-            name: Estimate(count / counts.union if counts.union else math.nan, math.nan, math.nan, images)
-            for name, count in zip(("miou", "mfpr", "mfnr"), counts, strict=True)
-        } | image_means
+        images = int(self.images)
+        union = int(self.pixels.sum())
+        estimates = {}
+        for number, name in enumerate(("miou", "mfpr", "mfnr")):
+            share = int(self.pixels[number]) / union if union else math.nan
+            total = int(self.sums[number]) / SCALE
+            squares = int(self.squares[number]) / SCALE
+            estimates[name] = Estimate(share, math.nan, math.nan, images)
+            estimates[f"image_{name}"] = mean_estimate(total, squares, images)
+        return estimates
 
 
 class ReferringIoU(Metric):
@@ -116,12 +119,14 @@ class ReferringIoU(Metric):
 
     full_state_update = False
     pixels: Tensor
+    ious: Tensor
 
     def __init__(self, threshold: float = 0.4) -> None:
         super().__init__()
         self.threshold = threshold
+        # Pixels of all intersections and unions; sum and sum of squares of the IoUs, and their number.
         self.add_state("pixels", torch.zeros(2, dtype=torch.long), dist_reduce_fx="sum")
-        self.iou = Mean()
+        self.add_state("ious", torch.zeros(3, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, mask: Tensor, region: Tensor) -> None:
         """Adds an expression.
@@ -132,13 +137,16 @@ class ReferringIoU(Metric):
         """
         counts = overlap(mask, region, self.threshold)
         self.pixels += torch.tensor([counts.hits, counts.union], device=self.pixels.device)
-        self.iou.update(torch.tensor([counts.hits / max(counts.union, 1)], dtype=torch.float64))
+        iou = torch.tensor(counts.hits / max(counts.union, 1), dtype=torch.float64)
+        sums = [int(fixed_point(iou)), int(fixed_point(iou**2)), 1]
+        self.ious += torch.tensor(sums, device=self.ious.device)
 
     def compute(self) -> dict[str, Estimate]:
         """``miou``, and ``oiou``: the intersections of all expressions over their unions, without interval;
         over all processes.
         """
-        mean = self.iou.compute()
+        total, squares, expressions = self.ious.tolist()
+        mean = mean_estimate(total / SCALE, squares / SCALE, expressions)
         hits, union = self.pixels.tolist()
         overall = hits / union if union else math.nan
-        return {"miou": mean, "oiou": Estimate(overall, math.nan, math.nan, mean.n)}
+        return {"miou": mean, "oiou": Estimate(overall, math.nan, math.nan, expressions)}

@@ -18,8 +18,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from networks.dense_encoder import DenseEncoder, Refine, cosines
+from networks.layers.precision import full_precision
 from networks.layers.split_attention import project_keys, project_values
 
 LastBlock = Literal["values", "values_alone", "diagonal", "vanilla"]
@@ -79,7 +81,7 @@ class DenseCLIP(DenseEncoder):
     def encode_pixels(self, images: Tensor) -> Tensor:
         """(N,3,H,W) -> (N,D,H/stride,W/stride), of length 1."""
         tokens, grid = tokens_before_last_block(self.clip.visual, images)
-        return F.normalize(self._vectors(tokens, grid), dim=1)
+        return self._vectors(tokens, grid)
 
     def encode_prompts(self, prompts: list[str]) -> Tensor:
         """Texts as they are -> (M,D)."""
@@ -93,7 +95,7 @@ class DenseCLIP(DenseEncoder):
     def padded_masks(self, images: Tensor, texts: Tensor, refine: Refine | None) -> Tensor:
         """Masks of padded images, smoothed and denoised if the options say so."""
         tokens, grid = tokens_before_last_block(self.clip.visual, images)
-        similarity = cosines(F.normalize(self._vectors(tokens, grid), dim=1), texts)
+        similarity = cosines(self._vectors(tokens, grid), texts)
         similarity = denoise_prompts(similarity, self.options.prompt_denoising)
         if self.options.key_smoothing > 0:
             keys = last_keys(self.clip.visual, tokens)
@@ -104,9 +106,8 @@ class DenseCLIP(DenseEncoder):
         return masks if refine is None else refine(images, masks)
 
     def _vectors(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        visual = self.clip.visual
-        last = run_last_block(visual.transformer.resblocks[-1], tokens, self.options.last_block)
-        return as_map(visual.ln_post(last) @ visual.proj, grid)
+        vectors = patch_vectors(self.clip.visual, tokens, grid, self.options.last_block)
+        return F.normalize(full_precision(vectors), dim=1)
 
 
 def check_vision_transformer(clip: Any) -> None:
@@ -134,7 +135,7 @@ def tokens_before_last_block(visual: Any, images: Tensor) -> tuple[Tensor, tuple
     tokens, grid = embed_patches(visual, images)
     for block in visual.transformer.resblocks[:-1]:
         if visual.transformer.grad_checkpointing and torch.is_grad_enabled():
-            tokens = torch.utils.checkpoint.checkpoint(block, tokens, use_reentrant=False)
+            tokens = checkpoint(block, tokens, use_reentrant=False)
         else:
             tokens = block(tokens)
     return tokens, grid
@@ -166,6 +167,22 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
     places = positions[1:].float().t().unflatten(1, (side, side))
     resized = F.interpolate(places[None], grid, mode="bicubic", align_corners=False)
     return torch.cat([positions[:1], resized[0].flatten(1).t().to(positions.dtype)])
+
+
+def patch_vectors(visual: Any, tokens: Tensor, grid: tuple[int, int], way: LastBlock = "values") -> Tensor:
+    """Patches in the space of the texts, of any length.
+
+    Args:
+        visual: with the parts of open_clip's ``VisionTransformer``.
+        tokens: (N,1+hw,C) before the last block.
+        grid: h and w.
+        way: see `DenseOptions.last_block`.
+
+    Returns:
+        (N,D,h,w).
+    """
+    last = run_last_block(visual.transformer.resblocks[-1], tokens, way)
+    return as_map(visual.ln_post(last) @ visual.proj, grid)
 
 
 def run_last_block(block: Any, tokens: Tensor, way: LastBlock = "values") -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from networks.layers.precision import full_precision
 from networks.text_templates import TEMPLATES, Templates, fill
 
 Refine = Callable[[Tensor, Tensor], Tensor]
@@ -91,7 +92,7 @@ class DenseEncoder(nn.Module, ABC):
             self.encode_prompts(prompts[start : start + PROMPTS_AT_ONCE])
             for start in range(0, len(prompts), PROMPTS_AT_ONCE)
         ]
-        return torch.cat(pieces)
+        return full_precision(torch.cat(pieces))
 
 
 def cosines(pixels: Tensor, texts: Tensor) -> Tensor:
@@ -102,8 +103,7 @@ def cosines(pixels: Tensor, texts: Tensor) -> Tensor:
         [-1.0]
     """
     with torch.autocast(pixels.device.type, enabled=False):
-        precision = torch.promote_types(pixels.dtype, torch.float32)
-        return torch.einsum("ndhw,md->nmhw", pixels.to(precision), texts.to(precision))
+        return torch.einsum("ndhw,md->nmhw", full_precision(pixels), full_precision(texts))
 
 
 class Padded(NamedTuple):

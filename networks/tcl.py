@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from networks.clip_dense import as_map, check_vision_transformer, run_last_block, tokens_before_last_block
 from networks.dense_encoder import DenseEncoder, Refine, cosines
+from networks.layers.precision import full_precision
 
 NOT_NEEDED = re.compile(r".+_loss\..+")  # temperatures of TCL's own training
 FROM_CLIP = re.compile(r"clip_.+_encoder\..+")  # an official file may leave these out
@@ -251,7 +252,7 @@ class TCL(DenseEncoder):
     def encode_pixels(self, images: Tensor) -> Tensor:
         """(N,3,H,W) -> (N,D,H/4,W/4) for patches of 16 pixels, of length 1."""
         tokens, grid = tokens_before_last_block(self.clip_image_encoder.clip_visual, images)
-        return F.normalize(self.masker(tokens, grid), dim=1, eps=1e-6)
+        return F.normalize(full_precision(self.masker(tokens, grid)), dim=1, eps=1e-6)
 
     def encode_prompts(self, prompts: list[str]) -> Tensor:
         """Texts as they are -> (M,D)."""
@@ -265,7 +266,7 @@ class TCL(DenseEncoder):
     def padded_masks(self, images: Tensor, texts: Tensor, refine: Refine | None) -> Tensor:
         """The decoder's masks, refined, and mixed with those of CLIP's own patches."""
         tokens, grid = tokens_before_last_block(self.clip_image_encoder.clip_visual, images)
-        pixels = F.normalize(self.masker(tokens, grid), dim=1, eps=1e-6)
+        pixels = F.normalize(full_precision(self.masker(tokens, grid)), dim=1, eps=1e-6)
         masks = self.soft_mask(cosines(pixels, texts))
         if refine is not None:
             masks = refine(images, masks)
@@ -273,7 +274,7 @@ class TCL(DenseEncoder):
             return masks
         block = self.clip_image_encoder.clip_visual.transformer.resblocks[-1]
         patches = as_map(self.clip_image_encoder.clip_proj(run_last_block(block, tokens)), grid)
-        return mix_kept(masks, cosines(F.normalize(patches, dim=1), texts), self.kept_share)
+        return mix_kept(masks, cosines(F.normalize(full_precision(patches), dim=1), texts), self.kept_share)
 
     def adapt_state_dict(self, content: Mapping[str, Any]) -> dict[str, Tensor]:
         """What an official file holds, as ``load_state_dict(strict=True)`` takes it.

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 EPSILON = 1e-6  # a map whose values differ by less than this is even, and stays near 0
 
@@ -77,6 +78,25 @@ def select_by_largest_gap(scores: Tensor) -> Tensor:
 def pixel_scores(maps: Maps) -> Tensor:
     """s_pixel: the highest value of each tag's map, (Q,) without gradient. Padding does not count."""
     return _masked(maps, -torch.inf).detach().amax(dim=(1, 2))
+
+
+def image_scores(pixels: Tensor, tags: Tensor, image_of_tag: Tensor) -> Tensor:
+    """s_image: the cosine of each tag with the mean over the pixels of its image.
+
+    Args:
+        pixels: (N,D,h,w), whose mean is taken as they are.
+        tags: (Q,D).
+        image_of_tag: (Q,) long.
+
+    Returns:
+        (Q,).
+    """
+    return text_scores(pixels.mean(dim=(2, 3)), tags, image_of_tag)
+
+
+def text_scores(texts: Tensor, tags: Tensor, image_of_tag: Tensor) -> Tensor:
+    """s_text: the cosine of each tag (Q,D) with its caption, one of (N,D). Returns (Q,)."""
+    return F.cosine_similarity(texts[image_of_tag], tags, dim=1)
 
 
 def segment_scores(maps: Maps) -> Tensor:

@@ -33,4 +33,6 @@ def test_classes_that_no_image_shows_do_not_count() -> None:
         ["a", "b"], torch.tensor([[0.9, 0.1], [0.2, 0.3]]), torch.tensor([[True, False], [False, False]])
     )
     assert metric.compute()["map"].value == 1
+    metric.reset()
+    assert metric.compute()["map"].n == 0
     assert math.isnan(LabelRanking(2).compute()["map"].value)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import open_clip
 import pytest
 import torch
@@ -12,8 +10,10 @@ from torch.testing import assert_close
 from networks.clip_dense import (
     DenseCLIP,
     DenseOptions,
+    LastBlock,
     denoise_prompts,
     last_keys,
+    patch_vectors,
     resize_positions,
     smooth_by_keys,
     tokens_before_last_block,
@@ -43,14 +43,13 @@ def test_equal_to_the_reference_code(shape: str, split: bool) -> None:
         images = REFERENCE[f"{shape}_image"].to(dtype)
         tokens, grid = tokens_before_last_block(visual, images)
         vectors = {}
-        for name, way in (
+        ways: tuple[tuple[str, LastBlock], ...] = (
             ("official", "values"),
             ("value_only", "values_alone"),
             ("vanilla", "vanilla"),
-        ):
-            model.options = replace(model.options, last_block=way)
-            vectors[f"{shape}_dense_{name}"] = model._vectors(tokens, grid)
-        model.options = DenseOptions()
+        )
+        for name, way in ways:
+            vectors[f"{shape}_dense_{name}"] = patch_vectors(visual, tokens, grid, way)
         similarity = cosines(model.encode_pixels(images), TEXTS.to(dtype))
         return vectors | {
             f"{shape}_last_block_input": tokens,
@@ -136,8 +135,10 @@ def test_positions_of_the_trained_grid_are_kept() -> None:
     assert resize_positions(positions, (2, 5)).shape == (11, 8)
 
 
-def test_gradients_reach_both_towers() -> None:
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_reach_both_towers(checkpointing: bool) -> None:
     model = dense()
+    model.clip.set_grad_checkpointing(checkpointing)
     masks = model.masks(REFERENCE["sq_image"], model.encode_texts(["a dog"]))
     masks.sum().backward()
     for weight in (model.clip.visual.conv1.weight, model.clip.token_embedding.weight):

@@ -11,12 +11,14 @@ from lightning_modules.ttd.losses import (
     LossOptions,
     Maps,
     distill_loss,
+    image_scores,
     minmax,
     pixel_scores,
     segment_scores,
     select_by_largest_gap,
     select_tags,
     tag_loss,
+    text_scores,
     ttd_losses,
     union,
 )
@@ -48,6 +50,9 @@ def test_equal_to_the_reference_numbers() -> None:
     maps = reference_maps()
     scores = pixel_scores(maps)
     assert_close(scores, REFERENCE["score_pixel"])
+    pixels, texts, tags = REFERENCE["feat"][None], REFERENCE["text"][None], REFERENCE["tags"]
+    assert_close(image_scores(pixels, tags, maps.image_of_tag), REFERENCE["score_image"])
+    assert_close(text_scores(texts, tags, maps.image_of_tag), REFERENCE["score_text"])
     selected = select_tags(scores, maps.image_of_tag)
     assert torch.equal(selected, REFERENCE["selected"])
     targets = minmax(maps).detach()

@@ -2,9 +2,9 @@
 
     python -m benchmarks.pamr [--size tiny] [--device cuda]
 
-21 masks of a picture of 448 x 448 pixels at two grids, TCL's (112 x 112) and the picture's own, ten
-iterations. The plain form gathers the 48 neighbours of each pixel of each mask by convolutions in every
-iteration, as the public codes do; ours multiplies by one sparse matrix. Both must agree.
+21 masks of a picture of 448 x 448 pixels at two grids, TCL's (112 x 112) and 224 x 224, ten iterations. The
+plain form gathers the 48 neighbours of each pixel of each mask by convolutions in every iteration, as the
+public codes do; ours multiplies by one sparse matrix. Both must agree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from networks.pamr import PAMROptions, pamr
 
 MASKS = 21
 # Sides of picture and masks.
-GRIDS: dict[Size, tuple[tuple[int, int], ...]] = {"tiny": ((32, 8),), "full": ((448, 112), (448, 448))}
+GRIDS: dict[Size, tuple[tuple[int, int], ...]] = {"tiny": ((32, 8),), "full": ((448, 112), (448, 224))}
 REPEATS: dict[Size, int] = {"tiny": 1, "full": 2}
 
 

@@ -75,8 +75,8 @@ class DenseCLIP(DenseEncoder):
         self.tokenize = tokenize
         self.options = options or DenseOptions()
         self.templates = "maskclip"
-        self.dim = clip.visual.proj.shape[1]
-        self.stride = clip.visual.conv1.stride[0]
+        self.dim = self.clip.visual.proj.shape[1]
+        self.stride = self.clip.visual.conv1.stride[0]
 
     def encode_pixels(self, images: Tensor) -> Tensor:
         """(N,3,H,W) -> (N,D,H/stride,W/stride), of length 1."""

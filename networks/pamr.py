@@ -54,7 +54,7 @@ def pamr(images: Tensor, masks: Tensor, options: PAMROptions = PAMROptions()) ->
         >>> image = torch.tensor([0.0, 0, 0, 1, 1, 1]).expand(1, 3, 6, 6)
         >>> mask = torch.tensor([0.0, 0.2, 0.4, 0.6, 0.8, 1]).expand(1, 1, 6, 6)
         >>> pamr(image, mask)[0, 0, 3].mul(100).round().int().tolist()
-        [20, 20, 20, 80, 80, 80]
+        [7, 7, 7, 93, 93, 93]
     """
     size = masks.shape[-2:]
     with torch.autocast(masks.device.type, enabled=False):

@@ -57,7 +57,7 @@ def add_adapters(network: nn.Module, options: LoRAOptions) -> None:
     network.requires_grad_(False)
     config = LoraConfig(
         r=options.rank,
-        lora_alpha=options.alpha,  # type: ignore[arg-type] (it is only divided)
+        lora_alpha=options.alpha,  # type: ignore[arg-type]  # (it is only divided)
         lora_dropout=options.dropout,
         target_modules=ends,
     )
@@ -89,11 +89,10 @@ def load_adapter_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def merge_adapters(network: nn.Module) -> None:
     """Adds the adapters to the weights for good, in place; names become the official ones again."""
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if _is_adapted(child):
-                child.merge()
-                setattr(parent, name, child.get_base_layer())
+    for path, layer in list(adapted_layers(network)):
+        layer.merge()
+        parent, _, name = path.rpartition(".")
+        setattr(network.get_submodule(parent), name, layer.get_base_layer())
     fuse_all(network)
 
 
@@ -104,7 +103,7 @@ def adapted_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
-def _is_adapted(module: nn.Module) -> Any:
+def _is_adapted(module: nn.Module) -> bool:
     return hasattr(module, "lora_A") and hasattr(module, "get_base_layer")
 
 

@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
         "lightning_modules.base",
         "lightning_modules.capabilities",
         "lightning_modules.errors",
+        "networks.pamr",  # no network, but a filter of masks
     },
     "commands": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks", "weakground"},
     "weakground": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks", "commands"},

@@ -9,6 +9,7 @@ import os
 import sys
 from importlib import import_module
 
+from callbacks.run import signals
 from commands import COMMANDS, USAGE
 from commands.disk_errors import disk_fault
 from commands.suggest import nearest
@@ -52,6 +53,7 @@ def run(argv: list[str]) -> int:
             print(USAGE)
             return 0
         if name in COMMANDS:
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read by torch when it is imported
             return import_module(COMMANDS[name].module).main(argv)
     finally:
         sys.stdout.flush()
@@ -60,5 +62,13 @@ def run(argv: list[str]) -> int:
     return 2
 
 
+def program(argv: list[str]) -> int:
+    """Runs a subcommand as the only thing that this process does; returns the exit code."""
+    if argv and argv[0] in COMMANDS and COMMANDS[argv[0]].module == "commands.trainer":
+        # Before the heavy imports, and to the very end: a cluster may send a signal at any moment.
+        signals.listen()
+    return main(argv)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(program(sys.argv[1:]))

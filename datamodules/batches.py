@@ -113,7 +113,8 @@ class ImageBatch(Batch):
     """What all batches of images share.
 
     Attributes:
-        images: (N,3,H,W) float32, normalised for the model.
+        images: (N,3,H,W) float32, normalised for the model; or (N,F) float16, what a frozen encoder saw in
+            them, where the data read stored features (`datamodules.storage.features`).
         extents: (N,2) long, height and width in pixels of the part of each image that is not padding; it
             begins at the upper left corner. None where nothing is padded.
     """
@@ -170,6 +171,24 @@ class PhraseBatch(ImageBatch):
 
     def __len__(self) -> int:
         return len(self.phrases)
+
+
+@dataclass
+class CaptionPhraseBatch(ImageBatch):
+    """Images, a caption each, and the phrases of that caption.
+
+    Attributes:
+        captions: B captions.
+        phrases: for each caption its noun phrases in their order, possibly none.
+        keys: B names of images.
+    """
+
+    captions: list[str]
+    phrases: list[list[str]]
+    keys: list[str]
+
+    def __len__(self) -> int:
+        return len(self.captions)
 
 
 @dataclass

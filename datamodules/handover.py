@@ -14,6 +14,19 @@ from datamodules.batches import Batch, Preprocessing
 
 
 @dataclass(frozen=True)
+class FeatureSpec:
+    """What features are computed by.
+
+    Args:
+        encoder: fingerprint of the encoder's weights and of how images are prepared for it.
+        numbers: F, how many numbers there are of an image.
+    """
+
+    encoder: str
+    numbers: int
+
+
+@dataclass(frozen=True)
 class Needs:
     """What a module wants to be fed.
 
@@ -21,11 +34,13 @@ class Needs:
         batch: the kind of batch that its training step takes.
         preprocessing: how its images must look.
         module: its name, for messages.
+        features: what it can learn from in place of images; None if it needs the images themselves.
     """
 
     batch: type[Batch]
     preprocessing: Preprocessing
     module: str
+    features: FeatureSpec | None = None
 
 
 @dataclass(frozen=True)

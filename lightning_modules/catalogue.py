@@ -1,12 +1,23 @@
 """All methods. A new one is listed here, and is then known to the command line and tested."""
 
+from lightning_modules.alignment.module import PhraseAlignment
 from lightning_modules.backbones.albef import ALBEFBackbone
+from lightning_modules.backbones.photo_encoder import PhotoEncoder
 from lightning_modules.hist.module import HISTFinetune
 from lightning_modules.mcb_attention.module import MCBAttention
 from lightning_modules.mcb_attention.pretrain import DigitPretrain
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from lightning_modules.text_group.module import TextGroupDiscovery
 
-METHODS = (DigitPretrain, HISTFinetune, MCBAttention, TextGroupDiscovery, VisionLanguagePretrain)
+METHODS = (
+    DigitPretrain,
+    HISTFinetune,
+    MCBAttention,
+    PhraseAlignment,
+    TextGroupDiscovery,
+    VisionLanguagePretrain,
+)
 # What methods on a vision-language backbone may be built upon.
 BACKBONES = (ALBEFBackbone,)
+# What stands for CLIP, see `networks.image_text_encoder`.
+IMAGE_TEXT_ENCODERS = (PhotoEncoder,)

@@ -132,7 +132,7 @@ class Evaluation(SetCallback):
                     "name one in trainer.callbacks."
                 )
 
-    def _compute(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def _compute(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """On all processes: ``compute`` adds their sums, and all of them log the same keys and values."""
         for scores in self.scores.values():
             self.finish(trainer, pl_module, scores)
@@ -147,6 +147,9 @@ class Evaluation(SetCallback):
             for result in self.results
             if result.method == "model"
         }
+        if trainer.state.fn != "fit":
+            # Loggers put them at the step of the checkpoint, in place of step 0.
+            trainer.fit_loop.epoch_loop._batches_that_stepped = pl_module.loaded_step
         pl_module.log_dict(values, batch_size=1, rank_zero_only=False)
 
     def _write(self, trainer: pl.Trainer, pl_module: Any) -> None:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.fabric.plugins import TorchCheckpointIO
 
-from datamodules.storage.whole_files import write_whole
+from datamodules.storage.whole_files import whole_file
 
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it there.
+class CheckpointFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, and renames it when all of it is on disk.
 
-    Lightning's own way leads through the system's temporary folder, which may be small, or on another disk.
+    Whatever ends a save in its midst, the earlier checkpoint stays. Lightning's own way passes through the
+    system's temporary folder, which may be small, and holds the whole file in memory once more.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes ``checkpoint`` to ``path``.
+        """Writes a checkpoint.
+
+        Args:
+            checkpoint: what it holds.
+            path: where to; its folder is made.
+            storage_options: not used.
 
         Raises:
-            OSError: it cannot be written; an earlier checkpoint of that name stays as it is.
+            OSError: there is no room, or no right to write; nothing half-made is left.
         """
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        write_whole(Path(path), content.getbuffer())
+        with whole_file(Path(path)) as file:
+            torch.save(checkpoint, file)

@@ -13,6 +13,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ from datamodules.storage.text_files import as_text, listed_names
 
 NOT_VISUAL = "0"  # chain of phrases that name nothing to be seen
 
+OFFICIAL_FILES = (flickr30k_files.SENTENCES, *flickr30k_files.split_lists("val", "test"))
+
 LAYOUT = Layout(
     name="Flickr30kSpans",
     title="Flickr30k spans: the phrases of Flickr30k Entities, without photographs",
@@ -34,7 +37,7 @@ LAYOUT = Layout(
     licence=flickr30k_files.LICENCE,
     size="unknown, but small",
     root="data/flickr30k_entities",
-    parts=(flickr30k_files.SENTENCES, *flickr30k_files.split_lists("val", "test")),
+    parts=tuple(replace(part, replaced_by=("val_file", "test_file")) for part in OFFICIAL_FILES),
     judged_on="phrases as spans of words",
     counts=(
         SplitCounts("val", 5_000, unit="captions", note="of 1,000 images"),

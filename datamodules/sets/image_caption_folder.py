@@ -262,6 +262,7 @@ class ImageCaptionFolder(GroundingDataModule):
     """
 
     name = "folder"
+    layout = None
 
     def __init__(
         self,

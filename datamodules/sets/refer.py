@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow.compute as pc
@@ -182,7 +182,7 @@ class ReferDataModule(GroundingDataModule):
         kwargs: as for `GroundingDataModule`.
     """
 
-    layout: Layout
+    layout: ClassVar[Layout]
     folders: tuple[str, ...]
     image_folders: tuple[str, ...]
     unique = False

@@ -83,20 +83,7 @@ def open_index(
         index = _up_to_date(path, made_of)
         if index is not None:
             return index
-    path = beside if _is_writable(beside.parent) else elsewhere
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
-            index = _up_to_date(path, made_of)  # another process may have built it meanwhile
-            if index is not None:
-                return index
-            write_index(path, schema, made_of, rows())
-    except (OSError, pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
-        raise DataError(
-            f"The index {path.absolute()} could not be built ({type(error).__name__}: {error}); the next "
-            "start tries again."
-        ) from error
-    return ArrowIndex(path, made_of)
+    return _build(beside if _is_writable(beside.parent) else elsewhere, made_of, schema, rows)
 
 
 def index_files(root: Path, cache_dir: Path = Path(".cache")) -> list[Path]:
@@ -145,6 +132,23 @@ def stream_json(path: Path, prefix: str) -> Iterator[Any]:
         raise DataError(
             f"{path}: not readable to its end as JSON ({type(error).__name__}: {reason}); get the file again."
         ) from error
+
+
+def _build(path: Path, made_of: str, schema: pa.Schema, rows: Callable[[], Rows]) -> ArrowIndex:
+    """Writes an index, unless another process does so meanwhile, and opens it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path):
+            index = _up_to_date(path, made_of)
+            if index is not None:
+                return index
+            write_index(path, schema, made_of, rows())
+    except (OSError, pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+        raise DataError(
+            f"The index {path.absolute()} could not be built ({type(error).__name__}: {error}); the next "
+            "start tries again."
+        ) from error
+    return ArrowIndex(path, made_of)
 
 
 def _describe_sources(sources: Sequence[Path], schema: pa.Schema, version: int) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_whole(path: Path, content: str | bytes | memoryview) -> None:
@@ -23,11 +26,22 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
         >>> (Path(folder.name) / "run" / "notes.txt").read_text()
         'all is well'
     """
+    with whole_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """An open file that takes the place of ``path`` when all of it is on disk, and leaves nothing otherwise.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished = path.with_name(f"{path.name}.partial")
     try:
         with unfinished.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)

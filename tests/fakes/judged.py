@@ -23,7 +23,7 @@ class Judged:
     Attributes:
         arguments: of its datamodule.
         records: key -> what the source must give for it
-            (`tests.datamodules.sets.test_evaluation_sets.reading` has a form for each kind).
+            (the module of its kind in `tests.datamodules.kinds.examples` says in which form).
         needed: files and folders without which it must not open.
         broken: names of what opening must leave out.
         skipped: keys of what must turn out to be unreadable.

@@ -53,10 +53,27 @@ class PartFile:
             adapt = getattr(network, "adapt_state_dict", dict)
             adapted = adapt(state)
             _check_numbers(adapted)
-            missing, unexpected = network.load_state_dict(adapted, strict=False)
+            missing = self._missing(network, adapted)
+            _, unexpected = network.load_state_dict(adapted, strict=False)
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{self.path}: {_one_line(error)} ({self.option} names this file).") from error
         loaded = len(adapted) - len(unexpected)
+        line = f"{self.path}: {loaded} tensors of {self.part} loaded"
+        if missing:
+            line += f", {_listed(len(missing), 'missing', missing)}"
+        if unexpected:
+            line += f", {_listed(len(unexpected), 'unexpected', unexpected)}"
+        return line
+
+    def _missing(self, network: nn.Module, adapted: Mapping[str, Any]) -> list[str]:
+        """The tensors of the part that the file lacks.
+
+        Raises:
+            ModelError: it may not lack them, or holds nothing of the part.
+        """
+        own = network.state_dict()
+        missing = [name for name in own if name not in adapted]
+        loaded = len(own) - len(missing)
         optional = getattr(network, "optional_weights", ())
         needed = [name for name in missing if not any(piece in name for piece in optional)]
         if not loaded or needed:
@@ -64,12 +81,7 @@ class PartFile:
                 f"{self.path} does not fit {self.part}: {loaded} of its {len(adapted)} tensors do, "
                 f"{_listed(len(needed), 'missing', needed)}; {self.option} names this file."
             )
-        line = f"{self.path}: {loaded} tensors of {self.part} loaded"
-        if missing:
-            line += f", {_listed(len(missing), 'missing', missing)}"
-        if unexpected:
-            line += f", {_listed(len(unexpected), 'unexpected', unexpected)}"
-        return line
+        return missing
 
 
 def _check_numbers(state: Mapping[str, Any]) -> None:

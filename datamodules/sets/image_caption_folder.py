@@ -24,11 +24,10 @@ from datamodules.kinds.base import ImageSource
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.storage.images import read_image
-from datamodules.storage.row_files import CAPTION_COLUMNS, IMAGE_COLUMNS, field, read_rows
+from datamodules.storage.row_files import CAPTION_COLUMNS, IMAGE_COLUMNS, IMAGE_SUFFIXES, field, read_rows
 from datamodules.storage.text_files import as_text, files_below, is_unicode
 
 QUERY_KEYS = ("phrase", "boxes", "chain")
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 def find_images(folder: Path) -> dict[str, str]:

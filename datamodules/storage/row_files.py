@@ -17,6 +17,7 @@ from datamodules.errors import DataError, DatasetNotFoundError
 
 IMAGE_COLUMNS = ("image", "image_id", "file_name", "filename", "filepath", "path")
 CAPTION_COLUMNS = ("caption", "captions", "title", "text", "sentence")
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 # Line number and the fields, or why the record is broken.
 Row = tuple[int, dict | str]
@@ -158,9 +159,10 @@ def _quoted_records(lines: list[str], header: list[str]) -> list[tuple[int, list
 
 
 def _is_record(line: str, record: list[str], header: list[str]) -> bool:
-    """Whether a line within a record is one itself: it has all columns, and an image of the same suffix."""
+    """Whether a line within a record is one itself: it has all columns, and the name of an image."""
     cells = _cells(line, ",")
     column = next(number for number, name in enumerate(header) if name in IMAGE_COLUMNS)
     if cells is None or len(cells) != len(header) or len(record) <= column:
         return False
-    return PurePosixPath(cells[column]).suffix == PurePosixPath(record[column]).suffix
+    suffix = PurePosixPath(cells[column]).suffix
+    return suffix.lower() in IMAGE_SUFFIXES or suffix == PurePosixPath(record[column]).suffix

@@ -186,7 +186,7 @@ def test_no_gzip_file(images: Path, tmp_path: Path) -> None:
 
 def test_captions_of_other_images(images: Path, tmp_path: Path) -> None:
     write_captions(tmp_path / "c.csv", {"gone.jpg": ["a ghost"]})
-    with pytest.raises(DataError, match=r"no row names an image below .* \(c.csv:2\tno image gone.jpg\)"):
+    with pytest.raises(DataError, match=r"no row names an image below .* \(c.csv:2: no image gone.jpg\)"):
         CaptionedFolder(images, tmp_path / "c.csv")
 
 

@@ -174,8 +174,7 @@ class Run:
         """Starts a subcommand as a user would after a kill; returns its processes."""
         arguments = [subcommand, "--config", str(self.root / "tiny.yaml")]
         arguments += ["--runs", str(self.root / "runs")]
-        if subcommand == "test" or (self.folder / "checkpoints" / "last.ckpt").exists():
-            arguments += ["--ckpt_path", "last"]
+        arguments += ["--ckpt_path", "auto" if subcommand == "fit" else "last"]
         environments = [{}] if self.processes == 1 else torchrun_environments(self.processes)
         started = []
         for environment in environments:

@@ -159,7 +159,9 @@ def parse_caption(row: dict | str) -> tuple[str, list[str]]:
 
 def first_of(broken: list[str]) -> str:
     """The first of the lines about broken rows, in brackets; empty if there are none."""
-    return f" ({broken[0]})" if broken else ""
+    if not broken:
+        return ""
+    return " ({})".format(broken[0].replace("\t", ": "))
 
 
 class QueriedFolder(ListedImages, GroundingSource):
@@ -231,7 +233,7 @@ def parse_query(row: dict | str, key: str, normalised: bool = False) -> tuple[st
     boxes = np.asarray(row.get("boxes", []), dtype=np.float32).reshape(-1, 4)
     if len(boxes) and not normalised and ((boxes >= 0) & (boxes <= 1)).all():
         raise ValueError(
-            f"the boxes {boxes.tolist()} are less than a pixel; if they are shares of the image's sides, set "
+            f"the boxes {row['boxes']} are less than a pixel; if they are shares of the image's sides, set "
             "--data.normalised true"
         )
     return str(name), Query(phrase, boxes, key, str(row.get("chain", key)))

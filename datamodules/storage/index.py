@@ -145,7 +145,8 @@ def _build(path: Path, made_of: str, schema: pa.Schema, rows: Callable[[], Rows]
             write_index(path, schema, made_of, rows())
     except (OSError, pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
         raise DataError(
-            f"The index {path.absolute()} could not be built ({type(error).__name__}: {error})."
+            f"The index {path.absolute()} could not be built ({type(error).__name__}: {error}); the next "
+            "start tries again."
         ) from error
     return ArrowIndex(path, made_of)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from commands import ablation, ground
 
 TABLE = "configs/ablation/demo.yaml"
-PHRASES = ("the temple", "the sky", "trees")
+PHRASES = ("the temple", "the lake", "trees")
 
 
 def ground_photograph(folder: Path) -> int:

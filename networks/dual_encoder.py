@@ -121,6 +121,11 @@ class DualEncoder(ImageTextEncoder):
             raise ValueError(f"{tower.name} has the strides {sorted(by_stride)}, and not {missing}")
         return [by_stride[stride] for stride in self.strides]
 
+    def head_state(self) -> dict[str, Tensor]:
+        """The weights that are trained: everything but the towers."""
+        towers = ("image_towers.", "text_tower.")
+        return {name: value for name, value in self.state_dict().items() if not name.startswith(towers)}
+
     # Images.
 
     def features(self, images: Tensor) -> list[list[Tensor]]:

@@ -58,7 +58,8 @@ def dotted_names(text: str) -> set[str]:
     """The modules, classes and functions of this project among the code spans."""
     spans = {span.partition("(")[0] for span in code_spans(text)}
     pattern = re.compile(rf"({'|'.join(PACKAGES)})(\.\w+)+")
-    return {span for span in spans if pattern.fullmatch(span) and ".my_" not in span}
+    files = (".csv", ".json", ".my_")
+    return {span for span in spans if pattern.fullmatch(span) and not any(end in span for end in files)}
 
 
 def subcommands(text: str) -> set[str]:

@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "commands": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks", "weakground"},
     "weakground": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks", "commands"},
-    "cli": {"commands"},
+    "cli": {"commands", "callbacks.run.signals"},
 }
 NOT_IN_NETWORKS = {"lightning", "pytorch_lightning", "PIL", "cv2"}
 

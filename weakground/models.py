@@ -37,7 +37,7 @@ def load(name: str | Path = "photos", device: str = "cpu", runs: str | Path = "r
     if str(name) in shipped_models():
         module = _shipped(str(name))
     else:
-        module = _from_run(*_find_run(Path(name), Path(runs)))
+        module = load_run(*find_run(Path(name), Path(runs)))
     return Grounder(module.to(device))
 
 
@@ -48,8 +48,16 @@ def _shipped(name: str) -> Any:
     return instantiate(model)
 
 
-def _find_run(name: Path, runs: Path) -> tuple[Path, str]:
-    """The folder of a run, and its checkpoint."""
+def find_run(name: Path, runs: Path) -> tuple[Path, str]:
+    """The folder of a run, and its checkpoint (``best``, ``last`` or a file).
+
+    Args:
+        name: of a run, its folder, or a checkpoint in it.
+        runs: folder of all runs.
+
+    Raises:
+        RunError: there is no such run.
+    """
     if name.is_file():
         folder = name.absolute().parent.parent
         if not (folder / "config.yaml").is_file():
@@ -69,14 +77,25 @@ def _find_run(name: Path, runs: Path) -> tuple[Path, str]:
     )
 
 
-def _from_run(folder: Path, checkpoint: str) -> Any:
+def load_run(folder: Path, checkpoint: str) -> Any:
+    """The module of a run, with the weights of a checkpoint.
+
+    Raises:
+        RunError: there is no such checkpoint.
+        ModelError: it does not fit.
+    """
     path = find_checkpoint(folder, checkpoint)
-    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    model = config["model"]
-    model["init_args"].pop("pretrained", None)  # the checkpoint holds what came of it
-    module = instantiate(model)
+    module = instantiate(model_config(folder))
     module.restore(path)
     return module
+
+
+def model_config(folder: Path) -> dict[str, Any]:
+    """The section ``model`` of a run's configuration, without the weights that its training started from."""
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    model = config["model"]
+    model["init_args"].pop("pretrained", None)
+    return model
 
 
 def instantiate(model: dict[str, Any]) -> Any:

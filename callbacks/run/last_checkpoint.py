@@ -137,7 +137,6 @@ class LastCheckpoint(pl.Callback):
             self.stopped = True
             # Not `should_stop`: Lightning would log this step, too, which the resumed run would not.
             trainer.fit_loop.epoch_loop.max_steps = trainer.global_step
-            trainer.fit_loop.min_epochs = 0
             trainer.limit_val_batches = 0  # a validation may take longer than a cluster waits
             rank_zero_info(
                 f"stopped at step {trainer.global_step}; the same command with --ckpt_path last goes on "

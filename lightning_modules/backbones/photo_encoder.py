@@ -65,11 +65,6 @@ class PhotoEncoder(DualEncoder):
         if head is not None:
             self.load_head(head)
 
-    def head_state(self) -> dict[str, Tensor]:
-        """The weights that are trained: everything but the towers."""
-        towers = ("image_towers.", "text_tower.")
-        return {name: value for name, value in self.state_dict().items() if not name.startswith(towers)}
-
     def load_head(self, path: Path) -> None:
         """Reads the trained weights. Raises `ModelError` if they are of another encoder."""
         if not path.is_file():

@@ -66,17 +66,20 @@ class DenseCLIP(DenseEncoder):
         ValueError: the model has no vision transformer of CLIP's form.
     """
 
+    clip: Any
+
     def __init__(
         self, clip: nn.Module, tokenize: Callable[[list[str]], Tensor], options: DenseOptions | None = None
     ) -> None:
         super().__init__()
         check_vision_transformer(clip)
-        self.clip: Any = clip
+        self.clip = clip
         self.tokenize = tokenize
         self.options = options or DenseOptions()
         self.templates = "maskclip"
-        self.dim = self.clip.visual.proj.shape[1]
-        self.stride = self.clip.visual.conv1.stride[0]
+        visual: Any = clip.visual
+        self.dim = visual.proj.shape[1]
+        self.stride = visual.conv1.stride[0]
 
     def encode_pixels(self, images: Tensor) -> Tensor:
         """(N,3,H,W) -> (N,D,H/stride,W/stride), of length 1."""

@@ -30,11 +30,15 @@ class PlaceMaps:
             object is, whatever the phrase; 0 takes the cosine alone.
         mirrored: also look at the mirrored image. Phrases such as "left" are rare in captions, and twice the
             time is needed.
+        mask_scale: steepness of soft masks.
+        mask_cosine: the cosine at which a soft mask is one half.
     """
 
     scales: tuple[int, ...] = (320, 448, 576)
     norm_exponent: float = 0.35
     mirrored: bool = False
+    mask_scale: float = 10.0
+    mask_cosine: float = 0.22
 
 
 class PlaceHead(nn.Module):
@@ -242,15 +246,18 @@ class DualEncoder(ImageTextEncoder):
             maps[rows] = cosines.relu() * places.weights[image] ** self.maps.norm_exponent
         return maps
 
-    def cosine_maps(self, images: Tensor, vectors: Tensor) -> Tensor:
-        """Cosines of all places and all texts, the mean over the scales.
+    def soft_masks(self, images: Tensor, vectors: Tensor) -> Tensor:
+        """How likely each place shows what a text names.
+
+        The mean cosine over the scales is turned into a probability by a sigmoid with fixed numbers, since
+        contrast alone says nothing of where a text is absent.
 
         Args:
             images: (N,3,H,W).
             vectors: (M,D), of length 1, from `encode_texts`.
 
         Returns:
-            (N,M,h,w), on the finest grid of all scales.
+            (N,M,h,w) in [0,1], on the finest grid of all scales.
         """
         maps = []
         for scale in self.maps.scales:
@@ -258,7 +265,8 @@ class DualEncoder(ImageTextEncoder):
             maps.append(torch.einsum("md,nhwd->nmhw", vectors, places))
         grid = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
         resized = [F.interpolate(one, size=grid, mode="bilinear", align_corners=False) for one in maps]
-        return torch.stack(resized).mean(0)
+        cosines = torch.stack(resized).mean(0)
+        return torch.sigmoid(self.maps.mask_scale * (cosines - self.maps.mask_cosine))
 
     @torch.no_grad()
     def relevance(self, images: Tensor, texts: Sequence[str]) -> Tensor:

@@ -165,7 +165,7 @@ def image_names(row: int, address: str) -> tuple[str, str, str]:
     return f"{row}_{crc}", str(crc), str(row)
 
 
-def list_rows(path: Path, folder: Path, subset: Subset) -> Iterator[dict[str, Any] | str]:
+def list_rows(path: Path, folder: Path, subset: Subset) -> Iterator[dict[str, Any] | str | LeftOut]:
     """The index of a published list: each image that is there, with the captions of all rows that name it."""
     files = image_files(folder)
     # A small CRC-32 could be taken for a row. All images of a folder are named in one way: the one by which

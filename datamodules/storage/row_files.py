@@ -101,7 +101,9 @@ def _table_rows(lines: list[str], delimiter: str, path: Path) -> Iterator[Row]:
             f"{path}: the first line must name the columns image and caption; it says "
             f"{', '.join(header or []) or 'nothing'}{_other_delimiter(lines, delimiter)}."
         )
-    records = _quoted_records(lines, header) if delimiter == "," else None
+    records: Sequence[tuple[int, list[str] | None]] | None = None
+    if delimiter == ",":
+        records = _quoted_records(lines, header)
     if records is None:
         records = [(number, _cells(line, delimiter)) for number, line in enumerate(lines, 1) if line.strip()]
     for number, cells in records[1:]:

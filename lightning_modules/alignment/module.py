@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -23,7 +24,9 @@ from lightning_modules.alignment.losses import (
     phrase_image_similarity,
     phrase_to_image,
 )
+from lightning_modules.alignment.tags import score_words
 from lightning_modules.base import WeakgroundModule
+from lightning_modules.capabilities import Refine, ScoredWords, TagScore
 from lightning_modules.loading import digest
 from lightning_modules.optimisation import Optimisation
 from networks.dual_encoder import DualEncoder
@@ -163,20 +166,22 @@ class PhraseAlignment(WeakgroundModule):
         return phrase_image_similarity(vectors, places, self.options.temperature).T
 
     @torch.no_grad()
-    def segment(self, images: Tensor, class_names: list[str]) -> Tensor:
-        """Cosines of places and names. See `lightning_modules.capabilities.CanSegment`."""
-        return self.network.cosine_maps(images, self.network.encode_texts(class_names))
+    def segment(
+        self, images: Tensor, texts: list[str], are_class_names: bool = True, refine: Refine | None = None
+    ) -> Tensor:
+        """See `lightning_modules.capabilities.CanSegment`; names of classes are taken as they are."""
+        masks = self.network.soft_masks(images, self.network.encode_texts(texts))
+        return masks if refine is None else refine(images, masks)
 
     @torch.no_grad()
-    def score_tags(self, images: Tensor, captions: list[str]) -> list[Tensor]:
-        """How well each word fits the image it is said of, see `match`.
-
-        See `lightning_modules.capabilities.CanScoreTags`.
-        """
+    def score_tags(
+        self, images: Tensor, captions: list[list[str]], kinds: Sequence[TagScore]
+    ) -> dict[TagScore, list[ScoredWords]]:
+        """See `lightning_modules.capabilities.CanScoreTags`."""
         places = self.network.encode_places(images).vectors.flatten(1, 2)
-        scores = []
-        for image, caption in enumerate(captions):
-            vectors = self.network.encode_texts(caption.split())
-            own_places = places[image : image + 1]
-            scores.append(phrase_image_similarity(vectors, own_places, self.options.temperature)[:, 0])
-        return scores
+        scored: dict[TagScore, list[ScoredWords]] = {kind: [] for kind in kinds}
+        for pixels, words in zip(places, captions, strict=True):
+            caption = self.network.encode_texts([" ".join(words)])[0]
+            for kind in kinds:
+                scored[kind].append(score_words(words, pixels, caption, kind, self.network.encode_texts))
+        return scored

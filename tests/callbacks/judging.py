@@ -13,6 +13,7 @@ from commands.connect import connect
 from datamodules.base import GroundingDataModule
 from datamodules.batches import Preprocessing
 from lightning_modules.base import WeakgroundModule
+from lightning_modules.capabilities import ScoredWords
 from lightning_modules.optimisation import Optimisation
 
 
@@ -59,14 +60,18 @@ class Capable(WeakgroundModule):
         lengths = torch.tensor([float(len(text)) for text in texts])
         return images.mean(dim=(1, 2, 3))[:, None] * lengths
 
-    def score_tags(self, images: Tensor, captions: list[str]) -> list[Tensor]:
+    def score_tags(self, images: Tensor, captions: list[list[str]], kinds: Any) -> dict[Any, Any]:
         """Long words are to be seen."""
-        return [torch.tensor([float(len(word)) for word in caption.split()]) for caption in captions]
+        scores = [torch.tensor([float(len(word)) for word in words]) for words in captions]
+        return {kind: [ScoredWords(of_words, of_words > 3) for of_words in scores] for kind in kinds}
 
-    def segment(self, images: Tensor, class_names: list[str]) -> Tensor:
+    def segment(
+        self, images: Tensor, texts: list[str], are_class_names: bool = True, refine: Any = None
+    ) -> Tensor:
         """Bright places belong to classes with long names."""
-        lengths = torch.tensor([float(len(name)) for name in class_names])
-        return images.mean(dim=1, keepdim=True) * lengths[:, None, None]
+        lengths = torch.tensor([1 / (1 + len(text)) for text in texts])
+        masks = images.mean(dim=1, keepdim=True).clamp(0, 1) * lengths[:, None, None]
+        return masks if refine is None else refine(images, masks)
 
 
 def judge(

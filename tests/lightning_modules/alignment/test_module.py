@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datamodules.batches import CaptionPhraseBatch
 from lightning_modules.alignment.module import AlignmentOptions, PhraseAlignment
-from lightning_modules.capabilities import CanGround, CanMatch, CanScoreTags, CanSegment
+from lightning_modules.capabilities import CanGround, CanMatch, CanScoreTags, CanSegment, TagScore
 from lightning_modules.optimisation import Optimisation
 from tests.lightning_modules.alignment.tiny import TinyEncoder
 from tests.lightning_modules.conftest import train_step
@@ -52,10 +52,21 @@ def test_capabilities(module: PhraseAlignment) -> None:
     assert maps.shape == (2, 4, 4)
     assert module.match(images, ["a red ball", "a dog"]).shape == (3, 2)
     assert module.segment(images, ["red", "green", "blue", "dog"]).shape == (3, 4, 4, 4)
-    scores = module.score_tags(images, batch().captions)
-    assert [len(score) for score in scores] == [7, 7, 7]
-    whole = module.match(images, ["red"])
-    torch.testing.assert_close(scores[0][1], whole[0, 0])
+    masks = module.segment(images, ["red", "dog"], refine=lambda _, masks: 1 - masks)
+    torch.testing.assert_close(masks, 1 - module.segment(images, ["red", "dog"]))
+
+
+@pytest.mark.parametrize("kind", ["pixel", "image", "text", "segment"])
+def test_words_are_scored(module: PhraseAlignment, kind: TagScore) -> None:
+    module.eval()
+    captions = [caption.split() for caption in batch().captions]
+    scored = module.score_tags(batch().images, captions, [kind])[kind]
+    for words, (scores, selected) in zip(captions, scored, strict=True):
+        assert len(scores) == len(selected) == len(words) == 7
+        assert scores[0] == -torch.inf  # "a"
+        assert not selected[0]
+        assert scores[2] == scores[6]  # "ball" twice
+        assert selected.any()
 
 
 def test_images_are_encoded_once_for_all_prompts(

@@ -128,10 +128,14 @@ class Slurm:
     def restarts(self, job: str) -> int:
         return int(self.fact(job, "Restarts"))
 
-    def end(self, job: str, seconds: float = 300) -> str:
+    def end(self, job: str, seconds: float = 900) -> str:
         """Waits for a job's end; returns its state."""
         wait_for(lambda: self.state(job) not in {"PENDING", "RUNNING", "COMPLETING", "CONFIGURING"}, seconds)
         return self.state(job)
+
+    def cancel_all(self) -> None:
+        self.ask("scancel", "--user=root", check=False)
+        wait_for(lambda: not self.ask("squeue", "--noheader").strip(), 120)
 
     def run_now(self, job: str) -> None:
         """Lifts the delay (two minutes) that SLURM gives a requeued job."""

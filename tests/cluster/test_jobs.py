@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from tests.tiny import ROOT, differences, last_checkpoint, tiny_config, write_co
 pytestmark = pytest.mark.cluster
 
 STEPS = 50
+PATIENCE = 600  # seconds; a start alone takes a minute on a busy machine
+AT_ONCE = 60  # seconds within which all processes of a job have to end
 HELPERS = "tests.cluster.helpers"
 QUIET = ["export OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= WANDB_MODE=disabled"]
 TWO = Cluster(tasks_per_node=2, time="00:20:00", python=sys.executable, setup=QUIET)
@@ -78,7 +81,7 @@ def submit(
 
 
 def until_step(slurm: Slurm, job: Job, step: int) -> None:
-    wait_for(lambda: job.step >= step or slurm.state(job.number) not in {"PENDING", "RUNNING"}, 240)
+    wait_for(lambda: job.step >= step or slurm.state(job.number) not in {"PENDING", "RUNNING"}, PATIENCE)
     assert job.step >= step, job.output
 
 
@@ -101,6 +104,12 @@ def whole(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Job:
     job = submit(slurm, tmp_path_factory.mktemp("whole"))
     assert slurm.end(job.number) == "COMPLETED", job.output
     return job
+
+
+@pytest.fixture(autouse=True)
+def no_job_is_left(slurm: Slurm, whole: Job) -> Iterator[None]:
+    yield
+    slurm.cancel_all()
 
 
 def test_a_normal_end(slurm: Slurm, whole: Job) -> None:
@@ -130,7 +139,7 @@ def test_cancelling_leaves_a_checkpoint(slurm: Slurm, whole: Job, tmp_path: Path
     started = time.monotonic()
     slurm.ask("scancel", job.number)
     assert slurm.end(job.number) == "CANCELLED"
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < AT_ONCE
     assert "stopped at step" in job.output
     assert "Traceback" not in job.output
     job = submit(slurm, tmp_path)
@@ -142,7 +151,7 @@ def test_cancelling_leaves_a_checkpoint(slurm: Slurm, whole: Job, tmp_path: Path
 def test_an_error_on_one_process_ends_all_and_is_said_once(slurm: Slurm, rank: int, tmp_path: Path) -> None:
     job = submit(slurm, tmp_path, fail_at={"rank": rank, "step": 3})
     until_step(slurm, job, 3)
-    assert slurm.end(job.number, 30) == "FAILED"
+    assert slurm.end(job.number, AT_ONCE) == "FAILED"
     assert job.output.count("the disk of this node is gone") == 1
     assert "Traceback" not in job.output
 
@@ -150,7 +159,7 @@ def test_an_error_on_one_process_ends_all_and_is_said_once(slurm: Slurm, rank: i
 def test_what_the_first_process_refuses_ends_all(slurm: Slurm, whole: Job) -> None:
     base = whole.folder.parents[1]
     job = submit(slurm, base, more=("--ckpt_path", "null"))
-    assert slurm.end(job.number, 120) == "FAILED"
+    assert slurm.end(job.number, PATIENCE) == "FAILED"
     assert job.output.count("already holds a run") == 1
     assert slurm.fact(job.number, "ExitCode") == "1:0"
 
@@ -159,7 +168,7 @@ def test_what_the_first_process_refuses_ends_all(slurm: Slurm, whole: Job) -> No
 def test_a_signal_ends_a_test(slurm: Slurm, sign: signal.Signals, tmp_path: Path) -> None:
     job = submit(slurm, tmp_path, "test")
     testing = job.folder / "testing-1"
-    wait_for(lambda: testing.exists() or slurm.state(job.number) not in {"PENDING", "RUNNING"}, 240)
+    wait_for(lambda: testing.exists() or slurm.state(job.number) not in {"PENDING", "RUNNING"}, PATIENCE)
     slurm.ask("scancel", f"--signal={sign.name[3:]}", job.number)
     assert slurm.end(job.number, 60) == "FAILED"
     assert slurm.fact(job.number, "ExitCode") == ("75:0" if sign == signal.SIGUSR1 else "130:0")
@@ -195,7 +204,7 @@ def test_a_killed_process_takes_the_other_with_it(
     job = submit(slurm, tmp_path, more=("--save_every", "5"))
     until_step(slurm, job, 12)
     os.kill(ranks(job)[rank], signal.SIGKILL)
-    assert slurm.end(job.number, 30) == "FAILED"
+    assert slurm.end(job.number, AT_ONCE) == "FAILED"
     assert "Traceback" not in job.output
     job = submit(slurm, tmp_path, more=("--save_every", "5"))
     assert slurm.end(job.number) == "COMPLETED", job.output
@@ -260,7 +269,7 @@ def test_a_wrong_start_is_one_sentence(case: str, slurm: Slurm, tmp_path: Path) 
     slurm.ask("scancel", job.number)
     (tmp_path / "job.sh").write_text(script.replace("--ntasks-per-node=", f"--{option}="))
     number = slurm.ask("sbatch", "--parsable", str(tmp_path / "job.sh")).strip()
-    assert slurm.end(number, 120) == "FAILED"
+    assert slurm.end(number, PATIENCE) == "FAILED"
     output = (tmp_path / f"job-{number}.out").read_text()
     assert output.count(sentence) == 1
     assert output.count("error: ") - output.count("srun: error") == 1

@@ -19,6 +19,7 @@ from networks.layers.precision import full_precision
 
 # What OpenAI's files hold beside the weights.
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+TINY = 1e-30  # relevance may be as small as gradients are; a map of zeros alone must not divide by zero
 
 
 class OpenCLIP(ImageTextEncoder):
@@ -134,7 +135,7 @@ class OpenCLIP(ImageTextEncoder):
         visual: Any = self.model.visual
         maps = relevance.unflatten(1, visual.grid_size)[:, None]
         maps = F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)
-        return minmax(maps.squeeze(1), eps=1e-30)
+        return minmax(maps.squeeze(1), eps=TINY)
 
     # The last block by hand, with attention that can be differentiated.
 

@@ -1,7 +1,7 @@
 """CLIP by open_clip, as an encoder of images, their places and texts.
 
-Legend: N images, M texts, h x w patches of an image, L = 1 + h*w tokens, the class token first, W their width, H
-heads, D numbers of a vector.
+Legend: N images, M texts, h x w patches of an image, L = 1 + h*w tokens, the class token first, W their
+width, H heads, D numbers of a vector.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class OpenCLIP(ImageTextEncoder):
         with_class_token = getattr(self.model.visual, "pool_type", None) == "tok"
         if not isinstance(attention, nn.MultiheadAttention) or not with_class_token:
             raise ValueError(
-                f"{self.name} has no vision transformer with a class token, whose attention could be explained; "
-                "take one such as ViT-B-32-quickgelu or ViT-B-16."
+                f"{self.name} has no vision transformer with a class token, whose attention could be "
+                "explained; take one such as ViT-B-32-quickgelu or ViT-B-16."
             )
 
     # The contract.

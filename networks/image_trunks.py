@@ -1,4 +1,4 @@
-"""First layers of networks for images, as parts of other networks: dense features at a stride of one's choice.
+"""First layers of networks for images, as parts of other networks: features at a stride of one's choice.
 
 Legend: N images, C channels, h x w grid of the features.
 """
@@ -6,8 +6,8 @@ Legend: N images, C channels, h x w grid of the features.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision.models import segmentation, vgg  # type: ignore[import-untyped]
 
@@ -95,10 +95,11 @@ def _timm_network(name: str, stride: int) -> tuple[nn.Module, int]:
 
     if not timm.is_model(name):
         raise ValueError(f"neither torchvision's vgg16 and fcn_resnet50 nor timm has a network {name!r}.")
-    options = {"features_only": True, "feature_cls": "getter"}
-    strides = timm.create_model(name, **options).feature_info.reduction()
+    options: dict[str, Any] = {"features_only": True, "feature_cls": "getter"}
+    whole: Any = timm.create_model(name, **options)
+    strides = whole.feature_info.reduction()
     if stride not in strides:
         raise ValueError(f"{name} has features at the strides {sorted(set(strides))}, not {stride}.")
     level = len(strides) - 1 - strides[::-1].index(stride)  # the last of that stride
-    network = timm.create_model(name, **options, out_indices=(level,))
+    network: Any = timm.create_model(name, **options, out_indices=(level,))
     return network, network.feature_info.channels()[-1]

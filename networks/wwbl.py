@@ -9,7 +9,7 @@ S x S pixels of an image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -150,7 +150,7 @@ class WWbL(nn.Module):
         signed = self.D.bottleneck.signed(trunk)
         return ImageFeatures(trunk, signed, F.relu(signed))
 
-    def masks(self, places: Tensor, texts: Tensor, size: tuple[int, int]) -> Tensor:
+    def masks(self, places: Tensor, texts: Tensor, size: Sequence[int]) -> Tensor:
         """Maps of texts.
 
         Args:
@@ -161,7 +161,8 @@ class WWbL(nn.Module):
         Returns:
             (M,H,W) in [0,1].
         """
-        logits = F.interpolate(full_precision(self.D(places, texts)), size, mode="bilinear", align_corners=True)
+        logits = full_precision(self.D(places, texts))
+        logits = F.interpolate(logits, tuple(size), mode="bilinear", align_corners=True)
         return logits.sigmoid().squeeze(1)
 
     def forward(self, images: Tensor, texts: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class ALBEFEncoder(ImageTextEncoder):
         return self.network.image_feature(self.network.encode_image(images))
 
     def encode_places(self, images: Tensor) -> Places:
-        """The projected patch tokens (N,h,w,D), and weights of 1. No loss of ALBEF compares them with texts."""
+        """The projected patch tokens (N,h,w,D), which no loss of ALBEF compares with texts; weights of 1."""
         patches = self.network.encode_image(images)[:, 1:]
         vectors = F.normalize(full_precision(self.network.vision_proj(patches)), dim=-1)
         vectors = vectors.unflatten(1, self.network.grid)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -125,7 +124,7 @@ class SimilarityMapModule(WeakgroundModule):
             return self.clip.encode_images(self.as_clip_wants(images))
 
     @torch.no_grad()
-    def relevance(self, images: Tensor, texts: Sequence[str], size: tuple[int, int]) -> Tensor:
+    def relevance(self, images: Tensor, texts: Sequence[str], size: Sequence[int]) -> Tensor:
         """What the encoder itself finds relevant to texts.
 
         Args:

@@ -5,6 +5,7 @@ Legend: B images of a batch with a text each, S x S pixels, D numbers of a vecto
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -27,8 +28,8 @@ def pair_cosines(images: Tensor, texts: Tensor, pairs: Pairs = "diagonal") -> Te
     Args:
         images: (B,D), of length 1.
         texts: (B,D), of length 1.
-        pairs: each image with its own text, as the papers write it, or ``all`` B x B pairs, as the public code
-            of g computes it.
+        pairs: each image with its own text, as the papers write it, or ``all`` B x B pairs, as the public
+            code of g computes it.
 
     Example:
         >>> axes = torch.eye(2)
@@ -51,7 +52,9 @@ def foreground_loss(images: Tensor, texts: Tensor, pairs: Pairs = "diagonal") ->
     return (1 - pair_cosines(images, texts, pairs)).mean()
 
 
-def background_loss(images: Tensor, texts: Tensor, pairs: Pairs = "diagonal", absolute: bool = False) -> Tensor:
+def background_loss(
+    images: Tensor, texts: Tensor, pairs: Pairs = "diagonal", absolute: bool = False
+) -> Tensor:
     """L_back: what is not under the mask should not look like the text. The mean cosine.
 
     Args:
@@ -103,7 +106,7 @@ def under_masks(images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     return images * weights, images * (1 - weights)
 
 
-def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+def resized(images: Tensor, size: Sequence[int]) -> Tensor:
     """Images or maps (B,C,H,W) of another size, corners on corners, as the public code of g resizes.
 
     Example:
@@ -112,4 +115,4 @@ def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if images.shape[-2:] == torch.Size(size):
         return images
-    return F.interpolate(images, size, mode="bilinear", align_corners=True)
+    return F.interpolate(images, tuple(size), mode="bilinear", align_corners=True)

@@ -45,8 +45,8 @@ class SimilarityMapSelfTraining(SimilarityMapModule):
         labels: how pseudo-labels are made.
         teacher: whose masks and features make them.
         similarity_trunk: a network whose features are compared in place of the teacher's.
-        answer: what `ground` returns: the student's ``mask``, or the ``pseudo_label`` of the student as it is,
-            which for g is "Mbar of g" of the paper.
+        answer: what `ground` returns: the student's ``mask``, or the ``pseudo_label`` of the student as it
+            is, which for g is "Mbar of g" of the paper.
         clip_losses: whom L_fore and L_back compare.
         images: how images are made ready.
         texts: which texts are learnt.
@@ -150,7 +150,7 @@ class SimilarityMapSelfTraining(SimilarityMapModule):
 
     @torch.no_grad()
     def teacher_labels(self, images: Tensor, vectors: Tensor) -> Tensor:
-        """Pseudo-labels (B,h,w) of images (B,3,S,S) and the vectors (B,D) of their texts, in evaluation mode."""
+        """Pseudo-labels (B,h,w) of images (B,3,S,S) and the vectors (B,D) of their texts."""
         teacher = self.network if self.teacher is None else self.teacher
         training = teacher.training
         teacher.eval()
@@ -190,7 +190,10 @@ class SimilarityMapSelfTraining(SimilarityMapModule):
 
     @torch.no_grad()
     def ground(self, images: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
-        """The student's masks, or pseudo-labels made of them. See `lightning_modules.capabilities.CanGround`."""
+        """The student's masks, or pseudo-labels made of them.
+
+        See `lightning_modules.capabilities.CanGround`.
+        """
         masks = super().ground(images, phrases, image_of_query)
         if self.answer == "mask" or not phrases:
             return masks

@@ -42,8 +42,8 @@ class TextOptions:
     """Which texts are learnt, and how they are written.
 
     Args:
-        source: what training shows: one of an image's ``captions`` (COCO's captions, Visual Genome's regions),
-            or a phrase of one (``phrases``).
+        source: what training shows: one of an image's ``captions`` (COCO's captions, Visual Genome's
+            regions), or a phrase of one (``phrases``).
         prompt: put before each text. A phrase that already begins with it gets no second one, since the
             protocol ``wwbl`` prompts by itself.
         drop_words: probability with which a word of a training text is left out; the public code of g has 0.2
@@ -139,8 +139,8 @@ class TeacherOptions:
     """Whose masks and features make the pseudo-labels.
 
     Args:
-        kind: g, ``frozen`` as it was (the paper); its moving average with the student (``ema``); or the student
-            ``self``.
+        kind: g, ``frozen`` as it was (the paper); its moving average with the student (``ema``); or the
+            student ``self``.
         decay: of the moving average, a step.
     """
 

@@ -8,6 +8,7 @@ Legend: B masks, D channels, P = h*w places of an image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,7 +81,7 @@ def self_similarity(features: Tensor, centre: Centre = "none") -> Tensor:
     return places.transpose(1, 2) @ places
 
 
-def inside(masks: Tensor, grid: tuple[int, int], threshold: float = 0.5, reduce: Reduce = "nearest") -> Tensor:
+def inside(masks: Tensor, grid: Sequence[int], threshold: float = 0.5, reduce: Reduce = "nearest") -> Tensor:
     """Which places lie inside a mask.
 
     Args:
@@ -98,7 +99,7 @@ def inside(masks: Tensor, grid: tuple[int, int], threshold: float = 0.5, reduce:
         columns = torch.arange(grid[1], device=masks.device) * masks.shape[2] // grid[1]
         return pixels[:, rows[:, None], columns].flatten(1)
     pool = F.adaptive_max_pool2d if reduce == "max" else F.adaptive_avg_pool2d
-    return (pool(pixels[:, None].to(masks.dtype), grid) > 0.5).flatten(1)
+    return (pool(pixels[:, None].to(masks.dtype), tuple(grid)) > 0.5).flatten(1)
 
 
 def overlaps(similar: Tensor, inside_mask: Tensor) -> Tensor:
@@ -138,7 +139,9 @@ def selection(ious: Tensor, threshold: float = 0.6, select: Literal["all", "best
     return torch.where(relevant.any(dim=1, keepdim=True), relevant, best)
 
 
-def pseudo_labels(features: Tensor, masks: Tensor, options: PseudoLabelOptions = PseudoLabelOptions()) -> Tensor:
+def pseudo_labels(
+    features: Tensor, masks: Tensor, options: PseudoLabelOptions = PseudoLabelOptions()
+) -> Tensor:
     """Mbar: the average of the similarity maps that overlap with the mask of g.
 
     Args:
@@ -153,7 +156,7 @@ def pseudo_labels(features: Tensor, masks: Tensor, options: PseudoLabelOptions =
 
 
 def aggregate(
-    similarities: Tensor, grid: tuple[int, int], masks: Tensor, options: PseudoLabelOptions
+    similarities: Tensor, grid: Sequence[int], masks: Tensor, options: PseudoLabelOptions
 ) -> Tensor:
     """The second half of `pseudo_labels`, for similarities (B,P,P) that are known already."""
     threshold: Tensor | float | str = options.similarity_threshold
@@ -166,5 +169,5 @@ def aggregate(
     weights = chosen.to(maps.dtype) / chosen.sum(dim=1, keepdim=True)
     average = (weights[:, None] @ maps).view(-1, *grid)
     if options.times_mask:
-        average = average * F.adaptive_avg_pool2d(full_precision(masks)[:, None], grid)[:, 0]
+        average = average * F.adaptive_avg_pool2d(full_precision(masks)[:, None], tuple(grid))[:, 0]
     return average.clamp(0, 1) if options.clamp else average

@@ -25,7 +25,7 @@ from networks.wwbl import WWbLSize
 
 
 class WWbLTrain(SimilarityMapModule):
-    """Learns masks from relevance maps of CLIP, and from what CLIP says of the image under them and of the rest.
+    """Learns masks from relevance maps of CLIP, and from what CLIP says of images under them and of the rest.
 
     The loss is the weighted sum of L_rmap, L_fore, L_back and L_reg; by default all is as in the last public
     code.

@@ -79,7 +79,7 @@ def _vgg16(stride: int) -> tuple[nn.Module, int]:
     for layer in layers:
         if isinstance(layer, nn.Conv2d):  # torchvision's start
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            layer.bias.data.zero_()  # type: ignore[union-attr]
     return layers, 512
 
 

@@ -1,7 +1,7 @@
-"""g, the network of "What is Where by Looking" (WWbL), which g++ shares: a heat map of a text in an image.
+"""g, the network of "What is Where by Looking" (WWbL), which g++ shares: a map of a text in an image.
 
-Names of parameters and order of operations are those of the public code. Image features pass a bottleneck, are
-multiplied place by place with their cosine to the text's vector, and are decoded to a map.
+Names of parameters and order of operations are those of the public code. Image features pass a bottleneck,
+are multiplied place by place with their cosine to the text's vector, and are decoded to a map.
 
 Legend: N images, M texts, C and D channels of the trunk and of the bottleneck, h x w grid of the features,
 S x S pixels of an image.

@@ -98,8 +98,12 @@ def inside(masks: Tensor, grid: Sequence[int], threshold: float = 0.5, reduce: R
         rows = torch.arange(grid[0], device=masks.device) * masks.shape[1] // grid[0]
         columns = torch.arange(grid[1], device=masks.device) * masks.shape[2] // grid[1]
         return pixels[:, rows[:, None], columns].flatten(1)
-    pool = F.adaptive_max_pool2d if reduce == "max" else F.adaptive_avg_pool2d
-    return (pool(pixels[:, None].to(masks.dtype), tuple(grid)) > 0.5).flatten(1)
+    cells = (grid[0], grid[1])
+    if reduce == "max":
+        shares = F.adaptive_max_pool2d(pixels.to(masks.dtype), cells)
+    else:
+        shares = F.adaptive_avg_pool2d(pixels.to(masks.dtype), cells)
+    return (shares > 0.5).flatten(1)
 
 
 def overlaps(similar: Tensor, inside_mask: Tensor) -> Tensor:
@@ -159,15 +163,15 @@ def aggregate(
     similarities: Tensor, grid: Sequence[int], masks: Tensor, options: PseudoLabelOptions
 ) -> Tensor:
     """The second half of `pseudo_labels`, for similarities (B,P,P) that are known already."""
-    threshold: Tensor | float | str = options.similarity_threshold
-    if threshold == "mean":
-        threshold = similarities.mean(dim=(1, 2), keepdim=True)
-    similar = similarities > threshold
+    if options.similarity_threshold == "mean":
+        similar = similarities > similarities.mean(dim=(1, 2), keepdim=True)
+    else:
+        similar = similarities > options.similarity_threshold
     inside_mask = inside(masks, grid, options.mask_threshold, options.mask_reduce)
     chosen = selection(overlaps(similar, inside_mask), options.iou_threshold, options.select)
     maps = similar.float() if options.average == "binary" else similarities
     weights = chosen.to(maps.dtype) / chosen.sum(dim=1, keepdim=True)
     average = (weights[:, None] @ maps).view(-1, *grid)
     if options.times_mask:
-        average = average * F.adaptive_avg_pool2d(full_precision(masks)[:, None], tuple(grid))[:, 0]
+        average = average * F.adaptive_avg_pool2d(full_precision(masks), (grid[0], grid[1]))
     return average.clamp(0, 1) if options.clamp else average

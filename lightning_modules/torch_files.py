@@ -60,14 +60,12 @@ class StandIn:
 
 def read_torch_file(path: Path) -> Any:
     """The content of a torch file; of a whole module, its tensors by their names."""
+    if _is_torchscript(path):
+        return tensors_of(_read_torchscript(path))
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         content = torch.load(path, map_location="cpu", pickle_module=_tensors_only, weights_only=False)
-    except RuntimeError:
-        if not _is_torchscript(path):
-            raise
-        content = _read_torchscript(path)
     return tensors_of(content) if isinstance(content, StandIn) else content
 
 
@@ -121,7 +119,8 @@ class _ArchiveUnpickler(_TensorUnpickler):
     def persistent_load(self, pid: Any) -> Any:
         """A storage: its kind, its number within the archive, and its device."""
         _, kind, key, _, size = pid
-        if not size:
-            return torch.TypedStorage(dtype=kind.dtype, device="cpu")
-        content = bytearray(self.read_storage(key))
-        return torch.frombuffer(content, dtype=kind.dtype)[:size].storage()
+        content = bytearray(self.read_storage(key)) if size else bytearray()
+        storage = torch.UntypedStorage(len(content))
+        if content:
+            storage.copy_(torch.frombuffer(content, dtype=torch.uint8).untyped_storage())
+        return torch.storage.TypedStorage(wrap_storage=storage, dtype=kind.dtype, _internal=True)

@@ -1,4 +1,4 @@
-"""Numbers of the public code of g (talshaharabany/what-is-where-by-looking 709c25c) and of the CLIP within it,
+"""Numbers of the public code of g (talshaharabany/what-is-where-by-looking 709c25c) and of the CLIP in it,
 and our networks with the same weights, which follow from their names.
 """
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torchvision.models import vgg16  # type: ignore[import-untyped]
+from torchvision.models import vgg  # type: ignore[import-untyped]
 
 from networks.image_trunks import ImageTrunk
 
 
 @pytest.mark.parametrize(("stride", "layers"), [(8, 23), (16, 30)])
 def test_vgg16_is_torchvisions_cut_short(stride: int, layers: int) -> None:
-    whole = vgg16(weights=None).features[:layers].eval()
+    whole = vgg.make_layers(vgg.cfgs["D"])[:layers].eval()
     trunk = ImageTrunk("vgg16", stride).eval()
     state = {f"features.{name}": value for name, value in whole.state_dict().items()}
     state |= {"classifier.0.weight": torch.zeros(2), "features.28.bias": torch.zeros(512)}

@@ -68,7 +68,7 @@ def test_each_loss_can_stand_alone(left: str) -> None:
 def test_labels_come_from_the_teacher_as_it_is_judged() -> None:
     trained = module()
     images = batch().images
-    vectors = trained.text_vectors(TEXTS)
+    vectors = trained.text_vectors(trained.prompted(TEXTS))
     labels = trained.teacher_labels(images, vectors)
     assert trained.teacher is not None
     assert not trained.teacher.training

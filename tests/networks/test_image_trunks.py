@@ -12,7 +12,7 @@ def test_vgg16_is_torchvisions_cut_short(stride: int, layers: int) -> None:
     whole = vgg.make_layers(vgg.cfgs["D"])[:layers].eval()
     trunk = ImageTrunk("vgg16", stride).eval()
     state = {f"features.{name}": value for name, value in whole.state_dict().items()}
-    state |= {"classifier.0.weight": torch.zeros(2), "features.28.bias": torch.zeros(512)}
+    state |= {"classifier.0.weight": torch.zeros(2), "features.99.bias": torch.zeros(512)}
     adapted = trunk.adapt_state_dict(state)
     assert set(adapted) == set(trunk.state_dict())
     trunk.load_state_dict(adapted)

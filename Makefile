@@ -2,13 +2,14 @@
 PYTHON ?= python3
 SIZE ?= small
 SEED ?= 0
+ROUNDS ?= 20000
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint format benchmarks clean
+.PHONY: help setup demo test test-cluster fuzz lint format benchmarks clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(READY)  ## make .venv with the pinned packages
 
@@ -17,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "error: Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[dev]'
+		--editable '.[dev,photos]'
 	@touch $(READY)
 
 demo: $(READY)  ## pre-train, fine-tune, judge and show on made scenes (SIZE=small|full SEED=0)
@@ -25,6 +26,12 @@ demo: $(READY)  ## pre-train, fine-tune, judge and show on made scenes (SIZE=sma
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: $(READY)  ## read images and annotations that are damaged at random (ROUNDS=20000 SEED=0)
+	$(BIN)/python -W ignore -m tests.datamodules.storage.fuzz --rounds $(ROUNDS) --seed $(SEED)
+
+test-cluster: $(READY)  ## jobs on a SLURM cluster on this machine (root; apt install slurmctld slurmd slurm-client munge)
+	$(BIN)/python -m pytest tests/cluster -m cluster
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

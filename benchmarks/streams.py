@@ -38,7 +38,6 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from benchmarks._common import Report, Size, in_own_process, report
-from datamodules.base import ignore_interrupts
 from datamodules.batches import ImageTextBatch, Preprocessing
 from datamodules.handover import Needs
 from datamodules.kinds.captions import CaptionSource, CaptionView, collate_captions
@@ -46,6 +45,7 @@ from datamodules.kinds.training import Augmentation
 from datamodules.sets.conceptual_captions import ConceptualCaptions, find_shards
 from datamodules.storage.images import read_image, to_tensor
 from datamodules.storage.shards import ShardSource
+from datamodules.workers import follow_the_main_process
 
 SIDE = 96  # of an image, in pixels
 PER_SHARD, BATCH, SEED = 10_000, 64, 1
@@ -204,7 +204,7 @@ def start_readers(root: Path, source: ShardSource, scale: Scale) -> Readers:
         "batch_size": BATCH,
         "num_workers": scale.workers,
         "collate_fn": collate_captions,
-        "worker_init_fn": ignore_interrupts,
+        "worker_init_fn": follow_the_main_process,
     }
     common = (PREPROCESSING, Augmentation(), SEED)
     repeated = [(0, 7919 * n % len(memory)) for n in range(len(source))]

@@ -19,12 +19,14 @@ class SetCallback(pl.Callback):
         batch_type: what the sets that are looked at give; others are left to other callbacks.
         supply: the data; set once by the command line, before anything runs.
         sets: the sets of the running stage, in the order of the dataloaders.
+        batch_number: of the batch that is looked at, among those of its set on this process.
     """
 
     capability: ClassVar[type]
     batch_type: ClassVar[type]
     supply: Supply
     sets: list[JudgedSet]
+    batch_number: int
 
     # What a subclass implements.
 
@@ -70,6 +72,7 @@ class SetCallback(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Looks at a batch."""
+        self.batch_number = batch_idx
         self._see(trainer, pl_module, batch, dataloader_idx)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -90,6 +93,7 @@ class SetCallback(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Looks at a batch."""
+        self.batch_number = batch_idx
         self._see(trainer, pl_module, batch, dataloader_idx)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

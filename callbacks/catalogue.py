@@ -3,17 +3,22 @@
 from callbacks.evaluations.attention_maps import MapEvaluation
 from callbacks.evaluations.grounding import GroundingEvaluation
 from callbacks.evaluations.ranking import RankEvaluation
+from callbacks.evaluations.segmentation import CaptionEvaluation, SegmentationEvaluation
 from callbacks.evaluations.spans import SpanEvaluation
+from callbacks.evaluations.tags import TagEvaluation
 from callbacks.pictures.grounding import Pictures
 from callbacks.pictures.groups import GroupPictures
 from callbacks.run.predictions import Predictions
 
 CALLBACKS = (
+    CaptionEvaluation,
     GroundingEvaluation,
     GroupPictures,
     MapEvaluation,
     Pictures,
     Predictions,
     RankEvaluation,
+    SegmentationEvaluation,
     SpanEvaluation,
+    TagEvaluation,
 )

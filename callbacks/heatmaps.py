@@ -29,9 +29,14 @@ def model_heatmaps(trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, p
     Returns:
         (Q,h,w) float32 in [0, 1], over the original images.
     """
-    phrases = [f"{prompt}{phrase}" for phrase in batch.phrases]
     with trainer.precision_plugin.forward_context():
-        maps = pl_module.ground(batch.images, phrases, batch.image_of_query).float()
+        return module_heatmaps(pl_module, batch, prompt)
+
+
+def module_heatmaps(pl_module: Any, batch: GroundingBatch, prompt: str = "") -> Tensor:
+    """As `model_heatmaps`, without a trainer."""
+    phrases = [f"{prompt}{phrase}" for phrase in batch.phrases]
+    maps = pl_module.ground(batch.images, phrases, batch.image_of_query).float()
     height, width = batch.images.shape[-2:]
     extents = None if batch.extents is None else batch.extents[batch.image_of_query]
     return crop_to_image(maps, extents, (height, width))

@@ -28,6 +28,10 @@ class Command(NamedTuple):
 
 
 GENERAL = {
+    "ground": Command(
+        "commands.ground",
+        'find phrases in a photograph: ground photo.jpg "the dog" "a red ball" [--model RUN]',
+    ),
     "fit": Command(
         "commands.trainer", "train: --config configs/hist_albef.yaml [--name NAME] [--ckpt_path last]"
     ),
@@ -50,11 +54,21 @@ GENERAL = {
         "commands.doctor",
         "what is missing for a configuration, and the next command: doctor [--config FILE ...]",
     ),
+    "features": Command(
+        "commands.features",
+        "compute what a frozen encoder sees in the training images once: "
+        "features --config FILE --data.features FOLDER",
+    ),
     "ablation": Command(
         "commands.ablation",
         "run a table of configs/ablation and print it beside the paper's numbers: "
         "ablation FILE [--scale demo]",
     ),
+    "launch": Command(
+        "commands.launch",
+        "run a command, or a table of runs, on a cluster: launch --cluster FILE fit --config FILE",
+    ),
+    "sync": Command("commands.sync", "upload runs to W&B that were trained without it: sync [RUN ...]"),
     "demo": Command(
         "commands.demo",
         "pre-train, fine-tune, judge and show on made scenes: demo [--size small|full] [--seed N]",

@@ -151,8 +151,8 @@ def gallery(table: Table, folder: Path) -> Path | None:
     return None
 
 
-def main(argv: list[str]) -> int:
-    """Runs a table as a command; returns the exit code."""
+def options_parser() -> argparse.ArgumentParser:
+    """The options of this command; what it does not know is given to every run."""
     parser = argparse.ArgumentParser(
         prog="cli.py ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -164,7 +164,12 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs")
     parser.add_argument("--dry", action="store_true", help="print the commands, run nothing")
-    options, extra = parser.parse_known_args(argv[1:])
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Runs a table as a command; returns the exit code."""
+    options, extra = options_parser().parse_known_args(argv[1:])
     try:
         return run_table(options, extra)
     except RunError as error:
@@ -185,10 +190,7 @@ def run_table(options: argparse.Namespace, extra: list[str]) -> int:
     started = time.monotonic()
     table = read_table(options.table)
     scale = options.scale or table.scales[0]
-    rows = [row for row in table.rows if any(text in row.name for text in options.only)]
-    if not rows:
-        names = "; ".join(row.name for row in table.rows)
-        raise RunError(f"no row of {options.table} contains {' or '.join(options.only)} (it has: {names}).")
+    rows = table.chosen(options.only)
     for seed in options.seeds:
         for row in table.before(rows):
             folder = options.runs / table.run_name(row, scale, seed)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import lightning.pytorch as pl
 
 from callbacks.base import SetCallback
+from callbacks.run.accounts import Accounts
 from datamodules.base import GroundingDataModule
 from lightning_modules.base import WeakgroundModule
 
@@ -24,5 +25,5 @@ def connect(
     datamodule.serve(module.needs)
     module.supply = datamodule
     for callback in callbacks:
-        if isinstance(callback, SetCallback):
+        if isinstance(callback, SetCallback | Accounts):
             callback.supply = datamodule

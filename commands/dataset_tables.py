@@ -55,7 +55,7 @@ def own_data_table() -> str:
     """The data sets that have no publisher: made by the project, or the user's own."""
     rows = []
     for kind in (*DATASETS, *WITHOUT_IMAGES):
-        if getattr(kind, "layout", None) is None:
+        if kind.layout is None:
             summary = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
             rows.append([_code(kind.__name__), summary.replace("``", "`")])
     return markdown(["class", "what it is"], rows)

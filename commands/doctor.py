@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.evaluations.results import format_rows
-from commands.machine import Finding, machine_findings, package_findings
+from commands.machine import (
+    Finding,
+    machine_findings,
+    package_findings,
+    packaged_weights_findings,
+)
 from commands.prepare import next_step
 from datamodules.published_weights import WEIGHTS
 from datamodules.storage.layout import Layout, instructions
@@ -35,7 +40,7 @@ def main(argv: list[str]) -> int:
         help="a configuration; several are laid over each other",
     )
     arguments = parser.parse_args(argv[1:])
-    machine = [*machine_findings(), *package_findings()]
+    machine = [*machine_findings(), *package_findings(), *packaged_weights_findings()]
     print(show("machine", machine))
     sound = all(finding.sound for finding in machine)
     if any(importlib.util.find_spec(name) is None for name in ("torch", "lightning")):
@@ -170,6 +175,9 @@ def _layout_findings(layout: Layout, options: Mapping[str, Any]) -> Iterator[Fin
     root = options.get("root")
     if root is None and layout.fallback:
         yield Finding(layout.name, "-", "not needed", f"uses {layout.fallback}")
+        return
+    if not layout.parts_for(options):
+        yield Finding(layout.name, "-", "not needed", "other files are named")
         return
     folder = layout.folder(options) if root is None else Path(root)
     yield from copy_findings(LocalCopy(layout, folder, options), Path(options.get("cache_dir", ".cache")))

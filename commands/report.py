@@ -67,30 +67,33 @@ def main(argv: list[str]) -> int:
         places = ", ".join(str(folder) for folder in folders)
         print(f"error: no metrics.json below {places}; `python cli.py test` writes one.", file=sys.stderr)
         return 1
-    try:
-        print_tables(paths, options.runs, options.baselines)
-    except RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return print_tables(paths, options.runs, options.baselines)
 
 
-def print_tables(paths: list[Path], runs: Path, baselines: bool) -> None:
-    """Prints a table for each kind of evaluation.
+def print_tables(paths: list[Path], runs: Path, baselines: bool) -> int:
+    """Prints a table for each kind of evaluation; a file that is damaged hides none of the others.
 
     Args:
         paths: the result files.
         runs: folder of all runs.
         baselines: whether baselines are shown beside models.
 
-    Raises:
-        RunError: a file is damaged.
+    Returns:
+        1 if a file is damaged, else 0.
     """
+    damaged = 0
     tables: dict[tuple[str, ...], list[list[str]]] = {}
     for path in paths:
-        for row in rows_of(path, runs):
+        try:
+            rows = rows_of(path, runs)
+        except RunError as error:
+            print(f"error: {error}", file=sys.stderr)
+            damaged = 1
+            continue
+        for row in rows:
             if baselines or row.method == "model":
                 tables.setdefault(row.metrics, []).append(row.cells)
     for metrics, lines in tables.items():
         columns = [f"{metric.replace('_', ' ')} %" for metric in metrics]
         print(f"\n{format_rows(['run', 'data (protocol)', *columns, 'n', 'seed', 'commit'], lines)}")
+    return damaged

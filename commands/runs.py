@@ -13,6 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from datamodules.storage.whole_files import write_whole
+
 
 class RunError(Exception):
     """A run folder that does not hold what was asked for. The message is for the user."""
@@ -26,13 +28,37 @@ class RunOptions:
         name: name of the run; by default that of the config file.
         runs: folder of all runs.
         monitor: logged number by which checkpoints/best.ckpt is kept (the highest).
-        save_every: steps between two writes of checkpoints/last.ckpt; it is also written at the end.
+        save_every: steps between two writes of checkpoints/last.ckpt; it is also written before each
+            validation and at the end.
+        upload_best: whether W&B is sent the best checkpoint, too, as an artifact.
     """
 
     name: str | None = None
     runs: str = "runs"
     monitor: str | None = None
     save_every: int = 1000
+    upload_best: bool = False
+
+
+def name_of(configs: Any) -> str:
+    """The name of a run that was given none: that of its first config.
+
+    ``configs/hist_albef.yaml`` -> ``hist_albef``; a run's own ``config.yaml`` -> that run's folder.
+    """
+    if not configs:
+        return "unnamed"
+    path = Path(str(configs[0]))
+    return path.parent.name if path.name == "config.yaml" else path.stem
+
+
+def option_value(argv: list[str], name: str) -> str | None:
+    """The value of an option, written as ``--name value`` or ``--name=value``."""
+    for position, argument in enumerate(argv):
+        if argument == name and position + 1 < len(argv):
+            return argv[position + 1]
+        if argument.startswith(f"{name}="):
+            return argument.split("=", 1)[1]
+    return None
 
 
 def claim(folder: Path, options: list[str]) -> None:
@@ -48,8 +74,7 @@ def claim(folder: Path, options: list[str]) -> None:
     made_with = {"options": options, "configurations": _digests(options)}
     path = folder / "made_with.json"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(made_with, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(made_with, indent=1) + "\n")
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     if before == made_with:

@@ -70,6 +70,19 @@ class Table:
         """The name of a run."""
         return f"{self.name}-{scale}/{row.folder}-seed{seed}"
 
+    def chosen(self, texts: Iterable[str]) -> list[Row]:
+        """The rows whose name contains one of some texts.
+
+        Raises:
+            RunError: there are none.
+        """
+        texts = list(texts)
+        rows = [row for row in self.rows if any(text in row.name for text in texts)]
+        if not rows:
+            names = "; ".join(row.name for row in self.rows)
+            raise RunError(f"no row of {self.name} contains {' or '.join(texts)} (it has: {names}).")
+        return rows
+
     def before(self, rows: Iterable[Row]) -> list[Row]:
         """All runs that these rows need, themselves included, in the order of the file."""
         needed: set[str] = set()

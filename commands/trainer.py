@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-import warnings
+import traceback
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 import yaml
-from lightning.fabric.utilities.rank_zero import _get_rank
+from lightning.fabric.plugins.environments import ClusterEnvironment
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
@@ -19,22 +18,33 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 import callbacks.catalogue  # noqa: F401 (class names work without their package path once the classes are known)
 import datamodules.catalogue  # noqa: F401
 import lightning_modules.catalogue  # noqa: F401
+from callbacks.run import signals
+from callbacks.run.accounts import Accounts
+from callbacks.run.checkpoint_files import CheckpointFiles
 from callbacks.run.epoch_lines import EpochLines
 from callbacks.run.last_checkpoint import LastCheckpoint
+from callbacks.run.metrics_file import MetricsFile
 from callbacks.run.predictions import Predictions
 from callbacks.run.run_record import RunRecord
 from callbacks.run.step_seeds import StepSeeds
+from callbacks.run.stopping import Stopping
 from commands.config_errors import ConfigError, check_command_line, check_config, check_content
 from commands.connect import connect
+from commands.disk_errors import disk_fault
+from commands.ending import DONE, USAGE_ERROR, USER_ERROR, close_loggers, stopped_code
+from commands.launchers import cluster_environment, fit_trainer, place_of
+from commands.newest_run import with_newest_run
 from commands.nulls import read_none_as_null
 from commands.parser_errors import explain
+from commands.peers import GONE, Peers, Place, is_lost_connection
+from commands.quiet import quiet
 from commands.runs import (
     RunError,
     RunOptions,
     checkpoints,
     default_checkpoint,
     find_checkpoint,
-    newest_run,
+    name_of,
 )
 from commands.wandb_logger import wandb_logger
 from datamodules.base import GroundingDataModule
@@ -43,7 +53,7 @@ from lightning_modules.base import WeakgroundModule
 from lightning_modules.errors import ModelError
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-STOPPED = 130  # exit code of a run that Ctrl-C or SIGTERM ended, as of shells
+AUTO = "auto"  # a --ckpt_path
 USER_ERRORS = (ConfigError, DataError, ModelError, RunError)
 TRAINER_DEFAULTS = {
     # Class activation maps need gradients in evaluation, and evaluation must see every sample once: see
@@ -52,33 +62,26 @@ TRAINER_DEFAULTS = {
     "use_distributed_sampler": False,
     "enable_checkpointing": False,  # LastCheckpoint and, with --monitor, a best one are added below
     "num_sanity_val_steps": 0,
+    "enable_model_summary": False,  # one line says what there is
     "log_every_n_steps": 10,
 }
 # What belongs to one start of a run, and is no part of its configuration.
 OF_ONE_START = ("config", "ckpt_path", "verbose", "weights_only", "name", "return_predictions")
-# Warnings and messages about what this project does on purpose.
-UNWANTED_WARNINGS = (
-    ".*does not have many workers.*",
-    ".*dataloader is not resumable.*",  # datamodules.samplers resumes in the middle of an epoch
-    ".*Checkpoint directory .* exists and is not empty.*",
-    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-    ".*using the DistributedSampler.*",
-    ".*It is recommended to use .*sync_dist=True.*",
-    ".*GPU available but not used.*",
-    ".*LightningCLI's args parameter is intended.*",
-    ".*Total length of .* across ranks is zero.*",  # a run without validation
-    ".*callbacks used to create the checkpoint need to be provided.*",  # those of fit alone
-    ".*predict returned None.*",  # Predictions writes files
-)
-UNWANTED_MESSAGES = ("litlogger", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")
-TALKATIVE_LOGGERS = (
-    "lightning.pytorch.utilities.rank_zero",
-    "lightning.pytorch.trainer.connectors.checkpoint_connector",
-)
 
 
 class WeakgroundCLI(LightningCLI):
-    """LightningCLI whose runs live in ``<runs>/<name>/``."""
+    """LightningCLI whose runs live in ``<runs>/<name>/``.
+
+    Args:
+        peers: the processes of the run; those that were started with this one have met already.
+        environment: what started the processes; None if Lightning is to find out.
+        options: of LightningCLI.
+    """
+
+    def __init__(self, peers: Peers, environment: ClusterEnvironment | None, **options: Any) -> None:
+        self.peers = peers
+        self.environment = environment
+        super().__init__(**options)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the options of a run."""
@@ -95,7 +98,7 @@ class WeakgroundCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Finds the run's folder and the checkpoint to start from. Raises `RunError`."""
         config = self.config[self.subcommand]
-        self.folder = Path(config.runs) / (config.name or _name_of(config.config))
+        self.folder = Path(config.runs) / (config.name or name_of(config.config))
         config.trainer.default_root_dir = str(self.folder)
         config.weights_only = True  # our checkpoints hold plain types only
         if self.subcommand in {"validate", "test"}:
@@ -104,13 +107,20 @@ class WeakgroundCLI(LightningCLI):
             config.trainer.enable_progress_bar = sys.stdout.isatty()
         if self.subcommand == "fit" and config.monitor:
             config.trainer.enable_checkpointing = True
-        self._choose_checkpoint(config)
+        if self.peers.place.size > 1:
+            fit_trainer(config.trainer, self.peers.place.size)
+        # One process looks into the folder and tells the others: they may see it at another moment.
+        path = self.peers.decide("checkpoint", lambda: self._choose_checkpoint(config))
+        config.ckpt_path = path or None
 
-    def _choose_checkpoint(self, config: Any) -> None:
+    def _choose_checkpoint(self, config: Any) -> str:
+        """The checkpoint to start from; empty for none."""
+        if config.ckpt_path == AUTO:
+            return self._choose_automatically()
         if config.ckpt_path:
-            config.ckpt_path = str(find_checkpoint(self.folder, config.ckpt_path))
-        elif self.subcommand == "fit":
-            if _get_rank() in (None, 0) and checkpoints(self.folder):
+            return str(find_checkpoint(self.folder, config.ckpt_path))
+        if self.subcommand == "fit":
+            if checkpoints(self.folder):
                 raise RunError(
                     f"{self.folder} already holds a run: go on with it by --ckpt_path last, or begin another "
                     "one by --name NEW_NAME (nothing is overwritten)."
@@ -124,32 +134,71 @@ class WeakgroundCLI(LightningCLI):
                 f"no --ckpt_path given: this judges {weights}; --ckpt_path best|last|FILE judges a trained "
                 "one."
             )
+        return ""
+
+    def _choose_automatically(self) -> str:
+        """What ``--ckpt_path auto`` means: go on if there is something to go on with, begin otherwise."""
+        if self.subcommand != "fit":
+            return str(find_checkpoint(self.folder, default_checkpoint(self.folder)))
+        if not (self.folder / "checkpoints" / "last.ckpt").is_file():
+            return ""
+        path = find_checkpoint(self.folder, "last")
+        rank_zero_info(f"going on from {path}")
+        return str(path)
 
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer, and brings model and data together."""
         super().instantiate_classes()
         connect(self.model, self.datamodule, self.trainer.callbacks)  # type: ignore[attr-defined]
+        if self.subcommand == "fit":
+            rank_zero_info(describe(self.model))
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The trainer, with the callbacks and the logger that belong to every run."""
         config = self.config[self.subcommand]
         asked = self.config_init[self.subcommand].trainer
-        if asked.logger in (None, True):
-            run_name = self.folder.relative_to(config.runs).as_posix()
-            kwargs["logger"] = wandb_logger(self.folder, run_name)
+        kwargs["logger"] = [
+            MetricsFile(self.folder / "metrics.csv", training=self.subcommand == "fit"),
+            *self._further_loggers(config, asked.logger),
+        ]
         kwargs["callbacks"] = [*self._own_callbacks(config), *(asked.callbacks or [])]
-        return super().instantiate_trainer(**kwargs)
+        kwargs["plugins"] = [*(asked.plugins or []), CheckpointFiles()]
+        if self.environment is not None:
+            kwargs["plugins"].append(self.environment)
+        trainer: Any = super().instantiate_trainer(**kwargs)
+        # Lightning's handlers talk to the other processes, whatever these are doing at that moment.
+        trainer._signal_connector.register_signal_handlers = lambda: None
+        self._meet_children(trainer)
+        return trainer
+
+    def _further_loggers(self, config: Any, asked: Any) -> list[Any]:
+        if asked is False:
+            return []
+        if asked not in (None, True):
+            return asked if isinstance(asked, list) else [asked]
+        name = self.folder.relative_to(config.runs).as_posix()
+        logger = wandb_logger(self.folder, name, config.upload_best)
+        return [] if logger is None else [logger]
+
+    def _meet_children(self, trainer: pl.Trainer) -> None:
+        """Opens the meeting place for the processes that Lightning will start."""
+        if trainer.world_size > 1 and self.peers.place.size == 1:
+            environment: Any = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
+            place = Place(0, trainer.world_size, environment.main_address, environment.main_port)
+            self.peers.meet(place)
+            # They ask what this process has decided while it was alone.
+            path = self.config[self.subcommand].ckpt_path
+            self.peers.decide("checkpoint", lambda: path or "")
 
     def _own_callbacks(self, config: Any) -> list[pl.Callback]:
         seed = config.seed_everything if isinstance(config.seed_everything, int) else 0
-        own: list[pl.Callback] = [RunRecord(self._config_text(), seed)]
+        own: list[pl.Callback] = [Stopping(), RunRecord(self._config_text(), seed), Accounts()]
         if self.subcommand == "fit":
             folder = self.folder / "checkpoints"
             own += [StepSeeds(seed), LastCheckpoint(folder / "last.ckpt", config.save_every)]
             if config.monitor:
                 own.append(_best_checkpoint(folder, config.monitor))
-            if config.trainer.logger is not False:
-                own.append(LearningRateMonitor("step"))
+            own.append(LearningRateMonitor("step"))
         listed = self.config_init[self.subcommand].trainer.callbacks or []
         if self.subcommand == "predict" and not any(isinstance(one, Predictions) for one in listed):
             own.append(Predictions())
@@ -177,90 +226,46 @@ def _best_checkpoint(folder: Path, monitor: str) -> ModelCheckpoint:
     )
 
 
-def _name_of(configs: Any) -> str:
-    """The name of a run that was given none: that of its first config.
+def describe(model: torch.nn.Module) -> str:
+    """How large a model is, in one line.
 
-    ``configs/hist_albef.yaml`` -> ``hist_albef``; a run's own ``config.yaml`` -> that run's folder.
+    Example:
+        >>> describe(torch.nn.Linear(30, 50))
+        'Linear: 1,550 parameters, 1,550 of them trained'
     """
-    if not configs:
-        return "unnamed"
-    path = Path(str(configs[0]))
-    return path.parent.name if path.name == "config.yaml" else path.stem
+    parameters = list(model.parameters())
+    count = sum(parameter.numel() for parameter in parameters)
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return f"{type(model).__name__}: {count:,} parameters, {trained:,} of them trained"
 
 
-def with_newest_run(argv: list[str]) -> list[str]:
-    """Adds the newest run's config and best checkpoint to a command that names no config.
-
-    Args:
-        argv: ``test``, ``validate`` or ``predict`` with their options; ``fit`` is left alone.
-
-    Raises:
-        RunError: there is no such run.
-    """
-    if argv[0] == "fit" or _names_a_config(argv):
-        return argv
-    runs = Path(_option(argv, "--runs") or "runs")
-    name = _option(argv, "--name")
-    folder = runs / name if name else newest_run(runs)
-    if not (folder / "config.yaml").is_file():
-        raise RunError(f"{folder} holds no run; --name takes a folder below {runs}, or give a --config.")
-    added = ["--config", str(folder / "config.yaml")]
-    if not name:
-        added += ["--name", folder.relative_to(runs).as_posix()]
-    checkpoint = _option(argv, "--ckpt_path")
-    if not checkpoint:
-        checkpoint = default_checkpoint(folder)
-        added += ["--ckpt_path", checkpoint]
-    rank_zero_info(f"judging the run {folder} ({checkpoint} checkpoint)")
-    return [argv[0], *added, *argv[1:]]
-
-
-def _names_a_config(argv: list[str]) -> bool:
-    """Whether a command names a config, or only wants to be told of its options."""
-    for argument in argv:
-        if argument in {"-h", "--help", "--print_config"} or argument.split("=")[0] in {"--config", "-c"}:
-            return True
-    return False
-
-
-def _option(argv: list[str], name: str) -> str | None:
-    """The value of an option, written as ``--name value`` or ``--name=value``."""
-    for position, argument in enumerate(argv):
-        if argument == name and position + 1 < len(argv):
-            return argv[position + 1]
-        if argument.startswith(f"{name}="):
-            return argument.split("=", 1)[1]
-    return None
-
-
-def quiet() -> None:
-    """Silences warnings about what this project does on purpose."""
-    for text in UNWANTED_WARNINGS:
-        warnings.filterwarnings("ignore", text)
-    for name in TALKATIVE_LOGGERS:
-        logging.getLogger(name).addFilter(_is_wanted)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-
-
-def _is_wanted(record: logging.LogRecord) -> bool:
-    return not any(text in record.getMessage() for text in UNWANTED_MESSAGES)
-
-
-def run(argv: list[str]) -> WeakgroundCLI:
+def run(argv: list[str], peers: Peers | None = None, cli: type[WeakgroundCLI] | None = None) -> WeakgroundCLI:
     """Runs one subcommand in this process.
 
     Args:
         argv: the subcommand and its options.
+        peers: the processes of the run; by default this one alone.
+        cli: what builds model and data, and runs them; by default `WeakgroundCLI`.
 
     Raises:
         ConfigError, DataError, ModelError, RunError: what a user can mend.
+        Stopped: a signal has come at a moment at which there was nothing to save.
     """
     quiet()
     read_none_as_null()
+    peers = peers or Peers()
+    environment = cluster_environment()
+    place = place_of(environment)
+    if place is not None:
+        peers.meet(place)
+    if signals.received() and peers.place.rank == 0:
+        raise signals.Stopped("stopped before anything was done; the same command begins again.")
     check_command_line(argv)  # before any run is looked for
     argv = with_newest_run(argv)
     check_config(argv)
-    return WeakgroundCLI(
+    return (cli or WeakgroundCLI)(
+        peers,
+        environment,
         model_class=WeakgroundModule,
         datamodule_class=GroundingDataModule,
         subclass_mode_model=True,
@@ -281,20 +286,52 @@ def main(argv: list[str]) -> int:
     """Runs one subcommand as a command.
 
     Returns:
-        The exit code: 1 or 2 after an error that a user can mend, which is printed as one line; `STOPPED` for
-        a run that was told to stop, which must not look like one that is done.
+        The exit code, see `commands.ending`. A run that was told to stop must not look like one that is done.
     """
+    peers = Peers()
+    listening = signals.listen()
     try:
-        trainer: Any = run(argv).trainer
-    except USER_ERRORS as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+        return _run(argv, peers)
     except Exception as error:
-        message = explain(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        return 2
+        message, code = explained(error)
+        if peers.speaks_of_failure():
+            if message is None:
+                traceback.print_exc()
+            else:
+                print(f"error: {message}", file=sys.stderr)
+        peers.fail()
+        return code
+    finally:
+        if listening:
+            signals.stop_listening()
+
+
+def _run(argv: list[str], peers: Peers) -> int:
+    """Runs one subcommand, and ends it as a signal asks for."""
+    try:
+        trainer: Any = run(argv, peers).trainer
+    except signals.Stopped as stop:
+        print(stop, file=sys.stderr)
+        close_loggers(stop.trainer)
+        peers.dismiss()
+        return stopped_code(stop.progressed)
+    stopped = [one for one in trainer.callbacks if isinstance(one, LastCheckpoint) and one.stopped]
+    close_loggers(trainer)
+    peers.part()
     # The other processes end with 0: their launcher would kill this one, which may still be writing.
-    stopped = any(callback.stopped for callback in trainer.callbacks if isinstance(callback, LastCheckpoint))
-    return STOPPED if stopped and trainer.is_global_zero else 0
+    if stopped and trainer.is_global_zero:
+        return stopped_code(progressed=True)
+    return DONE
+
+
+def explained(error: Exception) -> tuple[str | None, int]:
+    """What a user is told of an error, None for its traceback; and the exit code."""
+    if isinstance(error, USER_ERRORS):
+        return str(error), USAGE_ERROR if isinstance(error, ConfigError) else USER_ERROR
+    if is_lost_connection(error):
+        return GONE, USER_ERROR
+    fault = disk_fault(error)
+    if fault is not None:
+        return fault, USER_ERROR
+    message = explain(error)
+    return message, USER_ERROR if message is None else USAGE_ERROR

@@ -1,6 +1,7 @@
-"""Weights & Biases by default: online with an account, offline without one.
+"""Weights & Biases where there is an account.
 
-A resumed run goes on under its own id.
+Without one nothing of W&B runs: the run's folder holds all that it would be told (`metrics.csv`, the
+configuration, pictures, results), and `python cli.py sync` uploads it later.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers.logger import DummyExperiment
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only, rank_zero_warn
+
+PROJECT = "weakground"
+STEP = "trainer/global_step"  # the axis of all charts, as of Lightning's logger
 
 
 def has_account() -> bool:
@@ -29,41 +35,125 @@ def has_account() -> bool:
 def run_id(folder: Path) -> str:
     """The run's W&B id, made once and kept in its folder."""
     path = folder / "wandb_id.txt"
-    if not path.is_file():
+    if not path.is_file() or not path.read_text().strip():
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(uuid.uuid4().hex[:12])
     return path.read_text().strip()
 
 
-def wandb_logger(folder: Path, name: str) -> Any:
-    """The logger of a run.
+def run_options(folder: Path, name: str) -> dict[str, Any]:
+    """What W&B is told of a run when it begins, goes on, or is uploaded.
+
+    Args:
+        folder: of the run.
+        name: of the run below the folder of all runs: ``GROUP/RUN``, or ``RUN`` alone.
+    """
+    group, _, _ = name.rpartition("/")
+    options: dict[str, Any] = {"project": PROJECT, "name": name, "id": run_id(folder), "dir": str(folder)}
+    options["resume"] = "allow"
+    # W&B reads its own variables only where nothing is given.
+    if group and "WANDB_RUN_GROUP" not in os.environ:
+        options["group"] = group
+    if "WANDB_JOB_TYPE" not in os.environ:
+        options["job_type"] = "run"
+    return options
+
+
+class OnlineRun(WandbLogger):
+    """W&B's logger, whose failures never become the run's.
+
+    W&B talks to its server in a process of its own, which a signal to the job ends, too. When that process is
+    lost, or the server is, the run goes on without; all numbers are in ``metrics.csv``.
+
+    Args:
+        options: of ``wandb.init``.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._lost = False
+        self._sent: int | None = None  # the last step that an earlier start has sent
+
+    @property
+    def experiment(self) -> Any:
+        """W&B's run, or something that takes no notice once W&B is lost."""
+        if self._lost:
+            return DummyExperiment()
+        try:
+            return super().experiment
+        except Exception as error:
+            self._give_up(error)
+            return DummyExperiment()
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Sends numbers, unless an earlier start has sent those of this step."""
+        if self._lost:
+            return
+        try:
+            if self._sent is None:
+                self._sent = int(self.experiment.summary.get(STEP) or -1)
+            is_test = any(name.startswith("test/") for name in metrics)
+            if step is None or step > self._sent or is_test:
+                super().log_metrics(metrics, step)
+        except Exception as error:
+            self._give_up(error)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any) -> None:
+        """Sends the configuration."""
+        try:
+            super().log_hyperparams(params)
+        except Exception as error:
+            self._give_up(error)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Sends the best checkpoint, if it is asked for."""
+        try:
+            if not self._lost:
+                super().finalize(status)
+        except Exception as error:
+            self._give_up(error)
+
+    @rank_zero_only
+    def close(self) -> None:
+        """Waits until all is sent."""
+        if self._lost or self._experiment is None:
+            return
+        try:
+            self._experiment.finish()
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        if not self._lost:
+            self._lost = True
+            rank_zero_warn(
+                f"W&B is lost ({type(error).__name__}: {error}); the run goes on without it. All numbers are "
+                f"in {self.save_dir}/metrics.csv, and `python cli.py sync` uploads them."
+            )
+
+
+def wandb_logger(folder: Path, name: str, upload_best: bool = False) -> WandbLogger | None:
+    """The W&B logger of a run; None without an account.
 
     Args:
         folder: of the run.
         name: of the run, as W&B shows it.
+        upload_best: whether the best checkpoint is sent as an artifact at the end.
 
     Returns:
-        A ``WandbLogger``, online if there is an account. ``WANDB_MODE`` (online, offline, disabled) overrules
-        that choice.
+        The logger, if there is an account. ``WANDB_MODE`` (online, offline, disabled) overrules that.
     """
     # Before its first import. The one line below says what matters.
     os.environ.setdefault("WANDB_SILENT", "true")
-    from lightning.pytorch.loggers import WandbLogger
-
-    mode = os.environ.get("WANDB_MODE")
-    if not mode:
-        mode = "online" if has_account() else "offline"
+    mode = os.environ.get("WANDB_MODE") or ("online" if has_account() else "offline")
     if mode == "offline":
+        run_id(folder)
         rank_zero_info(
-            "W&B: logging offline (no account, or WANDB_MODE=offline); "
-            f"`wandb sync {folder}/wandb/offline-run-*` uploads it later."
+            f"W&B: no account, or WANDB_MODE=offline; `python cli.py sync` uploads {folder} later."
         )
-    return WandbLogger(
-        project="weakground",
-        name=name,
-        id=run_id(folder),
-        save_dir=str(folder),
-        resume="allow",
-        mode=mode,
-        log_model=False,
-    )
+    if mode != "online":
+        return None
+    return OnlineRun(**run_options(folder, name), mode=mode, log_model=upload_best)

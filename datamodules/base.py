@@ -6,30 +6,33 @@ It samples, resizes, batches, counts what is unreadable, and splits the work amo
 from __future__ import annotations
 
 import os
-import signal
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
+from datamodules.accounts import Ledger
 from datamodules.batches import ImageBatch, Preprocessing, prepare_images
 from datamodules.chunkers import Chunker, RuleChunker
 from datamodules.errors import DataError
 from datamodules.handover import JudgedSet, Needs
 from datamodules.kinds.base import Kind, Source
 from datamodules.kinds.catalogue import kind_of, made_of_phrases, training_kind
-from datamodules.kinds.training import Augmentation, TrainingSource
+from datamodules.kinds.training import Augmentation, TrainingSource, UnchangedImages
 from datamodules.samplers import EpochSampler
-from datamodules.skips import SkipLog
+from datamodules.storage.features import FeatureFolder, Features, names_digest
+from datamodules.storage.layout import Layout
 from datamodules.storage.phrase_cache import PhraseCache
+from datamodules.workers import follow_the_main_process
 
 Split = Literal["train", "val", "test"]
+TRAIN = "train"  # what the training set is called in files and accounts, whatever its name
 
 
 def spare_cores() -> int:
@@ -37,11 +40,6 @@ def spare_cores() -> int:
     if not hasattr(os, "sched_getaffinity"):  # not on Linux
         return 2
     return max(0, min(4, len(os.sched_getaffinity(0)) - 1))
-
-
-def ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the main one says when to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class GroundingDataModule(pl.LightningDataModule):
@@ -60,11 +58,19 @@ class GroundingDataModule(pl.LightningDataModule):
         cache_dir: where phrases found by the chunker are kept, and indexes of data sets in folders that
             cannot be written.
         max_skipped: share of unreadable records above which a run stops.
+        features: folder of stored features of the training images, made by `python cli.py features`: a model
+            whose encoder is frozen learns from them, and no image is read. They are of unchanged images, so
+            there is no augmentation.
         seed: of the order of samples and of everything drawn for a sample; by default that of the run
             (``seed_everything``).
+
+    Attributes:
+        name: as results are called.
+        layout: what its publisher ships, and how to obtain it; None if it has no publisher.
     """
 
     name: str
+    layout: ClassVar[Layout | None]
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class GroundingDataModule(pl.LightningDataModule):
         cache_dir: Path = Path(".cache"),
         max_skipped: float = 0.01,
         seed: int | None = None,
+        features: Path | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or (eval_batch_size or 1) < 1:
@@ -86,13 +93,14 @@ class GroundingDataModule(pl.LightningDataModule):
         self.augmentation = augmentation
         self.max_skipped = max_skipped
         self.seed = seed
+        self.features = features
         self.chunker = chunker or RuleChunker()
         self.cache_dir = Path(cache_dir)
         self.phrase_cache = PhraseCache(self.cache_dir / "phrases.sqlite", self.chunker)
         self._needs: Needs | None = None
         self._training: TrainingSource | None = None
         self._judged: dict[str, dict[str, Source]] = {}
-        self._skips: dict[str, SkipLog] = {}
+        self._ledgers: dict[str, Ledger] = {}  # by set; of the training set under ``train``
         # What the order of the running epoch, or of the one to be resumed, depends on.
         self._fingerprint: dict[str, int] = {}
 
@@ -149,9 +157,11 @@ class GroundingDataModule(pl.LightningDataModule):
         sources = self._judged[split].items()
         return [JudgedSet(name, kind_of(source).batch, source) for name, source in sources]
 
-    def number_of_skipped_records(self) -> int:
-        """How many records this process had to leave out so far."""
-        return sum(len(log.seen) for log in self._skips.values())
+    def ledgers(self) -> list[Ledger]:
+        """What this process knows of the records of the running stage's sets."""
+        if self._trainer.state.fn == "fit":
+            return [self._ledgers[TRAIN]]
+        return [self._ledgers[judged.name] for judged in self.judged_sets()]
 
     # What the trainer calls.
 
@@ -173,7 +183,7 @@ class GroundingDataModule(pl.LightningDataModule):
         if stage == "fit":
             source = self._opened_training_source()
             rank_zero_info(f"train on {self.name}: {len(source):,} images")
-            self._log_skips("train", source, source.broken)
+            self._open_ledger(TRAIN, self.name, source)
         split: Split = "val" if stage in {"fit", "validate"} else "test"
         self._judged[split] = self.evaluation_sources(split)
         for name, judged in self._judged[split].items():
@@ -181,11 +191,14 @@ class GroundingDataModule(pl.LightningDataModule):
             if judged.number_of_queries is not None:
                 size += f", {judged.number_of_queries:,} queries"
             rank_zero_info(f"{split} on {name}: {size}")
-            self._log_skips(name, judged, judged.broken)
+            self._open_ledger(name, name, judged)
+            if not judged.number_of_samples:
+                raise DataError(f"{name} has nothing to judge by: {self._ledgers[name].account([])}.")
         if stage != "fit" and not self._judged[split]:
+            needed = "phrases (--data.test_queries)" if stage == "predict" else "queries with boxes"
             raise DataError(
-                f"{self.name} has no {split} split to judge on; name a data set that has queries with boxes "
-                "(see docs/datasets.md)."
+                f"{self.name} has no {split} split to judge on; name a data set that has {needed}, see "
+                "docs/datasets.md."
             )
 
     def train_dataloader(self) -> DataLoader:
@@ -193,9 +206,9 @@ class GroundingDataModule(pl.LightningDataModule):
         source = self._opened_training_source()
         kind = self._training_kind()
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if self.seed is None else self.seed
-        view = kind.view(
-            source, self.preprocessing_of(source), self.augmentation, seed, self.phrase_cache.lookup
-        )
+        preprocessing = self.preprocessing_of(source)
+        features = self._stored_features()
+        view = kind.view(source, preprocessing, self.augmentation, seed, self.phrase_cache.lookup, features)
         world_size = self._trainer.world_size
         if len(source) < self.batch_size * world_size:
             raise DataError(
@@ -234,10 +247,11 @@ class GroundingDataModule(pl.LightningDataModule):
             window = preprocessing.training if training else None
             prepare_images(batch, preprocessing, window.crop if window else 1)
         if training:
-            self._log_skips("train", self._opened_training_source(), batch.skipped)
+            self._ledgers[TRAIN].read(0, 0, batch.skipped)
         else:
-            judged = self.judged_sets()[dataloader_idx]
-            self._log_skips(judged.name, judged.source, batch.skipped)
+            not_judged = 0 if self._trainer.predicting else batch.not_judged
+            ledger = self._ledgers[self.judged_sets()[dataloader_idx].name]
+            ledger.read(len(batch) - not_judged, not_judged, batch.skipped)
         return batch
 
     # Its own.
@@ -253,6 +267,35 @@ class GroundingDataModule(pl.LightningDataModule):
         if self._training is None:
             raise DataError(f"{self.name} has no captions to train on; it only serves validate and test.")
         return self._training
+
+    def feature_folder(self) -> FeatureFolder:
+        """Where the features of the training images are, or are to be.
+
+        Raises:
+            DataError: no folder is named, or the model cannot learn from features.
+        """
+        source = self._opened_training_source()
+        spec = self.needs.features
+        if self.features is None:
+            raise DataError("no folder is named for the features: set --data.features FOLDER.")
+        if spec is None:
+            raise DataError(
+                f"{self.needs.module} learns from images and not from features: leave out --data.features."
+            )
+        if self.augmentation != Augmentation():
+            raise DataError(
+                "stored features are of unchanged images: leave out --data.augmentation or --data.features."
+            )
+        names = names_digest(source.key(index) for index in range(len(source)))
+        return FeatureFolder(Path(self.features), spec, len(source), names)
+
+    def unchanged_images(self, indices: Sequence[int]) -> UnchangedImages:
+        """Training images by their numbers, to compute features of."""
+        source: Any = self._opened_training_source()
+        return UnchangedImages(source, self.preprocessing_of(source), indices)
+
+    def _stored_features(self) -> Features | None:
+        return None if self.features is None else Features(self.feature_folder())
 
     def _training_kind(self) -> Kind:
         kind = training_kind(self._opened_training_source(), self.needs.batch)
@@ -311,21 +354,15 @@ class GroundingDataModule(pl.LightningDataModule):
             collate_fn=kind.collate,
             drop_last=drop_last,
             num_workers=self.num_workers,
-            worker_init_fn=ignore_interrupts,
+            worker_init_fn=follow_the_main_process,
             persistent_workers=self.num_workers > 0,
             pin_memory=self._trainer.strategy.root_device.type == "cuda",
         )
 
-    def _log_skips(self, name: str, source: Source, lines: Sequence[str]) -> None:
-        if not lines:
-            return
-        if name not in self._skips:
-            queries = 0 if name == "train" else source.number_of_queries or 0
-            total = len(source) + queries + len(source.broken)
-            folder = Path(self._trainer.default_root_dir)
-            path = folder / f"skipped-{name}-rank{self._trainer.global_rank}.tsv"
-            self._skips[name] = SkipLog(path, total, self.max_skipped)
-        self._skips[name].add(lines)
+    def _open_ledger(self, key: str, name: str, source: Source) -> None:
+        file = f"skipped-{key}-rank{self._trainer.global_rank}.tsv"
+        path = Path(self._trainer.default_root_dir) / file
+        self._ledgers[key] = Ledger(name, source, key == TRAIN, path, self.max_skipped)
 
 
 def _listed(fingerprint: dict[str, int]) -> str:

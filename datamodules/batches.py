@@ -98,6 +98,11 @@ class Batch:
 
     skipped: list[str] = field(default_factory=list, kw_only=True)
 
+    @property
+    def not_judged(self) -> int:
+        """How many of its samples hold no answer by which a model can be judged."""
+        return 0
+
     def pin_memory(self) -> Self:
         """A copy in page-locked memory, which a GPU reads faster; called by PyTorch's ``DataLoader``."""
         return apply_to_collection(self, Tensor, lambda tensor: tensor.pin_memory())
@@ -108,7 +113,8 @@ class ImageBatch(Batch):
     """What all batches of images share.
 
     Attributes:
-        images: (N,3,H,W) float32, normalised for the model.
+        images: (N,3,H,W) float32, normalised for the model; or (N,F) float16, what a frozen encoder saw in
+            them, where the data read stored features (`datamodules.storage.features`).
         extents: (N,2) long, height and width in pixels of the part of each image that is not padding; it
             begins at the upper left corner. None where nothing is padded.
     """
@@ -168,6 +174,24 @@ class PhraseBatch(ImageBatch):
 
 
 @dataclass
+class CaptionPhraseBatch(ImageBatch):
+    """Images, a caption each, and the phrases of that caption.
+
+    Attributes:
+        captions: B captions.
+        phrases: for each caption its noun phrases in their order, possibly none.
+        keys: B names of images.
+    """
+
+    captions: list[str]
+    phrases: list[list[str]]
+    keys: list[str]
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+@dataclass
 class GroundingBatch(ImageBatch):
     """Queries to be found in images; each image stands once, whatever the number of its queries.
 
@@ -192,6 +216,11 @@ class GroundingBatch(ImageBatch):
 
     def __len__(self) -> int:
         return len(self.phrases)
+
+    @property
+    def not_judged(self) -> int:
+        """Queries without a box."""
+        return sum(not len(boxes) for boxes in self.boxes)
 
 
 @dataclass

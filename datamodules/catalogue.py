@@ -63,10 +63,9 @@ OTHER_JUDGED = (
 )
 DATASETS: tuple[type[GroundingDataModule], ...] = (*CAPTIONS_AND_PHRASES, *OTHER_JUDGED)
 # Captions to learn from without images of files.
-WITHOUT_IMAGES = (CaptionVectors, SceneCaptions)
+WITHOUT_IMAGES: tuple[type[GroundingDataModule], ...] = (CaptionVectors, SceneCaptions)
 
 
 def layouts() -> dict[str, Layout]:
     """The layouts of all data sets that have a publisher, by the name of their class."""
-    layouts_by_class = {kind.__name__: getattr(kind, "layout", None) for kind in DATASETS}
-    return {name: layout for name, layout in layouts_by_class.items() if layout is not None}
+    return {kind.__name__: kind.layout for kind in DATASETS if kind.layout is not None}

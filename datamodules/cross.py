@@ -22,6 +22,7 @@ class CrossDataset(GroundingDataModule):
     """
 
     name = "cross"
+    layout = None
 
     def __init__(
         self,
@@ -80,5 +81,6 @@ def _options_of(datamodule: GroundingDataModule) -> dict[str, Any]:
         "cache_dir",
         "max_skipped",
         "seed",
+        "features",
     )
     return {name: getattr(datamodule, name) for name in names}

@@ -27,3 +27,13 @@ class DatasetNotFoundError(DataError):
         super().__init__(
             f"{dataset}: {Path(missing).absolute()} not found; {holder} must hold {holds}. {remedy}"
         )
+
+
+def one_line(error: BaseException) -> str:
+    """An error as its class and its message on one line.
+
+    Example:
+        >>> one_line(ValueError("no number:\\n x"))
+        'ValueError: no number: x'
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

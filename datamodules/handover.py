@@ -9,7 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from datamodules.accounts import Ledger
 from datamodules.batches import Batch, Preprocessing
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What features are computed by.
+
+    Args:
+        encoder: fingerprint of the encoder's weights and of how images are prepared for it.
+        numbers: F, how many numbers there are of an image.
+    """
+
+    encoder: str
+    numbers: int
 
 
 @dataclass(frozen=True)
@@ -20,11 +34,13 @@ class Needs:
         batch: the kind of batch that its training step takes.
         preprocessing: how its images must look.
         module: its name, for messages.
+        features: what it can learn from in place of images; None if it needs the images themselves.
     """
 
     batch: type[Batch]
     preprocessing: Preprocessing
     module: str
+    features: FeatureSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,6 @@ class Supply(Protocol):
         """The sets of the running stage, in the order of its dataloaders."""
         ...
 
-    def number_of_skipped_records(self) -> int:
-        """How many records this process had to leave out so far."""
+    def ledgers(self) -> list[Ledger]:
+        """What this process knows of the records of the running stage's sets."""
         ...

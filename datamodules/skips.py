@@ -7,6 +7,18 @@ from pathlib import Path
 
 from datamodules.errors import DataError
 
+LEFT_OUT = "left out: "  # how the reason begins for a record that is sound, but of no use
+
+
+def is_left_out(reason: str) -> bool:
+    """Whether a record is sound, but of no use to the run, and no reason to stop it."""
+    return reason.startswith(LEFT_OUT)
+
+
+def reason_of(reason: str) -> str:
+    """Why a record is left out, without the words that mark it so."""
+    return reason.removeprefix(LEFT_OUT)
+
 
 class SkipLog:
     """Appends each unreadable record once to ``path`` (a tab between name and reason).
@@ -24,6 +36,7 @@ class SkipLog:
         self.total = total
         self.max_share = max_share
         self.seen: set[str] = set()
+        self.unreadable = 0
 
     def add(self, lines: Sequence[str]) -> None:
         """Takes the ``skipped`` lines of a batch.
@@ -35,12 +48,14 @@ class SkipLog:
         if not new:
             return
         self.seen.update(line.split("\t")[0] for line in new)
+        self.unreadable += sum(not is_left_out(line.partition("\t")[2]) for line in new)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
+        # A name may hold bytes that are no UTF-8.
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(f"{line}\n" for line in new)
-        if len(self.seen) > max(self.grace, self.max_share * self.total):
+        if self.unreadable > max(self.grace, self.max_share * self.total):
             raise DataError(
-                f"{len(self.seen)} of {self.total} records could not be read, more than "
+                f"{self.unreadable} of {self.total} records could not be read, more than "
                 f"max_skipped={self.max_share:.2%}; they are named in {self.path}: mend them, or raise "
                 "--data.max_skipped."
             )

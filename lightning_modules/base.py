@@ -46,6 +46,7 @@ class WeakgroundModule(pl.LightningModule):
         self.optimisation = optimisation
         self.part_files = [PartFile("network", pretrained, "--model.pretrained")]
         self.frozen_parts: list[str] = []
+        self.parts_with_weights: list[str] = []
         self._digests: dict[str, str] = {}
 
     @property
@@ -55,14 +56,21 @@ class WeakgroundModule(pl.LightningModule):
 
     # Weights.
 
-    def freeze_part(self, part: str) -> None:
+    def freeze_part(self, part: str, brings_weights: bool = False) -> None:
         """Keeps a part as it is: it has no gradients and stays in evaluation mode.
 
-        A frozen part that starts from a file of its own is left out of checkpoints; they remember its
-        fingerprint, and it is read from the file again.
+        A frozen part whose weights can be read again is left out of checkpoints, which remember its
+        fingerprint: one that starts from a file of its own, and one that ``brings_weights``.
+
+        Args:
+            part: its dotted name.
+            brings_weights: whether the part has its final weights from the moment it is made, such as a
+                published encoder.
         """
         self.get_submodule(part).requires_grad_(False).eval()
         self.frozen_parts.append(part)
+        if brings_weights:
+            self.parts_with_weights.append(part)
 
     def train(self, mode: bool = True) -> Self:
         """Frozen parts stay in evaluation mode, in which batch normalisation keeps its statistics."""
@@ -77,25 +85,40 @@ class WeakgroundModule(pl.LightningModule):
         for file in self.part_files:
             if file.path is None or (file.only_to_train and stage != "fit"):
                 continue
-            if file in self._parts_outside_checkpoints() or not from_checkpoint:
+            if file.part in self._parts_outside_checkpoints() or not from_checkpoint:
                 rank_zero_info(file.load(self))
                 self._digests.pop(file.part, None)
 
-    def _parts_outside_checkpoints(self) -> list[PartFile]:
-        return [file for file in self.part_files if file.path and file.part in self.frozen_parts]
+    def _parts_outside_checkpoints(self) -> list[str]:
+        available = {file.part for file in self.part_files if file.path} | set(self.parts_with_weights)
+        return [part for part in self.frozen_parts if part in available]
 
     def _digest(self, part: str) -> str:
         if part not in self._digests:
             self._digests[part] = digest(self.get_submodule(part))
         return self._digests[part]
 
+    def restore(self, path: Path) -> None:
+        """Takes the weights of a checkpoint of this method, without a trainer, to be applied and not trained.
+
+        Raises:
+            ModelError: a part that starts from a file is missing, or the checkpoint is of another model.
+        """
+        for file in self.part_files:
+            if file.path and file.part in self._parts_outside_checkpoints() and not file.only_to_train:
+                file.load(self)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        self.on_load_checkpoint(checkpoint)
+        self.load_state_dict(checkpoint["state_dict"])
+        self.eval()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves out frozen parts that are read from files."""
+        """Leaves out frozen parts whose weights can be had again."""
         outside = self._parts_outside_checkpoints()
         if not outside:
             return
-        checkpoint["frozen_parts"] = {file.part: self._digest(file.part) for file in outside}
-        prefixes = tuple(f"{file.part}." for file in outside)
+        checkpoint["frozen_parts"] = {part: self._digest(part) for part in outside}
+        prefixes = tuple(f"{part}." for part in outside)
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {
             name: value for name, value in state.items() if not name.startswith(prefixes)
@@ -126,12 +149,15 @@ class WeakgroundModule(pl.LightningModule):
 
     def _check_frozen_part(self, part: str, fingerprint: str) -> None:
         file = next((file for file in self.part_files if file.part == part), None)
-        if file is None or (file.only_to_train and self.trainer.state.fn != "fit"):
+        if file is None and part not in self.parts_with_weights:
+            return
+        if file is not None and file.only_to_train and self.trainer.state.fn != "fit":
             return
         if self._digest(part) != fingerprint:
+            remedy = f"set {file.option} to the file" if file else "take the same published weights"
             raise ModelError(
-                f"the checkpoint was trained with other weights of {part}: "
-                f"set {file.option} to the file that its run was started with."
+                f"the checkpoint was trained with other weights of {part}: {remedy} that its run was "
+                "started with."
             )
 
     # Optimisation.

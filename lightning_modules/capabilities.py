@@ -6,11 +6,13 @@ and every evaluation names the one that it needs.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from lightning_modules.errors import ModelError
+from networks.dense_encoder import Refine
 
 
 @runtime_checkable
@@ -49,21 +51,63 @@ class CanMatch(Protocol):
         ...
 
 
+TagScore = Literal["pixel", "image", "text", "segment"]
+"""What a word is scored by: the highest value of its map; its cosine with the mean over the pixels; with the
+caption; the share of the pixels of which it is the likeliest word.
+"""
+
+
+class ScoredWords(NamedTuple):
+    """The words of a caption as a module sees them.
+
+    Args:
+        scores: (W,) float; ``-inf`` for words that are no candidates for a tag.
+        selected: (W,) bool, the words that the module takes for tags.
+    """
+
+    scores: Tensor
+    selected: Tensor
+
+
 @runtime_checkable
 class CanScoreTags(Protocol):
     """Says which words of a caption are visible."""
 
-    def score_tags(self, images: Tensor, captions: list[str]) -> list[Tensor]:
-        """(N,3,H,W) images and their N captions -> for each caption a score of every word."""
+    def score_tags(
+        self, images: Tensor, captions: list[list[str]], kinds: Sequence[TagScore]
+    ) -> Mapping[TagScore, list[ScoredWords]]:
+        """Scores words.
+
+        Args:
+            images: (N,3,H,W), normalised for the model.
+            captions: of each image, as words.
+            kinds: of scores.
+
+        Returns:
+            For each kind the words of each caption.
+        """
         ...
 
 
 @runtime_checkable
 class CanSegment(Protocol):
-    """Labels pixels with the names of classes."""
+    """Says how likely each pixel shows what a text names."""
 
-    def segment(self, images: Tensor, class_names: list[str]) -> Tensor:
-        """(N,3,H,W) images and C names -> (N,C,h,w) scores."""
+    def segment(
+        self, images: Tensor, texts: list[str], are_class_names: bool = True, refine: Refine | None = None
+    ) -> Tensor:
+        """Soft masks.
+
+        Args:
+            images: (N,3,H,W), normalised for the model.
+            texts: C names of classes, or C whole texts.
+            are_class_names: whether they are put into the templates that the module has for names.
+            refine: brings masks (N,C,h,w) nearer to the edges of their images. The module applies it to what
+                it predicts before it mixes in anything else.
+
+        Returns:
+            (N,C,h,w) float32 in [0,1], at the model's own grid or finer.
+        """
         ...
 
 

@@ -1,7 +1,9 @@
 """All methods. A new one is listed here, and is then known to the command line and tested."""
 
+from lightning_modules.alignment.module import PhraseAlignment
 from lightning_modules.backbones.albef import ALBEFBackbone
-from lightning_modules.backbones.encoder import ALBEFEncoder
+from lightning_modules.backbones.albef_encoder import ALBEFEncoder
+from lightning_modules.backbones.photo_encoder import PhotoEncoder
 from lightning_modules.hist.module import HISTFinetune
 from lightning_modules.mcb_attention.module import MCBAttention
 from lightning_modules.mcb_attention.pretrain import DigitPretrain
@@ -15,6 +17,7 @@ METHODS = (
     DigitPretrain,
     HISTFinetune,
     MCBAttention,
+    PhraseAlignment,
     SimilarityMapSelfTraining,
     TextGroupDiscovery,
     VisionLanguagePretrain,
@@ -22,5 +25,5 @@ METHODS = (
 )
 # What methods on a vision-language backbone may be built upon.
 BACKBONES = (ALBEFBackbone,)
-# What methods that want "a CLIP" may be given.
-ENCODERS = (ALBEFEncoder, OpenCLIP)
+# What stands for CLIP, see `networks.image_text_encoder`.
+IMAGE_TEXT_ENCODERS = (ALBEFEncoder, OpenCLIP, PhotoEncoder)

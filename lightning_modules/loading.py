@@ -22,27 +22,27 @@ class PartFile:
         part: dotted name of the part, e.g. ``network``.
         path: the file; None to start from the part's own random weights.
         option: the command-line option that names the file.
-        complete: refuse a file that lacks a tensor of the part.
         only_to_train: the part is not needed to judge a trained module.
     """
 
     part: str
     path: Path | None
     option: str
-    complete: bool = False
     only_to_train: bool = False
 
     def load(self, module: nn.Module) -> str:
-        """Reads the file into the part of ``module``.
+        """Reads the file into the part of ``module``; it must hold every tensor of it.
 
         The part may have a method ``adapt_state_dict``, which brings the layouts in which its weights are
-        published to its own names.
+        published to its own names, and ``optional_weights``, pieces of the names of what such a file may
+        lack.
 
         Returns:
             What was loaded, missing and unexpected, as one line.
 
         Raises:
-            ModelError: no such file, another kind of file, or weights of another model or size.
+            ModelError: no such file, another kind of file, or weights that are damaged, not complete, or of
+                another model or size.
         """
         assert self.path is not None, "a part without a file is not loaded"
         network = module.get_submodule(self.part)
@@ -50,14 +50,17 @@ class PartFile:
         try:
             adapt = getattr(network, "adapt_state_dict", dict)
             adapted = adapt(state)
+            _check_numbers(adapted)
             missing, unexpected = network.load_state_dict(adapted, strict=False)
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{self.path}: {_one_line(error)} ({self.option} names this file).") from error
         loaded = len(adapted) - len(unexpected)
-        if not loaded or (self.complete and missing):
+        optional = getattr(network, "optional_weights", ())
+        needed = [name for name in missing if not any(piece in name for piece in optional)]
+        if not loaded or needed:
             raise ModelError(
                 f"{self.path} does not fit {self.part}: {loaded} of its {len(adapted)} tensors do, "
-                f"{_listed(len(missing), 'missing', missing)}; {self.option} names this file."
+                f"{_listed(len(needed), 'missing', needed)}; {self.option} names this file."
             )
         line = f"{self.path}: {loaded} tensors of {self.part} loaded"
         if missing:
@@ -65,6 +68,13 @@ class PartFile:
         if unexpected:
             line += f", {_listed(len(unexpected), 'unexpected', unexpected)}"
         return line
+
+
+def _check_numbers(state: Mapping[str, Any]) -> None:
+    """Raises `ValueError` if a tensor holds NaN, which would spread to everything that is computed."""
+    for name, tensor in state.items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.isnan().any():
+            raise ValueError(f"{name} holds NaN; get the file again")
 
 
 def _one_line(error: Exception) -> str:
@@ -124,6 +134,9 @@ def read_weights(path: Path, part: str = "network", option: str = "--model.pretr
         ) from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: holds a {type(content).__name__}, not a dictionary of tensors.")
+    for names in (content, content.get("model"), content.get("state_dict")):
+        if isinstance(names, dict) and not all(isinstance(name, str) for name in names):
+            raise ModelError(f"{path}: not readable as weights, for some of its names are no texts.")
     if "state_dict" in content and "pytorch-lightning_version" in content:
         state = content["state_dict"]
         return _below(state, part) or _below(state, "network")

@@ -81,9 +81,11 @@ class Decisions:
     Attributes:
         queries: (U,) long, the query of the batch; for a chain its first mention.
         row_of_query: (Q,) long, the decision on each query; -1 where none was asked for.
+        sizes: (U,2) long, height and width of the original images.
         maps: (U,h,w) at least float32, what was decided on; for a chain the average of its mentions' maps.
         points: (U,2) long, y and x.
         boxes: (U,4) float64, the predicted box, xyxy; NaN where the map has none.
+        targets: (U,K,4) float64, the true boxes that the protocol compares with, xyxy; NaN rows for none.
         judged: (U,) bool, whether the protocol judges the query: it has true boxes, and these are large
             enough.
         hits: (U,) bool, whether the point counts; False where nothing is judged.
@@ -93,9 +95,11 @@ class Decisions:
 
     queries: Tensor
     row_of_query: Tensor
+    sizes: Tensor
     maps: Tensor
     points: Tensor
     boxes: Tensor
+    targets: Tensor
     judged: Tensor
     hits: Tensor
     ious: Tensor
@@ -166,9 +170,11 @@ def decide(
     return Decisions(
         queries=first[kept],
         row_of_query=row_of_unit[unit_of_query],
+        sizes=size,
         maps=maps,
         points=points,
         boxes=predicted * scale,
+        targets=targets,
         judged=judged[kept],
         hits=_hits(points, targets, rules),
         # In fractions of the image, as in the reference code: there an IoU may be exactly one half.

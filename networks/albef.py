@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -77,8 +77,13 @@ class ALBEF(nn.Module):
         text: of BERT.
         contrast: of the contrastive part.
         fusion_layer: the first text layer that sees the image.
+
+    Attributes:
+        optional_weights: pieces of the names of what published weights may lack: fine-tuned releases leave
+            out the language head.
     """
 
+    optional_weights: ClassVar[tuple[str, ...]] = (".cls.predictions.",)
     image_queue: Tensor
     text_queue: Tensor
     queue_ptr: Tensor

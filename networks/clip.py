@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from networks.clip_dense import check_vision_transformer, patch_vectors, tokens_before_last_block
 from networks.image_text_encoder import ImageTextEncoder, Places
 from networks.layers.class_activation import minmax
 from networks.layers.precision import full_precision
@@ -63,21 +64,25 @@ class OpenCLIP(ImageTextEncoder):
             self.tokenizer = open_clip.get_tokenizer(name)
 
     def _check_kind(self) -> None:
-        blocks = getattr(getattr(self.model.visual, "transformer", None), "resblocks", None)
-        attention = getattr(blocks[-1], "attn", None) if blocks is not None else None
-        with_class_token = getattr(self.model.visual, "pool_type", None) == "tok"
-        if not isinstance(attention, nn.MultiheadAttention) or not with_class_token:
+        check_vision_transformer(self.model)
+        attention = getattr(self._last_block, "attn", None)
+        if not isinstance(attention, nn.MultiheadAttention) or self.model.visual.pool_type != "tok":
             raise ValueError(
-                f"{self.name} has no vision transformer with a class token, whose attention could be "
-                "explained; take one such as ViT-B-32-quickgelu or ViT-B-16."
+                f"{self.name} has no class token whose attention could be explained; take a model such as "
+                "ViT-B-32-quickgelu or ViT-B-16-quickgelu."
             )
+
+    @property
+    def _last_block(self) -> Any:
+        visual: Any = self.model.visual
+        return visual.transformer.resblocks[-1]
 
     # The contract.
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """(N,3,S,S) -> (N,D). See `ImageTextEncoder.encode_images`."""
-        self._check_size(images)
-        return F.normalize(full_precision(self.model.encode_image(images)), dim=-1)
+        """(N,3,H,W) -> (N,D). See `ImageTextEncoder.encode_images`."""
+        tokens, _ = tokens_before_last_block(self.model.visual, images)
+        return self._image_vectors(self._last_block(tokens))
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """(M,D). See `ImageTextEncoder.encode_texts`."""
@@ -89,24 +94,11 @@ class OpenCLIP(ImageTextEncoder):
         return F.normalize(full_precision(self.model.encode_text(ids)), dim=-1)
 
     def encode_places(self, images: Tensor) -> Places:
-        """Vectors of the patches by the value path of the last block (MaskCLIP, arXiv:2112.01071).
-
-        Args:
-            images: (N,3,S,S).
-
-        Returns:
-            Vectors (N,h,w,D) and weights of 1.
-        """
+        """(N,3,H,W) -> vectors of the patches by MaskCLIP, see `networks.clip_dense`, and weights of 1."""
         visual: Any = self.model.visual
-        block = visual.transformer.resblocks[-1]
-        tokens = block.ln_1(self._tokens_before_last_block(images))
-        width = tokens.shape[-1]
-        weight = block.attn.in_proj_weight[2 * width :]
-        bias = block.attn.in_proj_bias[2 * width :]
-        values = block.attn.out_proj(F.linear(tokens, weight, bias))
-        projected = visual.ln_post(values)[:, 1:] @ visual.proj
-        vectors = F.normalize(full_precision(projected), dim=-1).unflatten(1, visual.grid_size)
-        return Places(vectors, torch.ones_like(vectors[..., 0]))
+        tokens, grid = tokens_before_last_block(visual, images)
+        vectors = full_precision(patch_vectors(visual, tokens, grid)).permute(0, 2, 3, 1)
+        return Places(F.normalize(vectors, dim=-1), torch.ones_like(vectors[..., 0]))
 
     def relevance(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """Generic attention explainability (Chefer et al. 2021, arXiv:2103.15679) of the last block alone.
@@ -116,24 +108,22 @@ class OpenCLIP(ImageTextEncoder):
         code of g.
 
         Args:
-            images: (N,3,S,S).
+            images: (N,3,H,W).
             texts: N texts, one for each image.
 
         Returns:
-            (N,S,S), without gradients.
+            (N,H,W), without gradients.
         """
         with torch.no_grad():
-            tokens = self._tokens_before_last_block(images)
+            tokens, grid = tokens_before_last_block(self.model.visual, images)
             text_vectors = self.encode_texts(texts)
             attention = self.last_attention(tokens)
         with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
             attention.requires_grad_()
-            image_vectors = self._after_attention(tokens.float(), attention)
-            cosines = (F.normalize(image_vectors, dim=-1) * text_vectors).sum()
-            (gradient,) = torch.autograd.grad(cosines, attention)
+            image_vectors = self.vectors_of_attention(full_precision(tokens), attention)
+            (gradient,) = torch.autograd.grad((image_vectors * text_vectors).sum(), attention)
         relevance = (gradient * attention.detach()).clamp(min=0).mean(dim=1)[:, 0, 1:]
-        visual: Any = self.model.visual
-        maps = relevance.unflatten(1, visual.grid_size)[:, None]
+        maps = relevance.unflatten(1, grid)[:, None]
         maps = F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)
         return minmax(maps.squeeze(1), eps=TINY)
 
@@ -141,40 +131,29 @@ class OpenCLIP(ImageTextEncoder):
 
     def last_attention(self, tokens: Tensor) -> Tensor:
         """Tokens (N,L,W) before the last block -> its attention (N,H,L,L), the rows adding up to 1."""
-        block = self.model.visual.transformer.resblocks[-1]
-        weight = block.attn.in_proj_weight
-        projected = F.linear(block.ln_1(tokens), weight, block.attn.in_proj_bias)
-        queries, keys, _ = projected.float().unflatten(-1, (3, block.attn.num_heads, -1)).unbind(2)
+        queries, keys, _ = full_precision(self._projected(tokens)).unbind(2)
         logits = torch.einsum("nqhd,nkhd->nhqk", queries, keys)
         return (logits / queries.shape[-1] ** 0.5).softmax(dim=-1)
 
-    def _after_attention(self, tokens: Tensor, attention: Tensor) -> Tensor:
-        """(N,L,W) tokens before the last block and its (N,H,L,L) attention -> (N,D) of the class token."""
-        visual: Any = self.model.visual
-        block = visual.transformer.resblocks[-1]
-        weight = block.attn.in_proj_weight
-        projected = F.linear(block.ln_1(tokens), weight, block.attn.in_proj_bias)
-        values = projected.unflatten(-1, (3, block.attn.num_heads, -1))[:, :, 2]
+    def vectors_of_attention(self, tokens: Tensor, attention: Tensor) -> Tensor:
+        """(N,L,W) tokens before the last block and its (N,H,L,L) attention -> (N,D), of length 1."""
+        block = self._last_block
+        values = self._projected(tokens)[:, :, 2]
         attended = torch.einsum("nhqk,nkhd->nqhd", attention, values).flatten(2)
         tokens = tokens + block.ls_1(block.attn.out_proj(attended))
-        tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
-        pooled, _ = visual._pool(tokens)
-        return pooled @ visual.proj
+        return self._image_vectors(tokens + block.ls_2(block.mlp(block.ln_2(tokens))))
 
-    def _tokens_before_last_block(self, images: Tensor) -> Tensor:
-        self._check_size(images)
+    def _projected(self, tokens: Tensor) -> Tensor:
+        """(N,L,W) tokens before the last block -> its queries, keys and values (N,L,3,H,W/H)."""
+        block = self._last_block
+        projected = F.linear(block.ln_1(tokens), block.attn.in_proj_weight, block.attn.in_proj_bias)
+        return projected.unflatten(-1, (3, block.attn.num_heads, -1))
+
+    def _image_vectors(self, tokens: Tensor) -> Tensor:
+        """(N,L,W) tokens behind the last block -> (N,D), of length 1."""
         visual: Any = self.model.visual
-        tokens = visual._embeds(images)
-        for block in visual.transformer.resblocks[:-1]:
-            tokens = block(tokens)
-        return tokens
-
-    def _check_size(self, images: Tensor) -> None:
-        if images.shape[-2:] != (self.image_size, self.image_size):
-            raise ValueError(
-                f"{self.name} takes images of {self.image_size} x {self.image_size} pixels, "
-                f"not {images.shape[-2]} x {images.shape[-1]}."
-            )
+        pooled, _ = visual._pool(tokens)
+        return F.normalize(full_precision(pooled @ visual.proj), dim=-1)
 
     def adapt_state_dict(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
         """Weights as OpenAI, open_clip or a training run with it publish them, under this module's names."""

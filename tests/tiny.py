@@ -52,15 +52,17 @@ class Tiny(NamedTuple):
     monitor: str
 
 
-def tiny_of(method: type) -> Tiny:
-    """A method's smallest arguments: its entry in ``TINY`` of the file ``tiny.py`` beside its tests."""
+def tiny_of(method: type) -> Any:
+    """A listed method's `Tiny`, or a backbone's configuration: its entry in ``TINY`` of the file ``tiny.py``
+    beside its tests.
+    """
     folder = f"tests.{'.'.join(method.__module__.split('.')[:2])}"
     try:
         return import_module(f"{folder}.tiny").TINY[method.__name__]
     except (ModuleNotFoundError, KeyError):
         path = f"{folder.replace('.', '/')}/tiny.py"
         raise LookupError(
-            f"{method.__name__} is a listed method; give it an entry in TINY of {path}."
+            f"{method.__name__} is listed in the catalogue; give it an entry in TINY of {path}."
         ) from None
 
 

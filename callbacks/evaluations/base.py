@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks.base import SetCallback
 from callbacks.evaluations.results import Result, format_table, tidy
+from callbacks.run.accounts import accounts_of
 from callbacks.run.run_record import RunRecord
 from datamodules.handover import JudgedSet
+from datamodules.storage.whole_files import write_whole
 from lightning_modules.errors import ModelError
 from metrics.intervals import Estimate
 
@@ -131,7 +132,7 @@ class Evaluation(SetCallback):
                     "name one in trainer.callbacks."
                 )
 
-    def _compute(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+    def _compute(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """On all processes: ``compute`` adds their sums, and all of them log the same keys and values."""
         for scores in self.scores.values():
             self.finish(trainer, pl_module, scores)
@@ -146,12 +147,14 @@ class Evaluation(SetCallback):
             for result in self.results
             if result.method == "model"
         }
+        if trainer.state.fn != "fit":
+            # Loggers put them at the step of the checkpoint, in place of step 0.
+            trainer.fit_loop.epoch_loop._batches_that_stepped = pl_module.loaded_step
         pl_module.log_dict(values, batch_size=1, rank_zero_only=False)
 
     def _write(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """The results of all evaluations, by the last of them."""
-        own_skipped = torch.tensor(self.supply.number_of_skipped_records())
-        skipped = int(trainer.strategy.reduce(own_skipped, reduce_op="sum"))
+        accounts = accounts_of(trainer, self.supply)
         if not trainer.is_global_zero:
             return
         all_evaluations = evaluations(trainer)
@@ -166,20 +169,15 @@ class Evaluation(SetCallback):
             "checkpoint": str(trainer.ckpt_path) if trainer.ckpt_path else None,
             "step": pl_module.loaded_step,
             "seconds": round(time.monotonic() - started, 1),
-            "skipped": skipped,
+            "skipped": sum(account.skipped for account in accounts),
+            "records": {account.name: account.as_json() for account in accounts},
             "protocols": protocols,
             "results": results,
             **_provenance(trainer, pl_module),
         }
         path = Path(trainer.default_root_dir) / "test" / "metrics.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".tmp")
-        partial.write_text(json.dumps(content, indent=2))
-        partial.replace(path)
-        if skipped:
-            rank_zero_info(f"{skipped} records were skipped; written to {path}")
-        else:
-            rank_zero_info(f"written to {path}")
+        write_whole(path, json.dumps(content, indent=2))
+        rank_zero_info(f"written to {path}")
 
 
 def evaluations(trainer: pl.Trainer) -> list[Evaluation]:

@@ -5,15 +5,17 @@ files and to the logger.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import lightning.pytorch as pl
 import numpy as np
+import torch.distributed
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from callbacks.base import SetCallback
 from datamodules.handover import JudgedSet
+from datamodules.storage.whole_files import write_whole
 
 GAP = 8  # pixels between two panels
 
@@ -41,12 +43,49 @@ def contact_sheet(panels: list[np.ndarray], columns: int = 3) -> np.ndarray:
     return sheet
 
 
-class Gallery(SetCallback):
-    """Base of all galleries: writes ``<run>/<stage>/pictures/<dataset>.png``, a sheet of panels, and sends it
-    to the logger.
+class Panel(NamedTuple):
+    """A picture of a sample, and where that stands: with its batch and its process, in the whole set.
 
     Args:
-        count: panels of each data set; the first process draws them all.
+        batch: number of the batch on its process.
+        sample: number of the sample (an image, a caption) in its batch.
+        process: number of the process.
+        picture: (H,W,3) uint8 RGB.
+    """
+
+    batch: int
+    sample: int
+    process: int
+    picture: np.ndarray
+
+
+def gather(trainer: pl.Trainer, panels: dict[str, list[Panel]]) -> dict[str, list[Panel]]:
+    """The panels of all processes on the first one, in the order in which one process would draw them.
+
+    Args:
+        trainer: of the processes.
+        panels: of this process, by data set.
+
+    Returns:
+        Those of all processes; on others than the first, those of this one.
+    """
+    parts: list[Any] | None = [None] * trainer.world_size if trainer.is_global_zero else None
+    torch.distributed.gather_object(panels, parts)
+    if parts is None:
+        return panels
+    merged = {}
+    for name in panels:
+        all_panels = [panel for part in parts for panel in part[name]]
+        merged[name] = sorted(all_panels, key=lambda panel: (panel.batch, panel.sample, panel.process))
+    return merged
+
+
+class Gallery(SetCallback):
+    """Base of all galleries: writes ``<run>/<stage>/pictures/<dataset>.png``, a sheet of panels, and sends it
+    to the logger. Samples go to processes in turn, and so do their panels: N processes show what one does.
+
+    Args:
+        count: panels of each data set.
 
     Attributes:
         columns: of the sheet.
@@ -63,7 +102,7 @@ class Gallery(SetCallback):
 
     def draw_batch(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, judged: JudgedSet, space: int
-    ) -> list[np.ndarray]:
+    ) -> list[tuple[int, np.ndarray]]:
         """Draws the first samples of a batch that is not empty.
 
         Args:
@@ -74,7 +113,8 @@ class Gallery(SetCallback):
             space: how many panels are still wanted of this set, at least one.
 
         Returns:
-            At most ``space`` panels, (H,W,3) uint8 RGB.
+            At most ``space`` panels, each with the number of its sample in the batch and its picture,
+            (H,W,3) uint8 RGB.
         """
         raise NotImplementedError
 
@@ -82,23 +122,26 @@ class Gallery(SetCallback):
 
     def begin(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Starts an empty sheet for each set."""
-        self.panels: dict[str, list[np.ndarray]] = {judged.name: [] for judged in self.sets}
+        self.panels: dict[str, list[Panel]] = {judged.name: [] for judged in self.sets}
 
     def see(self, trainer: pl.Trainer, pl_module: Any, batch: Any, judged: JudgedSet) -> None:
         """Draws while there is space."""
         panels = self.panels[judged.name]
         space = self.count - len(panels)
-        if space > 0 and trainer.is_global_zero:
-            panels += self.draw_batch(trainer, pl_module, batch, judged, space)
+        if space > 0:
+            for sample, picture in self.draw_batch(trainer, pl_module, batch, judged, space):
+                panels.append(Panel(self.batch_number, sample, trainer.global_rank, picture))
 
     def end(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Writes the sheets."""
+        panels_of_set = self.panels if trainer.world_size == 1 else gather(trainer, self.panels)
         if not trainer.is_global_zero or trainer.sanity_checking:
             return
         folder = Path(trainer.default_root_dir) / stage / "pictures"
-        for name, panels in self.panels.items():
+        for name, panels in panels_of_set.items():
             if panels:
-                self._write(trainer, folder, name, panels, stage)
+                pictures = [panel.picture for panel in panels[: self.count]]
+                self._write(trainer, folder, name, pictures, stage)
 
     def _write(
         self, trainer: pl.Trainer, folder: Path, name: str, panels: list[np.ndarray], stage: str
@@ -106,11 +149,17 @@ class Gallery(SetCallback):
         folder.mkdir(parents=True, exist_ok=True)
         if self.singles:
             for number, panel in enumerate(panels):
-                cv2.imwrite(str(folder / f"{name}-{number:02d}.png"), panel[..., ::-1])
+                write_picture(folder / f"{name}-{number:02d}.png", panel)
         sheet = contact_sheet(panels, self.columns)
-        cv2.imwrite(str(folder / f"{name}.png"), sheet[..., ::-1])
+        write_picture(folder / f"{name}.png", sheet)
         for logger in trainer.loggers:
             if hasattr(logger, "log_image"):
                 logger.log_image(key=f"{stage}/pictures/{name}", images=[sheet])
         if stage == "test":
             rank_zero_info(f"{len(panels)} pictures of {name} written to {folder}")
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Writes (H,W,3) uint8 RGB as PNG; raises `OSError` if it cannot (OpenCV itself would say nothing)."""
+    _, content = cv2.imencode(".png", picture[..., ::-1])
+    write_whole(path, content.tobytes())

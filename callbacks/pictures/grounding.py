@@ -127,7 +127,7 @@ class Pictures(Gallery):
     averages the mentions of a chain, each mention shows the decision on its chain.
 
     Args:
-        count: pictures of each data set; the first process draws them all.
+        count: pictures of each data set.
         per_image: at most so many phrases of one image.
         protocol: name of a preset of `metrics.protocols`: the first of the evaluation's.
         protocol_of: protocols of single data sets, by the set's name, instead of ``protocol``.
@@ -155,7 +155,7 @@ class Pictures(Gallery):
 
     def draw_batch(
         self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, judged: JudgedSet, space: int
-    ) -> list[np.ndarray]:
+    ) -> list[tuple[int, np.ndarray]]:
         """A panel for each of the first phrases of each image."""
         rules = self.protocol_of.get(judged.name, self.protocol)
         heatmaps = model_heatmaps(trainer, pl_module, batch, rules.prompt)
@@ -174,7 +174,7 @@ class Pictures(Gallery):
                 (height, width),
                 rules.name,
             )
-            panels.append(panel)
+            panels.append((image, panel))
         return panels
 
     def _chosen(self, image_of_query: list[int]) -> list[int]:

@@ -105,7 +105,7 @@ class GroupPictures(Gallery):
     for a module without ``assignments``.
 
     Args:
-        count: captions of each data set; the first process draws them all.
+        count: captions of each data set.
     """
 
     capability: ClassVar[type] = CanGroupTokens
@@ -117,13 +117,15 @@ class GroupPictures(Gallery):
 
     def draw_batch(
         self, trainer: pl.Trainer, pl_module: Any, batch: SpanBatch, judged: JudgedSet, space: int
-    ) -> list[np.ndarray]:
+    ) -> list[tuple[int, np.ndarray]]:
         """A panel for each of the first captions; none for a caption without tokens."""
         captions = batch.words[:space]
         with trainer.precision_plugin.forward_context():
             assigned = assignments(pl_module, [" ".join(words) for words in captions])
         panels = []
-        for words, (soft, word_of_token), spans in zip(captions, assigned, batch.spans[:space], strict=True):
+        samples = zip(captions, assigned, batch.spans[:space], strict=True)
+        for sample, (words, (soft, word_of_token), spans) in enumerate(samples):
             if word_of_token:
-                panels.append(draw_groups(words, word_of_token, soft.float().cpu().numpy(), spans))
+                picture = draw_groups(words, word_of_token, soft.float().cpu().numpy(), spans)
+                panels.append((sample, picture))
         return panels

@@ -24,6 +24,7 @@ class EpochLines(pl.Callback):
         """Starts the clock."""
         self.start_time = time.monotonic()
         self.start_step = trainer.global_step
+        self.max_steps = trainer.max_steps  # the trainer's own is lowered where a signal stops the run
         self.last_time = self.start_time
         self.last_step = self.start_step
 
@@ -41,7 +42,7 @@ class EpochLines(pl.Callback):
         self.last_time = time.monotonic()
         self.last_step = trainer.global_step
         pace = (self.last_time - self.start_time) / max(1, trainer.global_step - self.start_step)
-        total = f"/{trainer.max_steps}" if trainer.max_steps > 0 else ""
+        total = f"/{self.max_steps}" if self.max_steps > 0 else ""
         numbers = [
             f"{name.removeprefix('train/')}={value.item():.4g}"
             for name, value in trainer.callback_metrics.items()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,13 +10,16 @@ import torch
 from lightning.pytorch.loops.evaluation_loop import RestartStage
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
+from callbacks.run import signals
+
 
 class LastCheckpoint(pl.Callback):
-    """Writes ``last.ckpt`` every so many steps, at the end, and when Ctrl-C or SIGTERM asks the run to stop.
+    """Writes ``last.ckpt`` every so many steps, before each validation, at the end, and when a signal asks
+    the run to stop.
 
-    A signal's handler only sets a flag; all processes agree on it at the end of the step, save, and stop.
-    (Saving inside a handler, as Lightning does for SLURM, can catch the optimiser half-way through a step.) A
-    second Ctrl-C stops at once. The file is replaced by renaming, so that it is never half written.
+    A signal's handler only takes note (`callbacks.run.signals`); all processes agree at the end of the step,
+    save, and stop. (Saving inside a handler, as Lightning does for SLURM, can catch the optimiser half-way
+    through a step.) How a file is written, `callbacks.run.checkpoint_files` says.
 
     Every checkpoint of the run holds Lightning's counters as they were at the end of its last step, whenever
     it is written, since that is the one moment from which Lightning resumes in every mode. A validation that
@@ -36,17 +35,14 @@ class LastCheckpoint(pl.Callback):
         validation_due: whether a validation has yet to follow the last step; kept in checkpoints.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
     def __init__(self, path: Path, every: int) -> None:
         self.path = path
         self.every = every
-        self.received: int | None = None
         self.stopped = False
         self.validation_due = False
         self._counters: dict[str, Any] | None = None  # of Lightning's loops at the end of the last step
         self._max_steps: int | None = None  # while it is lifted for a validation that is due
-        self._previous: dict[int, Any] = {}
+        self._listening = False
 
     def state_dict(self) -> dict[str, Any]:
         """Whether a validation is due, for the checkpoint."""
@@ -68,18 +64,15 @@ class LastCheckpoint(pl.Callback):
             checkpoint["epoch"] = self._counters["epoch_progress"]["current"]["completed"]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remembers the signals' handlers, and keeps a finished run open for a validation that is due."""
-        self._previous = {number: signal.getsignal(number) for number in self.SIGNALS}
+        """Keeps a finished run open for a validation that is due."""
         if self.validation_due:
             # A run whose last step is done would otherwise end before its validation.
             self._max_steps = trainer.max_steps
             trainer.fit_loop.epoch_loop.max_steps = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes over the signals, and puts right what Lightning resumes wrongly."""
-        # In the place of Lightning's own handler, which talks to the other processes while a step may be
-        # doing so, too.
-        self._handle(dict.fromkeys(self.SIGNALS, self._note))
+        """Listens to signals if nobody does so yet, and puts right what Lightning resumes wrongly."""
+        self._listening = signals.listen()
         if trainer.fit_loop.epoch_loop.restarted_on_train_batch_end:
             self._resume(trainer)
         if not self.validation_due:
@@ -117,24 +110,18 @@ class LastCheckpoint(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Gives the signals back."""
-        self._handle(self._previous)
+        self._stop_listening()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Gives the signals back."""
-        self._handle(self._previous)
+        self._stop_listening()
 
-    @staticmethod
-    def _handle(handlers: dict[int, Any]) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.received = number
+    def _stop_listening(self) -> None:
+        if self._listening:
+            signals.stop_listening()
+            self._listening = False
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -144,25 +131,19 @@ class LastCheckpoint(pl.Callback):
             return  # gradients that are still being summed would not be in the checkpoint
         self._counters = trainer.fit_loop.state_dict()
         self.validation_due = validation_follows(trainer)
-        flag = torch.tensor(int(self.received is not None), device=trainer.strategy.root_device)
+        flag = torch.tensor(int(bool(signals.received())), device=trainer.strategy.root_device)
         if trainer.strategy.reduce(flag, reduce_op="sum"):
             self.save(trainer)
-            self.stopped = trainer.should_stop = True
-            trainer.fit_loop.min_epochs = 0
-            trainer.fit_loop.epoch_loop.min_steps = None
+            self.stopped = True
+            # Not `should_stop`: Lightning would log this step, too, which the resumed run would not.
+            trainer.fit_loop.epoch_loop.max_steps = trainer.global_step
             trainer.limit_val_batches = 0  # a validation may take longer than a cluster waits
             rank_zero_info(
                 f"stopped at step {trainer.global_step}; the same command with --ckpt_path last goes on "
                 f"from {self.path}."
             )
-        elif trainer.global_step % self.every == 0 or (self.validation_due and self._is_last_step(trainer)):
+        elif trainer.global_step % self.every == 0 or self.validation_due:
             self.save(trainer)
-
-    @staticmethod
-    def _is_last_step(trainer: pl.Trainer) -> bool:
-        return trainer.global_step == trainer.max_steps or (
-            trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
-        )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the end of the run."""
@@ -172,10 +153,7 @@ class LastCheckpoint(pl.Callback):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Writes the checkpoint; to be called on all processes."""
-        partial = self.path.with_suffix(".partial")
-        trainer.save_checkpoint(partial, weights_only=False)
-        if trainer.is_global_zero:
-            os.replace(partial, self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
 
 
 def validation_follows(trainer: pl.Trainer) -> bool:

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 
 from callbacks.heatmaps import model_heatmaps
 from datamodules.batches import GroundingBatch
+from datamodules.storage.whole_files import write_whole
 from lightning_modules.capabilities import CanGround, require
 from metrics.decisions import Decision, Queries, decide
 from metrics.protocols import changed_protocol
@@ -89,7 +90,8 @@ class Predictions(pl.Callback):
             full = interpolate(decision.heatmap[None, None].float().cpu(), size=size, mode="bicubic")
             name = f"{batch.keys[query].replace('/', '_').replace(':', '_')}.png"
             pixels = (255 * full[0, 0].clamp(0, 1).numpy()).astype(np.uint8)
-            cv2.imwrite(str(self.folder / name), pixels)
+            _, content = cv2.imencode(".png", pixels)
+            write_whole(self.folder / name, content.tobytes())
             record["heatmap"] = name
         return record
 

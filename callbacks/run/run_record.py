@@ -16,7 +16,9 @@ import lightning.pytorch as pl
 import torch
 import yaml
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
+
+from datamodules.storage.whole_files import write_whole
 
 PACKAGES = (
     "torch",
@@ -113,15 +115,32 @@ class RunRecord(pl.Callback):
         folder = Path(trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         if stage == "fit":
-            (folder / "config.yaml").write_text(self.config)
+            write_whole(folder / "config.yaml", self.config)
             for logger in trainer.loggers:
                 logger.log_hyperparams(yaml.safe_load(self.config))
             path = folder / "run.json"
-            starts = json.loads(path.read_text()) if path.is_file() else []
-            path.write_text(json.dumps([*starts, self.provenance(trainer, pl_module)], indent=2))
+            starts = [*earlier_starts(path), self.provenance(trainer, pl_module)]
+            write_whole(path, json.dumps(starts, indent=2))
         else:
             # Lightning passes an enumeration, whose text is "TrainerFn.TESTING".
             keep_earlier(folder / TrainerFn(stage).value)
+
+
+def earlier_starts(path: Path) -> list[Any]:
+    """The entries of a ``run.json``; none, and a warning, where the file is damaged.
+
+    The checkpoint beside it does not depend on it.
+    """
+    if not path.is_file():
+        return []
+    try:
+        starts = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(starts, list):
+            return starts
+    except ValueError:
+        pass
+    rank_zero_warn(f"{path} is damaged; it begins anew, without the earlier starts of this run.")
+    return []
 
 
 def keep_earlier(folder: Path) -> None:

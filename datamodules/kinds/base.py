@@ -7,9 +7,10 @@ Images of a batch are still uint8.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -31,9 +32,11 @@ class Source(ABC):
 
     Attributes:
         broken: a line (name, tab, reason) for each record that opening the source had to leave out.
+        left_out: by reason, how many more records opening it left out, which are sound, but of no use.
     """
 
     broken: Sequence[str] = ()
+    left_out: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def __len__(self) -> int:
@@ -50,6 +53,15 @@ class Source(ABC):
         None if it is the number of records, or unknown without reading all of them.
         """
         return None
+
+    def sample_keys(self, index: int) -> list[str]:
+        """Under which names a record is counted when it is judged: its own, or those of all that is asked."""
+        return [self.key(index)]
+
+    @property
+    def number_of_samples(self) -> int:
+        """How many `sample_keys` there are in all."""
+        return len(self)
 
 
 class ImageSource(Source):
@@ -82,7 +94,7 @@ class EvaluationView(Dataset, Generic[S]):
         try:
             return self.read(index)
         except DataError as error:
-            return None, [f"{self.source.key(index)}\t{error}"]
+            return None, [f"{name}\t{error}" for name in self.source.sample_keys(index)]
 
     def read(self, index: int) -> JudgedSample:
         """The sample, and what of it had to be left out. Raises `DataError` if all of it is unreadable."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from datamodules.batches import GroundingBatch
+from datamodules.errors import DataError
 from datamodules.kinds.base import (
     EvaluationView,
     ImageSource,
@@ -74,6 +75,20 @@ class GroundingSource(ImageSource):
     @abstractmethod
     def queries(self, index: int) -> list[Query]:
         """The queries of an image; at least one. Raises `DataError` if its annotation is broken."""
+
+    def sample_keys(self, index: int) -> list[str]:
+        """Those of its queries; its own where its annotation is broken."""
+        try:
+            return [query.key for query in self.queries(index)]
+        except DataError:
+            return [self.key(index)]
+
+    @property
+    def number_of_samples(self) -> int:
+        """Queries in all."""
+        if self.number_of_queries is not None:
+            return self.number_of_queries
+        return sum(len(self.sample_keys(index)) for index in range(len(self)))
 
 
 class GroundingView(EvaluationView[GroundingSource]):

@@ -52,19 +52,28 @@ def draw_pair(phrases: Sequence[Phrase], rng: np.random.Generator) -> tuple[Phra
     return phrases[position], phrases[candidates[int(rng.integers(len(candidates)))]]
 
 
-class PhraseView(TrainingView[CaptionSource]):
-    """A phrase, its subject and a partner (HIST, algorithm 1)."""
+class PhraseSampler(TrainingView[CaptionSource]):
+    """Base of samples that are made of the phrases of captions."""
 
     needs_phrases: ClassVar[bool] = True
+
+    def phrases(self, index: int) -> list[Phrase]:
+        """The phrases of all captions of an image."""
+        phrases = self.source.phrases(index)
+        if phrases is not None:
+            return phrases
+        assert self.find_phrases is not None, "a source without phrases of its own needs a chunker"
+        return list(chain.from_iterable(self.find_phrases(self.source.captions(index))))
+
+
+class PhraseView(PhraseSampler):
+    """A phrase, its subject and a partner (HIST, algorithm 1)."""
 
     def texts(
         self, index: int, rng: np.random.Generator
     ) -> tuple[str, str, str | None, frozenset[str]] | None:
         """Phrase, subject, partner and all that is mentioned; None if the captions have no phrase."""
-        phrases = self.source.phrases(index)
-        if phrases is None:
-            assert self.find_phrases is not None, "a source without phrases of its own needs a chunker"
-            phrases = list(chain.from_iterable(self.find_phrases(self.source.captions(index))))
+        phrases = self.phrases(index)
         if not phrases:
             return None
         phrase, partner = draw_pair(phrases, rng)

@@ -26,6 +26,17 @@ class QuestionSource(ImageSource):
     def questions(self, index: int) -> list[Question]:
         """The questions of an image; at least one."""
 
+    def sample_keys(self, index: int) -> list[str]:
+        """Those of its questions."""
+        return [question.key for question in self.questions(index)]
+
+    @property
+    def number_of_samples(self) -> int:
+        """Questions in all."""
+        if self.number_of_queries is not None:
+            return self.number_of_queries
+        return sum(len(self.questions(index)) for index in range(len(self)))
+
 
 class QuestionView(EvaluationView[QuestionSource]):
     """An image and its questions."""

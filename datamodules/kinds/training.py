@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from datamodules.batches import Phrase, Preprocessing
 from datamodules.errors import DataError
-from datamodules.kinds.base import Source
+from datamodules.kinds.base import ImageSource, Source
 from datamodules.samplers import EpochSampler
-from datamodules.storage.images import augment, resize_for_training, to_tensor
+from datamodules.skips import LEFT_OUT
+from datamodules.storage.features import Features
+from datamodules.storage.images import augment, resize_for_training, resize_image, to_tensor
 
 # Finds the noun phrases of each of several captions.
 FindPhrases = Callable[[Sequence[str]], list[list[Phrase]]]
@@ -60,6 +63,35 @@ class Augmentation:
 T = TypeVar("T", bound=TrainingSource)
 
 
+class UnchangedImages(Dataset):
+    """The images of a source, as large as in training but not changed otherwise, to compute features of.
+
+    Item index -> (3,h,w) uint8, or why the image cannot be read.
+
+    Args:
+        source: the images.
+        preprocessing: of the model.
+        indices: which of them.
+    """
+
+    def __init__(self, source: ImageSource, preprocessing: Preprocessing, indices: Sequence[int]) -> None:
+        self.source = source
+        self.preprocessing = preprocessing
+        self.indices = indices
+        window = preprocessing.training
+        self.size = window.crop if window else preprocessing.image_size
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Tensor | str:
+        index = self.indices[position]
+        try:
+            return to_tensor(resize_image(self.source.image(index), self.preprocessing, self.size))
+        except DataError as error:
+            return str(error)
+
+
 class TrainingView(Dataset, Generic[T]):
     """Item (epoch, index) -> sample, everything random drawn from (seed, epoch, index).
 
@@ -72,6 +104,7 @@ class TrainingView(Dataset, Generic[T]):
         augmentation: changes of the images.
         seed: of everything that is drawn.
         find_phrases: finds the phrases of captions, where the source does not know them.
+        features: stored features of the images, which are then not looked at.
 
     Attributes:
         needs_phrases: whether its samples are made of phrases.
@@ -86,12 +119,14 @@ class TrainingView(Dataset, Generic[T]):
         augmentation: Augmentation,
         seed: int,
         find_phrases: FindPhrases | None = None,
+        features: Features | None = None,
     ) -> None:
         self.source = source
         self.preprocessing = preprocessing
         self.augmentation = augmentation
         self.seed = seed
         self.find_phrases = find_phrases
+        self.features = features
 
     def __len__(self) -> int:
         return len(self.source)
@@ -101,7 +136,13 @@ class TrainingView(Dataset, Generic[T]):
         raise NotImplementedError
 
     def image(self, index: int, rng: np.random.Generator) -> Tensor:
-        """(3,h,w) uint8, augmented and resized. Raises `DataError` if it cannot be read."""
+        """(3,h,w) uint8, augmented and resized, or (F,) float16 features.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        if self.features is not None:
+            return torch.from_numpy(self.features.row(index))
         augmented = self.augmentation(self.source.image(index), rng)  # type: ignore[attr-defined]
         return to_tensor(resize_for_training(augmented, self.preprocessing, rng))
 
@@ -114,11 +155,11 @@ class TrainingView(Dataset, Generic[T]):
             try:
                 texts = self.texts(index, rng)
                 if texts is None:
+                    skipped.append(f"{self.source.key(index)}\t{LEFT_OUT}no phrase in its captions")
                     continue
                 image = self.image(index, rng)
             except DataError as error:
                 skipped.append(f"{self.source.key(index)}\t{error}")
                 continue
             return image, *texts, self.source.key(index), skipped
-        reason = skipped[-1] if skipped else "no caption has a phrase"
-        raise DataError(f"no image of {len(self)} gives a training sample; the last reason: {reason}")
+        raise DataError(f"no image of {len(self)} gives a training sample; the last reason: {skipped[-1]}")

@@ -10,6 +10,7 @@ be left out, too.
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,9 @@ from datamodules.base import GroundingDataModule, Split
 from datamodules.cross import CrossDataset
 from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.kinds.vectors import VectorSource
-from datamodules.sets.image_caption_folder import first_of, parse_caption, read_rows
+from datamodules.sets.image_caption_folder import first_of, parse_caption
+from datamodules.storage.row_files import read_rows
+from datamodules.storage.text_files import files_below
 
 REMEDY = "Set --data.vectors, or leave it out to learn from captions alone."
 
@@ -108,7 +111,8 @@ class CaptionList(VectorSource):
             )
         self.broken: list[str] = []
         grouped: dict[str, list[str]] = {}
-        stems = {path.stem for path in images.rglob("*") if path.suffix} if images else None
+        unusable: Counter[str] = Counter()  # captions by image
+        stems = {path.stem for path in files_below(images) if path.suffix} if images else None
         for path in captions:
             for number, row in read_rows(path):
                 try:
@@ -118,6 +122,8 @@ class CaptionList(VectorSource):
                     continue
                 if self._is_usable(name, stems):
                     grouped.setdefault(name, []).extend(texts)
+                else:
+                    unusable[name] += len(texts)
         if not grouped:
             raise DataError(
                 f"{', '.join(map(str, captions))}: no caption is left of those whose image has a vector and "
@@ -127,6 +133,9 @@ class CaptionList(VectorSource):
         self.texts = list(grouped.values())
         if self.vectors is None:
             self._take_captions_apart()
+        # Records are images or, without vectors, captions.
+        lost = unusable.total() if self.vectors is None else len(unusable)
+        self.left_out = {"its image has no vector or is not in the folder": lost}
 
     def _is_usable(self, name: str, stems: set[str] | None) -> bool:
         """Whether an image has a vector, if there are any, and is in the folder, if one is named."""

@@ -17,7 +17,7 @@ from datamodules.errors import DataError
 from datamodules.kinds.captions import CaptionSource
 from datamodules.sets import coco_files
 from datamodules.storage.images import read_image
-from datamodules.storage.index import ArrowIndex, Rows, open_index, stream_json
+from datamodules.storage.index import ArrowIndex, LeftOut, Rows, open_index, stream_json
 from datamodules.storage.layout import Layout, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
 
@@ -73,6 +73,7 @@ class COCOCaptionSource(CaptionSource):
         self.index = index
         self.folders = folders
         self.broken = index.broken
+        self.left_out = index.left_out
 
     def __len__(self) -> int:
         return len(self.index)
@@ -158,6 +159,8 @@ def published_rows(annotation: Path) -> Rows:
     for image, name in names.items():
         if image in captions:
             yield {"id": image, "file": name, "captions": captions[image]}
+        else:
+            yield LeftOut("no caption")
 
 
 def _read_names(annotation: Path, names: dict[int, str]) -> Iterator[str]:
@@ -174,8 +177,9 @@ def _read_captions(annotation: Path, captions: dict[int, list[str]]) -> Iterator
     for number, entry in enumerate(stream_json(annotation, "annotations.item")):
         try:
             caption = " ".join(entry["caption"].split())
-            if caption:
-                captions.setdefault(int(entry["image_id"]), []).append(caption)
+            if not caption:
+                raise ValueError("it is empty")
+            captions.setdefault(int(entry["image_id"]), []).append(caption)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             yield f"annotations[{number}]\tno caption of COCO ({type(error).__name__}: {error})"
 
@@ -204,7 +208,9 @@ def karpathy_rows(listing: Path, splits: Sequence[str], year: Year) -> Rows:
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             yield f"images[{images - 1}]\tno image of Karpathy's split ({type(error).__name__}: {error})"
             continue
-        if captions:
+        if not captions:
+            yield LeftOut("no caption")
+        else:
             file = name if year == 2014 else f"{number:012d}.jpg"
             yield {"id": number, "file": file, "captions": captions}
     if not images:

@@ -33,11 +33,11 @@ from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError
 from datamodules.kinds.captions import CaptionSource
 from datamodules.storage.images import read_image
-from datamodules.storage.index import open_index
+from datamodules.storage.index import LeftOut, open_index
 from datamodules.storage.layout import Layout, Part, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
 from datamodules.storage.shards import ShardSource
-from datamodules.storage.text_files import is_unicode
+from datamodules.storage.text_files import files_below, is_unicode
 
 Subset = Literal["gcc3m", "cc12m"]
 PUBLISHED = {"gcc3m": 3_318_333, "cc12m": 12_423_374}
@@ -128,12 +128,11 @@ def image_files(folder: Path) -> dict[str, str]:
     leading zeros.
     """
     paths: dict[str, str] = {}
-    for directory, _, names in os.walk(folder):
-        for name in names:
-            stem = name.partition(".")[0]
-            if stem.isdecimal():
-                stem = str(int(stem))
-            paths[stem] = os.path.relpath(os.path.join(directory, name), folder)
+    for path in files_below(folder):
+        stem = path.name.partition(".")[0]
+        if stem.isdecimal():
+            stem = str(int(stem))
+        paths[stem] = os.path.relpath(path, folder)
     return paths
 
 
@@ -186,9 +185,13 @@ def list_rows(path: Path, folder: Path, subset: Subset) -> Iterator[dict[str, An
         file = files.get(image_names(row, address)[best_way])
         if file:
             captions.setdefault(file, []).append(caption)
+        else:
+            yield LeftOut("its image is not there")
     for file, texts in captions.items():
         if is_unicode(file):
             yield {"image": file, "captions": texts}
+        else:
+            yield f"{file!a}\tthe name of the image is not UTF-8"
 
 
 class ListedPairs(CaptionSource):
@@ -209,6 +212,7 @@ class ListedPairs(CaptionSource):
             cache_dir=cache_dir,
         )
         self.broken = self.index.broken
+        self.left_out = self.index.left_out
         if not len(self):
             reason = f" ({self.broken[0]})" if self.broken else ""
             raise DataError(

@@ -13,6 +13,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +21,14 @@ from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.kinds.spans import SpanSource
 from datamodules.sets import flickr30k_files
-from datamodules.sets.flickr30k_entities import PHRASE
+from datamodules.sets.flickr30k_entities import PHRASE, plain_caption
 from datamodules.storage.layout import Layout, SplitCounts
 from datamodules.storage.local_copy import LocalCopy
-from datamodules.storage.text_files import listed_names
+from datamodules.storage.text_files import as_text, listed_names
 
 NOT_VISUAL = "0"  # chain of phrases that name nothing to be seen
+
+OFFICIAL_FILES = (flickr30k_files.SENTENCES, *flickr30k_files.split_lists("val", "test"))
 
 LAYOUT = Layout(
     name="Flickr30kSpans",
@@ -34,7 +37,7 @@ LAYOUT = Layout(
     licence=flickr30k_files.LICENCE,
     size="unknown, but small",
     root="data/flickr30k_entities",
-    parts=(flickr30k_files.SENTENCES, *flickr30k_files.split_lists("val", "test")),
+    parts=tuple(replace(part, replaced_by=("val_file", "test_file")) for part in OFFICIAL_FILES),
     judged_on="phrases as spans of words",
     counts=(
         SplitCounts("val", 5_000, unit="captions", note="of 1,000 images"),
@@ -62,6 +65,7 @@ def phrase_spans(sentence: str, not_visual: bool = True) -> tuple[list[str], lis
     Raises:
         DataError: the markup is broken.
     """
+    plain_caption(sentence)
     plain = ""  # the sentence without its markup, as far as it is read
     marked = []  # first and last character + 1 of each phrase in it
     end = 0  # of what is read of the sentence
@@ -73,8 +77,6 @@ def phrase_spans(sentence: str, not_visual: bool = True) -> tuple[list[str], lis
         plain += phrase
         end = match.end()
     plain += sentence[end:]
-    if "[/EN#" in plain:
-        raise DataError(f"the markup of a phrase is broken: {plain.strip()[:80]!r}")
     words = list(re.finditer(r"\S+", plain))
     spans = []
     for start, stop in marked:
@@ -84,11 +86,17 @@ def phrase_spans(sentence: str, not_visual: bool = True) -> tuple[list[str], lis
 
 
 class SpanList(SpanSource):
-    """Captions with spans, held in memory."""
+    """Captions with spans, held in memory; those without a span are left out.
+
+    Args:
+        captions: all that can be read.
+        broken: a line for each that cannot.
+    """
 
     def __init__(self, captions: list[CaptionSpans], broken: list[str]) -> None:
-        self.captions = captions
+        self.captions = [caption for caption in captions if caption.spans]
         self.broken = broken
+        self.left_out = {"no phrase is marked": len(captions) - len(self.captions)}
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -146,13 +154,12 @@ class EntitiesSpans(SpanList):
                 except DataError as error:
                     broken.append(f"{image}/{number}\t{error}")
                     continue
-                if spans:
-                    captions.append(CaptionSpans(f"{image}/{number}", words, spans))
-        if not captions:
+                captions.append(CaptionSpans(f"{image}/{number}", words, spans))
+        super().__init__(captions, broken)
+        if not self.captions:
             raise DataError(
                 f"{listing} names no image with a marked phrase; it must hold one image id a line."
             )
-        super().__init__(captions, broken)
 
 
 class SpanFile(SpanList):
@@ -183,13 +190,12 @@ class SpanFile(SpanList):
                 reason = f"no caption with spans ({type(error).__name__}: {error})"
                 broken.append(f"{path.name}:{number}\t{reason}")
                 continue
-            if spans:
-                # Several captions of an image are told apart by their order.
-                captions.append(CaptionSpans(f"{image}/{captions_of_image[image]}", words, spans))
+            # Several captions of an image are told apart by their order.
+            captions.append(CaptionSpans(f"{image}/{captions_of_image[image]}", words, spans))
             captions_of_image[image] += 1
-        if not captions:
-            raise DataError(f"{path} holds no caption with a phrase.")
         super().__init__(captions, broken)
+        if not self.captions:
+            raise DataError(f"{path} holds no caption with a phrase.")
 
 
 def parse_line(line: str) -> tuple[str, list[str], list[tuple[int, int]]]:
@@ -203,7 +209,7 @@ def parse_line(line: str) -> tuple[str, list[str], list[tuple[int, int]]]:
         ('1', ['a', 'dog'], [(0, 2)])
     """
     row = json.loads(line)
-    words = [str(word) for word in row["tokens"]]
+    words = [as_text(word, "word") for word in row["tokens"]]
     spans = [(int(phrase["start"]), int(phrase["end"])) for phrase in row["phrases"]]
     if any(not 0 <= start < end <= len(words) for start, end in spans):
         raise ValueError(f"a span of {spans} lies outside of {len(words)} words")

@@ -4,19 +4,17 @@ Captions are a CSV or TSV file with the columns ``image`` and ``caption`` (a row
 such as ``{"image": "a.jpg", "captions": ["a dog on a sofa", ...]}`` or ``{"image": "a.jpg", "caption": "a dog
 on a sofa"}``. With boxes, methods can be judged on JSON lines ``{"image": "a.jpg", "phrase": "a dog",
 "boxes": [[x0, y0, x1, y1], ...]}`` in pixels, 0-based, the maximum exclusive; `predict` takes such lines
-without boxes, too. Every file may be gzipped. ``image`` is a path below the folder; the extension may be left
-out.
+without boxes, too. Every file may be gzipped. A caption of a CSV may be quoted; a TSV has no quoting.
+``image`` is a path below the folder; the extension may be left out.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any
+from collections import Counter
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +24,11 @@ from datamodules.kinds.base import ImageSource
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.storage.images import read_image
-from datamodules.storage.text_files import is_unicode
+from datamodules.storage.row_files import CAPTION_COLUMNS, IMAGE_COLUMNS, field, read_rows
+from datamodules.storage.text_files import as_text, files_below, is_unicode
 
+QUERY_KEYS = ("phrase", "boxes", "chain")
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-IMAGE_COLUMNS = ("image", "image_id", "file_name", "filename", "filepath", "path")
-CAPTION_COLUMNS = ("caption", "captions", "title", "text", "sentence")
 
 
 def find_images(folder: Path) -> dict[str, str]:
@@ -44,7 +42,7 @@ def find_images(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise DatasetNotFoundError("ImageCaptionFolder", folder, "image files", "Set --data.images.")
     images: dict[str, str] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(files_below(folder)):
         if path.suffix.lower() in IMAGE_SUFFIXES:
             relative = path.relative_to(folder)
             images[relative.as_posix()] = relative.as_posix()
@@ -54,80 +52,6 @@ def find_images(folder: Path) -> dict[str, str]:
             f"{folder.absolute()} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); set --data.images."
         )
     return images
-
-
-def read_rows(path: Path) -> Iterator[tuple[int, dict | str]]:
-    """The rows of a CSV, TSV or JSON-lines file, gzipped or not: (line number, row), or (line number, why it
-    is broken).
-
-    Raises:
-        DatasetNotFoundError: no such file.
-        DataError: the file is of another kind, or its header lacks a column.
-    """
-    if not path.is_file():
-        raise DatasetNotFoundError(
-            "ImageCaptionFolder",
-            path,
-            "one caption or query a line",
-            "Set --data.captions or --data.test_queries.",
-        )
-    kind = next((suffix for suffix in reversed(path.suffixes) if suffix != ".gz"), "")
-    try:
-        with _open_bytes(path) as raw:
-            lines = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
-            if kind in {".jsonl", ".ndjson", ".json"}:
-                yield from _json_rows(lines)
-            elif kind in {".csv", ".tsv"}:
-                yield from _table_rows(lines, "\t" if kind == ".tsv" else ",", path)
-            else:
-                raise DataError(
-                    f"{path}: captions are read from .csv, .tsv or .jsonl files (each may end in .gz), not "
-                    f"{kind or 'a file without suffix'}."
-                )
-    except (OSError, EOFError, csv.Error) as error:
-        raise DataError(f"{path}: not readable to its end ({error}).") from error
-
-
-def _open_bytes(path: Path) -> IO[bytes]:
-    """A file that may be gzipped, as its plain bytes."""
-    if path.suffix == ".gz":
-        return gzip.open(path)  # type: ignore[return-value]
-    return path.open("rb")
-
-
-def _json_rows(lines: io.TextIOWrapper) -> Iterator[tuple[int, dict | str]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            yield number, f"no JSON ({error.msg})"
-            continue
-        if isinstance(row, dict):
-            yield number, row
-        else:
-            yield number, "no JSON object"
-
-
-def _table_rows(lines: io.TextIOWrapper, delimiter: str, path: Path) -> Iterator[tuple[int, dict | str]]:
-    reader = csv.DictReader(lines, delimiter=delimiter)
-    header = reader.fieldnames or []
-    if not set(header) & set(IMAGE_COLUMNS) or not set(header) & set(CAPTION_COLUMNS):
-        raise DataError(
-            f"{path}: the first line must name the columns image and caption; it says "
-            f"{', '.join(header) or 'nothing'}."
-        )
-    for row in reader:
-        if None in row or None in row.values():
-            yield reader.line_num, "too many or too few columns"
-        else:
-            yield reader.line_num, row
-
-
-def field(row: dict, names: tuple[str, ...]) -> Any:
-    """The value of the first of ``names`` that a row has, or None."""
-    return next((row[name] for name in names if name in row), None)
 
 
 class ListedImages(ImageSource):
@@ -161,18 +85,19 @@ class CaptionedFolder(ListedImages, CaptionSource):
     def __init__(self, images: Path, captions: Path, ignore_missing: bool = False) -> None:
         paths = find_images(images)
         self.broken: list[str] = []
+        self.left_out: Counter[str] = Counter()
         grouped: dict[str, list[str]] = {}
         for number, row in read_rows(captions):
             if ignore_missing and names_another_image(row, paths):
+                self.left_out["its image is not in the folder"] += 1
                 continue
             try:
                 name, texts = parse_caption(row)
-                if name not in paths:
-                    raise ValueError(f"no image {name}")
+                path = path_of(name, paths)
             except ValueError as error:
                 self.broken.append(f"{captions.name}:{number}\t{error}")
             else:
-                grouped.setdefault(paths[name], []).extend(texts)
+                grouped.setdefault(path, []).extend(texts)
         if not grouped:
             raise DataError(
                 f"{captions}: no row names an image below {images.absolute()} and a caption"
@@ -193,6 +118,15 @@ def names_another_image(row: dict | str, paths: dict[str, str]) -> bool:
         return False
     name = field(row, IMAGE_COLUMNS)
     return name is not None and str(name) not in paths
+
+
+def path_of(name: str, paths: dict[str, str]) -> str:
+    """The path of an image below the folder. Raises `ValueError` if there is no such image."""
+    if name in paths:
+        return paths[name]
+    if PurePath(name).is_absolute():
+        raise ValueError(f"{name} is an absolute path; write the path below the folder of images")
+    raise ValueError(f"no image {name}")
 
 
 def parse_caption(row: dict | str) -> tuple[str, list[str]]:
@@ -225,7 +159,9 @@ def parse_caption(row: dict | str) -> tuple[str, list[str]]:
 
 def first_of(broken: list[str]) -> str:
     """The first of the lines about broken rows, in brackets; empty if there are none."""
-    return f" ({broken[0]})" if broken else ""
+    if not broken:
+        return ""
+    return " ({})".format(broken[0].replace("\t", ": "))
 
 
 class QueriedFolder(ListedImages, GroundingSource):
@@ -234,21 +170,18 @@ class QueriedFolder(ListedImages, GroundingSource):
     Args:
         images: the folder.
         queries: the file of queries.
+        normalised: boxes are shares of the image's sides, and not pixels.
     """
 
-    def __init__(self, images: Path, queries: Path) -> None:
+    def __init__(self, images: Path, queries: Path, normalised: bool = False) -> None:
         paths = find_images(images)
         self.broken: list[str] = []
         grouped: dict[str, list[Query]] = {}
         for number, row in read_rows(queries):
             key = f"{queries.name}:{number}"
             try:
-                name, query = parse_query(row, key)
-                if name not in paths:
-                    raise ValueError(f"no image {name}")
-                grouped.setdefault(paths[name], []).append(query)
-            except KeyError as error:
-                self.broken.append(f"{key}\tno {error}")
+                name, query = parse_query(row, key, normalised)
+                grouped.setdefault(path_of(name, paths), []).append(query)
             except (ValueError, TypeError) as error:
                 self.broken.append(f"{key}\t{error}")
         if not grouped:
@@ -257,6 +190,7 @@ class QueriedFolder(ListedImages, GroundingSource):
                 f"{first_of(self.broken)}."
             )
         self.folder = images
+        self.normalised = normalised
         self.names = list(grouped)
         self.queries_of_images = list(grouped.values())
 
@@ -266,23 +200,53 @@ class QueriedFolder(ListedImages, GroundingSource):
         return sum(map(len, self.queries_of_images))
 
     def queries(self, index: int) -> list[Query]:
-        """All queries of the image."""
-        return self.queries_of_images[index]
+        """All queries of the image, with boxes in pixels."""
+        queries = self.queries_of_images[index]
+        if not self.normalised:
+            return queries
+        height, width = self.image(index).shape[:2]
+        sides = np.asarray([width, height, width, height], dtype=np.float32)
+        return [replace(query, boxes=query.boxes * sides) for query in queries]
 
 
-def parse_query(row: dict | str, key: str) -> tuple[str, Query]:
+def parse_query(row: dict | str, key: str, normalised: bool = False) -> tuple[str, Query]:
     """A row of `read_rows` -> the image's name and the query, named ``key``.
 
+    Args:
+        row: of the file.
+        key: what the query is called.
+        normalised: boxes are shares of the image's sides.
+
     Raises:
-        KeyError, ValueError, TypeError: the row says nothing of this kind.
+        ValueError, TypeError: the row says nothing of this kind; the message says why.
     """
     if isinstance(row, str):
         raise ValueError(row)
-    phrase = str(row["phrase"])
+    name = field(row, IMAGE_COLUMNS)
+    if name is None or "phrase" not in row:
+        raise ValueError(f"no {'image' if name is None else 'phrase'}{_similar_key(row)}")
+    if "boxes" not in row and _similar_key(row):
+        raise ValueError(f"no boxes{_similar_key(row)}")
+    phrase = as_text(row["phrase"], "phrase")
     if not is_unicode(phrase):
         raise ValueError("the phrase is not UTF-8")
     boxes = np.asarray(row.get("boxes", []), dtype=np.float32).reshape(-1, 4)
-    return str(field(row, IMAGE_COLUMNS)), Query(phrase, boxes, key, str(row.get("chain", key)))
+    if len(boxes) and not normalised and ((boxes >= 0) & (boxes <= 1)).all():
+        raise ValueError(
+            f"the boxes {row['boxes']} are less than a pixel; if they are shares of the image's sides, set "
+            "--data.normalised true"
+        )
+    return str(name), Query(phrase, boxes, key, str(row.get("chain", key)))
+
+
+def _similar_key(row: dict) -> str:
+    """The key of a row that may be meant for one that it lacks, in words; empty if there is none."""
+    unknown = [key for key in row if key not in (*QUERY_KEYS, *IMAGE_COLUMNS)]
+    missing = [key for key in ("image", "phrase", "boxes") if key not in row]
+    for key in missing:
+        for near_miss in get_close_matches(key, unknown, n=1, cutoff=0.6):
+            return f" (is {near_miss!r} meant for {key!r}?)"
+    return ""
 
 
 class ImageCaptionFolder(GroundingDataModule):
@@ -292,11 +256,13 @@ class ImageCaptionFolder(GroundingDataModule):
         images: the folder, searched recursively.
         captions: the caption file.
         val_queries, test_queries: phrases with boxes to be judged on, if there are any.
+        normalised: boxes are shares of the image's sides, from 0 to 1, and not pixels.
         ignore_missing: leave out rows whose image is not in the folder without counting them as broken.
         kwargs: as for `GroundingDataModule`.
     """
 
     name = "folder"
+    layout = None
 
     def __init__(
         self,
@@ -304,12 +270,14 @@ class ImageCaptionFolder(GroundingDataModule):
         captions: Path | None = None,
         val_queries: Path | None = None,
         test_queries: Path | None = None,
+        normalised: bool = False,
         ignore_missing: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.images = Path(images)
         self.captions = Path(captions) if captions else None
+        self.normalised = normalised
         self.ignore_missing = ignore_missing
         self.queries = {
             "val": Path(val_queries) if val_queries else None,
@@ -325,4 +293,4 @@ class ImageCaptionFolder(GroundingDataModule):
     def evaluation_source(self, split: Split) -> QueriedFolder | None:
         """The images that have queries; None if the split has no file of queries."""
         queries = self.queries.get(split)
-        return None if queries is None else QueriedFolder(self.images, queries)
+        return None if queries is None else QueriedFolder(self.images, queries, self.normalised)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from datamodules.kinds.grounding import GroundingSource, Query
 from datamodules.sets.refcoco import REFCOCO_PLUS, RefCOCOPlus
 from datamodules.sets.refer import NamedSplit, ReferSource
 from datamodules.sets.refer_annotations import object_mask
+from datamodules.storage.text_files import as_text
+from datamodules.storage.whole_files import write_whole
 
 LAYOUT = replace(
     REFCOCO_PLUS,
@@ -71,11 +72,8 @@ def kept_pairs(path: Path, source: ReferSource, seed: int) -> list[dict[str, Any
         DataError: the file is no such list.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = {"seed": seed, "pairs": draw_pairs(source, seed)}
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(content, indent=0), encoding="utf-8")
-        unfinished.replace(path)
+        write_whole(path, json.dumps(content, indent=0))
     try:
         return [_parse_pair(pair) for pair in json.loads(path.read_text(encoding="utf-8"))["pairs"]]
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
@@ -89,7 +87,7 @@ def _parse_pair(pair: dict[str, Any]) -> dict[str, Any]:
     return {
         "image": int(pair["image"]),
         "objects": [int(ref) for ref in pair["objects"]],
-        "phrase": str(pair["phrase"]),
+        "phrase": as_text(pair["phrase"], "phrase"),
     }
 
 
@@ -117,6 +115,9 @@ class PairSource(GroundingSource):
                 self.broken.append(
                     f"{pair['image']}/{pair['objects']}\ta pair of objects that are not in this split"
                 )
+
+        images = {place for place, _ in self.pairs}
+        self.left_out = {"no two objects that can be asked for": len(source) - len(images)}
 
     def __len__(self) -> int:
         return len(self.pairs)

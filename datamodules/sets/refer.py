@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow.compute as pc
@@ -48,6 +48,7 @@ class ReferSource(CaptionSource, GroundingSource):
         masks: decode each object's mask.
         whole_pixels: boxes are cut to integers, and objects whose box ends beyond the image are left out, as
             in the reference code of MultiGrounding.
+        judged: the boxes matter, so that images must be of the size that they are for.
     """
 
     published_boxes = "xywh"
@@ -59,18 +60,26 @@ class ReferSource(CaptionSource, GroundingSource):
         images: Path,
         masks: bool = False,
         whole_pixels: bool = False,
+        judged: bool = True,
     ) -> None:
         self.index = annotations.index
         self.images = images
         self.masks = masks
+        self.judged = judged
         self.whole_pixels = whole_pixels
         sound = pc.equal(self.index.column("fault"), "").to_numpy()[rows]
         self.broken = list(self.index.broken)
         for row in rows[~sound].tolist():
             self.broken.append(f"{self.index.value(row, 'ref')}\t{self.index.value(row, 'fault')}")
         rows = rows[sound]
+        self.left_out: dict[str, int] = {}
         if whole_pixels:
-            rows = np.asarray([row for row in rows.tolist() if self._inside(row)], dtype=np.int64)
+            inside = np.asarray([row for row in rows.tolist() if self._inside(row)], dtype=np.int64)
+            self.left_out["a box that ends beyond the image"] = self._sentences(np.setdiff1d(rows, inside))
+            rows = inside
+        if judged:
+            repeated = int(self.index.column("repeated").to_numpy()[rows].sum())
+            self.left_out["says again what another sentence says"] = repeated
         images_of_rows = self.index.column("image").to_numpy()[rows]
         ids, first, group = np.unique(images_of_rows, return_index=True, return_inverse=True)
         order = np.argsort(first)  # images as they first appear
@@ -78,7 +87,11 @@ class ReferSource(CaptionSource, GroundingSource):
         self.ids = ids[order]
         self.rows = rows[np.argsort(rank, kind="stable")]
         self.ends = np.append(0, np.cumsum(np.bincount(rank)))
-        self._queries = int(pc.list_value_length(self.index.column("sentences")).to_numpy()[rows].sum())
+        self._queries = self._sentences(rows)
+
+    def _sentences(self, rows: np.ndarray) -> int:
+        """How many sentences some references have."""
+        return int(pc.list_value_length(self.index.column("sentences")).to_numpy()[rows].sum())
 
     def _inside(self, row: int) -> bool:
         x, y, width, height = self.index.value(row, "box")
@@ -100,8 +113,12 @@ class ReferSource(CaptionSource, GroundingSource):
         return str(self.ids[index])
 
     def image(self, index: int) -> np.ndarray:
-        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
-        return read_image(self.images / self.index.value(int(self.rows[self.ends[index]]), "file_name"))
+        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read or, where boxes matter, is not of the
+        size that the boxes are for.
+        """
+        row = self.index.row(int(self.rows[self.ends[index]]))
+        size = (row["height"], row["width"]) if self.judged else None
+        return read_image(self.images / row["file_name"], size=size)
 
     def captions(self, index: int) -> list[str]:
         """All sentences about its objects, without those that are empty."""
@@ -117,6 +134,14 @@ class ReferSource(CaptionSource, GroundingSource):
 
     def _rows(self, index: int) -> list[int]:
         return self.rows[self.ends[index] : self.ends[index + 1]].tolist()
+
+    def sample_keys(self, index: int) -> list[str]:
+        """Those of its sentences."""
+        keys = []
+        for row in self._rows(index):
+            reference = self.index.value(row, "ref")
+            keys += [f"{reference}/{number}" for number in range(len(self.index.value(row, "sentences")))]
+        return keys
 
     def box(self, row: Mapping[str, Any]) -> np.ndarray:
         """(1,4) float32 xyxy of an object."""
@@ -157,7 +182,7 @@ class ReferDataModule(GroundingDataModule):
         kwargs: as for `GroundingDataModule`.
     """
 
-    layout: Layout
+    layout: ClassVar[Layout]
     folders: tuple[str, ...]
     image_folders: tuple[str, ...]
     unique = False
@@ -206,10 +231,12 @@ class ReferDataModule(GroundingDataModule):
         """The references of some splits."""
         return annotations.rows(*splits)
 
-    def source(self, annotations: ReferAnnotations, *splits: str, masks: bool = False) -> ReferSource:
+    def source(
+        self, annotations: ReferAnnotations, *splits: str, masks: bool = False, judged: bool = True
+    ) -> ReferSource:
         """The images and objects of some splits."""
         rows = self.rows(annotations, *splits)
-        return ReferSource(annotations, rows, self.image_folder(), masks, self.whole_pixels)
+        return ReferSource(annotations, rows, self.image_folder(), masks, self.whole_pixels, judged)
 
     def test_sets(self, annotations: ReferAnnotations) -> list[str]:
         """What ``test`` judges on."""
@@ -217,7 +244,7 @@ class ReferDataModule(GroundingDataModule):
 
     def training_source(self) -> ReferSource:
         """The images and sentences of the training split."""
-        return self.source(self.annotations(), "train")
+        return self.source(self.annotations(), "train", judged=False)
 
     def evaluation_sources(self, split: Split) -> dict[str, Source]:
         """The objects of ``val``, or of each set to test on."""

@@ -19,6 +19,7 @@ from datamodules.errors import DataError
 from datamodules.storage.coco_masks import decode_mask
 from datamodules.storage.index import open_index
 from datamodules.storage.safe_pickle import read_plain_pickle
+from datamodules.storage.text_files import as_text
 
 SCHEMA = pa.schema(
     [
@@ -30,6 +31,7 @@ SCHEMA = pa.schema(
         ("height", pa.int64()),
         ("width", pa.int64()),
         ("sentences", pa.list_(pa.string())),
+        ("repeated", pa.int64()),  # sentences that say the same once more, and are left out
         ("box", pa.list_(pa.float64())),  # x, y, width, height
         ("segmentation", pa.string()),  # JSON: polygons, or one of the forms of run lengths
         ("fault", pa.string()),  # why the object cannot be asked for; empty if it can
@@ -94,18 +96,20 @@ def _row(
     entry = objects.get(annotation)
     if image is None or entry is None:
         raise ValueError(f"image {reference['image_id']} or object {annotation} is not in instances.json")
-    sentences = [str(sentence["sent"]) for sentence in reference["sentences"]]
+    sentences = [as_text(sentence["sent"], "expression") for sentence in reference["sentences"]]
     if not any(sentence.strip() for sentence in sentences):
         raise ValueError("it has no words")
     box = [float(value) for value in entry["bbox"]]
     if len(box) != 4:
         raise ValueError(f"its box is {entry['bbox']}")
+    kept = list(dict.fromkeys(sentences)) if unique else sentences
     return {
         "annotation": annotation,
         "file_name": str(image["file_name"]),
         "height": int(image["height"]),
         "width": int(image["width"]),
-        "sentences": list(dict.fromkeys(sentences)) if unique else sentences,
+        "sentences": kept,
+        "repeated": len(sentences) - len(kept),
         "box": box,
         "segmentation": json.dumps(entry.get("segmentation") or []),
     }
@@ -119,6 +123,7 @@ def _faulty(fault: str) -> dict[str, Any]:
         "height": -1,
         "width": -1,
         "sentences": [],
+        "repeated": 0,
         "box": [np.nan] * 4,
         "segmentation": "",
         "fault": fault,

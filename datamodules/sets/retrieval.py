@@ -84,6 +84,7 @@ class CaptionRetrieval(RetrievalSource):
     def __init__(self, source: CaptionSource, fold: int | None = None) -> None:
         self.source = source
         self.broken = source.broken
+        self.left_out = source.left_out
         self.chosen = range(len(source))
         if fold is not None:
             self.chosen = self.chosen[fold * FOLD : (fold + 1) * FOLD]

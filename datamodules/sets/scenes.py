@@ -95,6 +95,7 @@ class Scenes(GroundingDataModule):
     """
 
     name = "scenes"
+    layout = None
 
     def __init__(
         self,

@@ -87,14 +87,16 @@ def parse_probe(row: dict[str, str | None], number: int) -> Probe | None:
     return Probe(key, fields["sentence"], fields["pos_image_id"], fields["neg_image_id"], groups[0])
 
 
-def read_probes(path: Path) -> tuple[list[Probe], list[str]]:
-    """The rows in which exactly one thing differs, and a line for each that cannot be read.
+def read_probes(path: Path) -> tuple[list[Probe], list[str], int]:
+    """The rows in which exactly one thing differs, a line for each that cannot be read, and the number of the
+    others.
 
     Raises:
         DataError: the file is no such table.
     """
     probes: list[Probe] = []
     broken: list[str] = []
+    others = 0
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
@@ -107,11 +109,13 @@ def read_probes(path: Path) -> tuple[list[Probe], list[str]]:
                 except DataError as error:
                     broken.append(f"row {number}\t{error}")
                     continue
-                if probe is not None:
+                if probe is None:
+                    others += 1
+                else:
                     probes.append(probe)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not readable as a table ({type(error).__name__}: {error}).") from error
-    return probes, broken
+    return probes, broken, others
 
 
 class SVOProbesSource(PairRankSource):
@@ -135,11 +139,15 @@ class SVOProbesSource(PairRankSource):
         images = root / "images"
         copy.require(table, images)
         self.files = {file.stem: file for file in sorted(images.iterdir()) if file.is_file()}
-        listed, self.broken = read_probes(table)
+        listed, self.broken, others = read_probes(table)
         self.published = len(listed)
         self.probes = [
             probe for probe in listed if probe.positive in self.files and probe.negative in self.files
         ]
+        self.left_out = {
+            "not exactly one of subject, verb and object differs": others,
+            "an image is not there": len(listed) - len(self.probes),
+        }
         if not self.probes:
             raise DataError(
                 f"{images} holds both images of none of {self.published:,} rows; it must hold "

@@ -185,10 +185,25 @@ class VisualGenomeSplit(CaptionSource, GroundingSource):
                 f"Visual Genome: no image of {listing} ({split}) has a region in {self.index.path}; "
                 "are both of the same data set?"
             )
-        self.regions = int(phrases[self.rows].sum())
-        self.broken = list(self._left_out(set(map(str, listed))))
+        self.left_out = self._useless(in_split, phrases, listed)
+        self.broken = list(self._broken(set(map(str, listed))))
 
-    def _left_out(self, listed: set[str]) -> Iterator[str]:
+    def _useless(self, in_split: np.ndarray, phrases: np.ndarray, listed: set[int]) -> dict[str, int]:
+        """By reason, what is sound, but neither learnt from nor judged."""
+        short = int(phrases[self.rows].sum())
+        self.regions = short
+        too_long = f"more than {self.max_words} words"
+        if not self.judged:
+            used = set(self.index.column("image").to_numpy()[self.rows].tolist())
+            broken = {line.partition("\t")[0] for line in self.index.broken}
+            without = [image for image in listed - used if str(image) not in broken]
+            return {f"no phrase, or none of at most {self.max_words} words": len(without)}
+        if self.merge:
+            self.regions = sum(len(set(self.captions(index))) for index in range(len(self)))
+        every = count_short_phrases(self.index, np.iinfo(np.uint16).max)[in_split]
+        return {too_long: int(every.sum()) - short, "the same phrase of its image": short - self.regions}
+
+    def _broken(self, listed: set[str]) -> Iterator[str]:
         """What the index left out of this split; in training, where records are images, without regions."""
         for line in self.index.broken:
             image, _, region = line.split("\t")[0].partition("/")
@@ -199,9 +214,9 @@ class VisualGenomeSplit(CaptionSource, GroundingSource):
         return len(self.rows)
 
     @property
-    def number_of_queries(self) -> int | None:
-        """Regions in all; unknown where equal phrases are merged."""
-        return None if self.merge else self.regions
+    def number_of_queries(self) -> int:
+        """Regions in all, or different phrases of each image where equal ones are merged."""
+        return self.regions
 
     def key(self, index: int) -> str:
         """The photograph's number."""
@@ -215,15 +230,9 @@ class VisualGenomeSplit(CaptionSource, GroundingSource):
         size that the boxes are of.
         """
         paths = [folder / f"{self.key(index)}.jpg" for folder in self.folders]
-        image = read_image(next((path for path in paths if path.exists()), paths[0]))
-        height = self._value(index, "height")
-        width = self._value(index, "width")
-        if self.judged and height and image.shape[:2] != (height, width):
-            raise DataError(
-                f"the image is {image.shape[1]}x{image.shape[0]}, but its boxes are for {width}x{height} "
-                "(image_data.json)"
-            )
-        return image
+        size = (self._value(index, "height"), self._value(index, "width"))
+        path = next((path for path in paths if path.exists()), paths[0])
+        return read_image(path, size=size if self.judged and all(size) else None)
 
     def captions(self, index: int) -> list[str]:
         """The phrases of at most ``max_words`` words."""

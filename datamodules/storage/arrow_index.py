@@ -21,6 +21,7 @@ from datamodules.errors import DataError
 # Keys of the metadata: of the schema, and of the last record batch, which holds no rows.
 MADE_OF = b"weakground.made_of"
 BROKEN = b"weakground.broken"
+LEFT_OUT = b"weakground.left_out"
 CHECKSUM = b"weakground.sha256"
 
 RangeReader = Callable[[int, int], Any]  # (first row, row after the last) -> values
@@ -34,7 +35,8 @@ class ArrowIndex:
         made_of: the description of its sources that the file must hold; None accepts any.
 
     Attributes:
-        broken: a line (name, tab, reason) for each record of the sources that was left out.
+        broken: a line (name, tab, reason) for each record of the sources that cannot be used.
+        left_out: by reason, how many more records of the sources were left out, which are sound.
         checksum: the SHA-256 that was written into the file, in hexadecimal; opening does not check it, see
             `datamodules.storage.index_checksum`.
         schema: names and types of the columns.
@@ -52,6 +54,7 @@ class ArrowIndex:
             batches = [file.get_batch_with_custom_metadata(n) for n in range(file.num_record_batches)]
             _, metadata = batches.pop()
             self.broken: list[str] = json.loads(metadata[BROKEN])
+            self.left_out: dict[str, int] = json.loads(metadata[LEFT_OUT])
             self.checksum: bytes = metadata[CHECKSUM]
             self._batches: list[pa.RecordBatch] = [batch for batch, _ in batches]
             for batch in self._batches:

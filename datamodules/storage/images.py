@@ -2,44 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from datamodules.batches import Preprocessing
-from datamodules.errors import DataError
+from datamodules.errors import DataError, one_line
 
 PIL_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+ORIENTATION = 0x0112  # the EXIF tag
+# What brings an image of each orientation upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def read_image(path: Path | BinaryIO, name: str = "") -> np.ndarray:
-    """Reads an image file as RGB, upright as its EXIF data say, whatever its mode.
+def read_image(path: Path | BinaryIO, name: str = "", size: tuple[int, int] | None = None) -> np.ndarray:
+    """Reads an image file as RGB, whatever its mode; what is transparent is white, as on a page.
+
+    An image is turned upright as its EXIF data say. Where annotations say of which size it was when they were
+    made, it is turned as they saw it: upright or as stored, whichever fits.
 
     Args:
         path: path of the file, or the open file itself.
         name: what an error message calls the file; its path by default.
+        size: height and width in pixels that annotations say it has; None if they say nothing.
 
     Returns:
         (H,W,3) uint8.
 
     Raises:
-        DataError: the file is missing, empty, truncated or no image.
+        DataError: the file is missing, empty, truncated, no image, or not of the size.
+    """
+    with opened_image(path, "an image", name) as image:
+        image.load()
+        upright = _upright(image)
+        if size is None or _size(upright) == size:
+            return _as_rgb(upright)
+        if _size(image) == size:
+            return _as_rgb(image)
+        raise DataError(
+            f"{name or path}: the image is {upright.width}x{upright.height}, but its annotations are for "
+            f"{size[1]}x{size[0]}"
+        )
+
+
+@contextmanager
+def opened_image(path: Path | BinaryIO, what: str, name: str = "") -> Iterator[Image.Image]:
+    """An open image file. Whatever goes wrong with it is a `DataError`.
+
+    Args:
+        path: path of the file, or the open file itself.
+        what: what it must be, for the message of an error.
+        name: what a message calls the file; its path by default.
+
+    Raises:
+        DataError: the file is missing or damaged, or what the caller does with it fails.
     """
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
-                eight_bits = (np.asarray(upright) / 257).round().clip(0, 255).astype(np.uint8)
-                upright = Image.fromarray(eight_bits)
-            return np.asarray(upright.convert("RGB"))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise DataError(
-            f"{name or path}: not readable as an image ({type(error).__name__}: {error})"
-        ) from error
+            yield image
+    except DataError:
+        raise
+    except Exception as error:  # a decoder raises nearly anything where a file is damaged
+        raise DataError(f"{name or path}: not readable as {what} ({one_line(error)})") from error
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    return image.height, image.width
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """An image turned as its EXIF data say.
+
+    ``PIL.ImageOps.exif_transpose`` writes these data anew, too, and fails on what it cannot write.
+    """
+    turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)
+
+
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    """(H,W,3) uint8. Raises `ValueError` where nobody knows which number is white."""
+    if image.mode in {"I", "F"}:
+        raise ValueError("32 bits a pixel, of which nothing says which number is white")
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    if image.has_transparency_data:
+        seen = image.convert("RGBA")
+        page = Image.new("RGBA", seen.size, "white")
+        image = Image.alpha_composite(page, seen)
+    return np.asarray(image.convert("RGB"))
 
 
 def resize_image(image: np.ndarray, preprocessing: Preprocessing, size: int | None = None) -> np.ndarray:

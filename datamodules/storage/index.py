@@ -20,13 +20,13 @@ from filelock import FileLock, Timeout
 
 from datamodules.errors import DataError
 from datamodules.storage.arrow_index import ArrowIndex
-from datamodules.storage.index_writer import Rows, write_index
+from datamodules.storage.index_writer import LeftOut, Rows, write_index
 
-__all__ = ["ArrowIndex", "Rows", "index_files", "open_index", "stream_json"]
+__all__ = ["ArrowIndex", "LeftOut", "Rows", "index_files", "open_index", "stream_json"]
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2  # of index files, whatever they hold; to be raised whenever it changes
+FORMAT = 3  # of index files, whatever they hold; to be raised whenever it changes
 INDEX_FOLDER = ".weakground"  # within the folder of a data set
 CACHE_FOLDER = "indexes"  # within the cache folder, for data sets whose own folders cannot be written
 
@@ -83,19 +83,7 @@ def open_index(
         index = _up_to_date(path, made_of)
         if index is not None:
             return index
-    path = beside if _is_writable(beside.parent) else elsewhere
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
-            index = _up_to_date(path, made_of)  # another process may have built it meanwhile
-            if index is not None:
-                return index
-            write_index(path, schema, made_of, rows())
-    except (OSError, pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
-        raise DataError(
-            f"The index {path.absolute()} could not be built ({type(error).__name__}: {error})."
-        ) from error
-    return ArrowIndex(path, made_of)
+    return _build(beside if _is_writable(beside.parent) else elsewhere, made_of, schema, rows)
 
 
 def index_files(root: Path, cache_dir: Path = Path(".cache")) -> list[Path]:
@@ -144,6 +132,23 @@ def stream_json(path: Path, prefix: str) -> Iterator[Any]:
         raise DataError(
             f"{path}: not readable to its end as JSON ({type(error).__name__}: {reason}); get the file again."
         ) from error
+
+
+def _build(path: Path, made_of: str, schema: pa.Schema, rows: Callable[[], Rows]) -> ArrowIndex:
+    """Writes an index, unless another process does so meanwhile, and opens it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path):
+            index = _up_to_date(path, made_of)
+            if index is not None:
+                return index
+            write_index(path, schema, made_of, rows())
+    except (OSError, pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+        raise DataError(
+            f"The index {path.absolute()} could not be built ({type(error).__name__}: {error}); the next "
+            "start tries again."
+        ) from error
+    return ArrowIndex(path, made_of)
 
 
 def _describe_sources(sources: Sequence[Path], schema: pa.Schema, version: int) -> str:

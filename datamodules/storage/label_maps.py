@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from datamodules.batches import IGNORED
 from datamodules.errors import DataError
 from datamodules.kinds.segmentation import SegmentationSource
-from datamodules.storage.images import read_image
+from datamodules.storage.images import opened_image, read_image
 
 UNKNOWN = -1  # what a table holds for numbers that the data set does not have
 
@@ -29,18 +28,13 @@ def read_label_map(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, truncated, no image, or an image of colours.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in {"P", "L", "1", "I", "I;16"}:
-                raise DataError(
-                    f"{path}: a label map holds one number a pixel, this is an image of mode {image.mode}"
-                )
-            numbers = np.asarray(image)
-            if numbers.dtype == bool:
-                return numbers.astype(np.uint8)
-            return numbers
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: not readable as a label map ({type(error).__name__}: {error})") from error
+    with opened_image(path, "a label map") as image:
+        if image.mode not in {"P", "L", "1", "I", "I;16"}:
+            raise DataError(
+                f"{path}: a label map holds one number a pixel, this is an image of mode {image.mode}"
+            )
+        numbers = np.asarray(image)
+    return numbers.astype(np.uint8) if numbers.dtype == bool else numbers
 
 
 def table(labels: Mapping[int, int], others: int = UNKNOWN) -> np.ndarray:

@@ -30,6 +30,8 @@ class Part:
         by_hand: how and where a user obtains what has no ``url``.
         needed_if: values of constructor options for which this part is needed, such as ``{"year": "2014"}``;
             several values are separated by ``|``.
+        replaced_by: constructor options that name files of another form; the part is not needed where one of
+            them is set.
         alternatives: other paths at which the reader looks.
         folder_option: a constructor option that names the folder of these files, and their pattern in it.
         links_expire: published as links of which many are dead, so that fewer than ``count`` are expected.
@@ -45,10 +47,16 @@ class Part:
     unpack: str | None = None
     by_hand: str = ""
     needed_if: Mapping[str, str] = field(default_factory=dict)
+    replaced_by: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = ()
     folder_option: tuple[str, str] | None = None
     links_expire: bool = False
     optional: bool = False
+
+    def is_needed(self, options: Mapping[str, Any]) -> bool:
+        """Whether a data set with these options reads it."""
+        replaced = any(options.get(name) is not None for name in self.replaced_by)
+        return matches(self.needed_if, options) and not replaced
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ class Layout:
     def parts_for(self, options: Mapping[str, Any]) -> list[Part]:
         """The parts that a data set with these options reads."""
         values = self.with_options(options)
-        return [part for part in self.parts if matches(part.needed_if, values)]
+        return [part for part in self.parts if part.is_needed(values)]
 
     def counts_for(self, options: Mapping[str, Any]) -> list[SplitCounts]:
         """The counts that hold for a data set with these options."""

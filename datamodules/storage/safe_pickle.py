@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from datamodules.errors import DataError
+from datamodules.errors import DataError, one_line
 
 REMEDY = "get the file from its publisher again"
 # The only builtin containers that a pickle names as a function to be called; all others have an opcode of
@@ -62,6 +62,7 @@ def read_plain_pickle(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
+            _check_line_ends(file, path)
             return _PlainUnpickler(file, encoding="latin1").load()
     except ForbiddenPickle as error:
         raise DataError(
@@ -76,10 +77,21 @@ def read_plain_pickle(path: Path) -> Any:
         OverflowError,
         RecursionError,
     ) as error:
-        raise DataError(
-            f"{path}: not readable as a pickle ({type(error).__name__}: {error}); {REMEDY}."
-        ) from error
+        raise DataError(f"{path}: not readable as a pickle ({one_line(error)}); {REMEDY}.") from error
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # torn or made up opcodes
+        raise DataError(f"{path}: damaged as a pickle ({one_line(error)}); {REMEDY}.") from error
+
+
+def _check_line_ends(file: BinaryIO, path: Path) -> None:
+    """Refuses a pickle of protocol 0, which is text, whose line ends a transfer in text mode has changed.
+
+    Raises:
+        DataError: every line ends as on Windows, so that every name in it would end in a blank.
+    """
+    first_line = file.readline(1024)
+    file.seek(0)
+    if first_line.endswith(b"\r\n") and first_line[:1] in b"(]}":
         raise DataError(
-            f"{path}: damaged as a pickle ({type(error).__name__}: {error}); {REMEDY}."
-        ) from error
+            f"{path}: damaged as a pickle: its line ends were changed to those of Windows, as a transfer in "
+            f"text mode does; {REMEDY}."
+        )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from datamodules.errors import DataError
 
@@ -16,6 +19,35 @@ def is_unicode(text: str) -> bool:
         (True, False)
     """
     return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def as_text(value: Any, what: str) -> str:
+    """A value that must be a text.
+
+    Raises:
+        TypeError: it is none.
+
+    Example:
+        >>> as_text(None, "phrase")
+        Traceback (most recent call last):
+        TypeError: the phrase is no text but None
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"the {what} is no text but {str(value)[:60]}")
+    return value
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """All files below a folder. Links to folders are followed, but no folder is entered twice."""
+    entered: set[str] = set()
+    for directory, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        real_path = os.path.realpath(directory)
+        if real_path in entered:
+            folders.clear()
+            continue
+        entered.add(real_path)
+        yield from (Path(directory, name) for name in names)
 
 
 def json_object(text: bytes) -> dict:

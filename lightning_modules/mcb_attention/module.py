@@ -95,7 +95,7 @@ class MCBAttention(WordClassModule):
             self.judge = DigitClassifier(judge.backbone, len(words))
             self.freeze_part("judge")
             option = "--model.judge.pretrained"
-            self.judge_file = PartFile("judge", judge.pretrained, option, complete=True, only_to_train=True)
+            self.judge_file = PartFile("judge", judge.pretrained, option, only_to_train=True)
             self.part_files.append(self.judge_file)
 
     def setup(self, stage: str) -> None:

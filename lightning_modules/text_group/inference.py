@@ -69,7 +69,7 @@ class TextGroupModule(WeakgroundModule):
             return
         size = image_encoder.image_size
         self.preprocessing = Preprocessing(size, IMAGENET_MEAN, IMAGENET_STD, "bilinear")
-        file = PartFile("image_encoder", image_weights, "--model.image_weights", complete=True)
+        file = PartFile("image_encoder", image_weights, "--model.image_weights")
         self.part_files.append(file)
         self.freeze_part("image_encoder")
 

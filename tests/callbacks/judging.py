@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
+from torch import Tensor
 
 from commands.connect import connect
 from datamodules.base import GroundingDataModule
+from datamodules.batches import Preprocessing
 from lightning_modules.base import WeakgroundModule
+from lightning_modules.optimisation import Optimisation
 
 
 class Data(GroundingDataModule):
@@ -29,6 +33,40 @@ class Data(GroundingDataModule):
 
     def evaluation_sources(self, split: Any) -> dict[str, Any]:
         return self.sources
+
+
+class Capable(WeakgroundModule):
+    """A module with every capability, whose answers depend on the brightness of images and the letters of
+    texts alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Optimisation(), None)
+        self.network = torch.nn.Linear(1, 1)
+        self.preprocessing = Preprocessing(4, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+    def ground(self, images: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
+        """Bright places."""
+        return images.mean(dim=1)[image_of_query].clamp(0, 1)
+
+    def group_tokens(self, captions: list[str]) -> list[tuple[list[int], list[int]]]:
+        """A token is a word, and words of the same length are a group."""
+        words_of_caption = [caption.split() for caption in captions]
+        return [([len(word) for word in words], list(range(len(words)))) for words in words_of_caption]
+
+    def match(self, images: Tensor, texts: list[str]) -> Tensor:
+        """Bright images go with long texts."""
+        lengths = torch.tensor([float(len(text)) for text in texts])
+        return images.mean(dim=(1, 2, 3))[:, None] * lengths
+
+    def score_tags(self, images: Tensor, captions: list[str]) -> list[Tensor]:
+        """Long words are to be seen."""
+        return [torch.tensor([float(len(word)) for word in caption.split()]) for caption in captions]
+
+    def segment(self, images: Tensor, class_names: list[str]) -> Tensor:
+        """Bright places belong to classes with long names."""
+        lengths = torch.tensor([float(len(name)) for name in class_names])
+        return images.mean(dim=1, keepdim=True) * lengths[:, None, None]
 
 
 def judge(

@@ -13,10 +13,10 @@ import pytest
 
 import cli
 from commands import COMMANDS, commands_of_methods
+from commands.newest_run import with_newest_run
 from commands.options import known_options
 from commands.runs import RunError, default_checkpoint, newest_run
 from commands.suggest import nearest
-from commands.trainer import with_newest_run
 from tests.tiny import ROOT
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from commands import demo, trainer
+from commands.ending import STOPPED
 from commands.tables import Row, Table, arguments, read_table
-from commands.trainer import STOPPED
 from tests.commands.stand_in import StandIn, option
 from tests.tiny import ROOT
 
@@ -26,6 +26,7 @@ STEPS = {"small": (620, 350), "full": (2000, 600)}  # of pre-training and of fin
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> StandIn:
     stand_in = StandIn(*RESULT)
+    monkeypatch.setattr(demo.ground, "main", lambda words: 0)
     monkeypatch.setattr(trainer, "main", stand_in)
     monkeypatch.chdir(ROOT)
     return stand_in
@@ -131,3 +132,22 @@ def test_a_size_that_does_not_exist() -> None:
 
 def test_both_sizes_are_scales_of_the_table() -> None:
     assert demo_table()[0].scales == tuple(STEPS)
+
+
+def test_it_begins_with_a_photograph(
+    runs: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grounded: list[list[str]] = []
+
+    def ground(words: list[str]) -> int:
+        assert not runs.commands
+        grounded.append(words)
+        return 1  # the packages may be missing: the scenes need none
+
+    monkeypatch.setattr(demo.ground, "main", ground)
+    assert demo.main(["demo", "--runs", str(tmp_path), "--trainer.logger", "false"]) == 0
+    (words,) = grounded
+    assert Path(words[1]).is_file()
+    assert words[2:5] == list(demo.PHRASES)
+    assert runs.commands
+    assert "python cli.py ground" in capsys.readouterr().out

@@ -130,6 +130,15 @@ def test_a_set_that_needs_no_folder(folder: Path) -> None:
     assert not findings({"data": node("MultiMNIST", root="data/mnist")})["MultiMNIST"].sound
 
 
+def test_a_set_whose_files_are_named_needs_no_folder(folder: Path) -> None:
+    content = {"data": node("Flickr30kSpans", test_file="spans.jsonl")}
+    spans, file = findings(content).values()
+    assert (spans.needed, spans.state) == ("Flickr30kSpans", "not needed")
+    assert spans.sound
+    assert (file.needed, file.place, file.state) == ("Flickr30kSpans.test_file", "spans.jsonl", "missing")
+    assert findings({"data": node("Flickr30kSpans")})["Flickr30kSpans"].state == "missing"
+
+
 def test_files_of_the_users_own(folder: Path) -> None:
     (folder / "photos").mkdir()
     content = {"data": node("ImageCaptionFolder", images="photos", captions="captions.csv")}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.errors import DataError
-from datamodules.skips import SkipLog
+from datamodules.skips import LEFT_OUT, SkipLog
 
 
 def test_each_record_is_written_once(tmp_path: Path) -> None:
@@ -37,3 +37,15 @@ def test_a_handful_is_always_forgiven(tmp_path: Path) -> None:
     log.add([f"{n}\ttorn" for n in range(SkipLog.grace)])
     with pytest.raises(DataError):
         log.add(["one more\ttorn"])
+
+
+def test_names_that_are_no_utf8_are_escaped(tmp_path: Path) -> None:
+    log = SkipLog(tmp_path / "skipped.tsv", 20, 1.0)
+    log.add(["caf\udce9.png\ttorn", "\ud800\ttorn"])
+    assert log.path.read_text() == "caf\\udce9.png\ttorn\n\\ud800\ttorn\n"
+
+
+def test_what_is_left_out_stops_no_run(tmp_path: Path) -> None:
+    log = SkipLog(tmp_path / "skipped.tsv", 20, 0.0)
+    log.add([f"{n}\t{LEFT_OUT}no phrase" for n in range(20)])
+    assert (len(log.seen), log.unreadable) == (20, 0)

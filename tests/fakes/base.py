@@ -33,12 +33,15 @@ class Fake:
         captions: of each readable training image, by key; None if there are no captions.
         queries: split -> evaluation set -> key -> query that must be judged.
         skipped: what must be named as unreadable, by ``train`` or evaluation set.
+        useless: how many records were written that are sound, but neither learnt from nor judged, by
+            ``train`` or evaluation set.
     """
 
     arguments: dict[str, Any]
     captions: dict[str, list[str]] | None
     queries: dict[str, dict[str, dict[str, Asked]]]
     skipped: dict[str, set[str]] = field(default_factory=dict)
+    useless: dict[str, int] = field(default_factory=dict, kw_only=True)
 
 
 def save_image(path: Path, colour: tuple[int, int, int], size: tuple[int, int], **options: Any) -> None:

@@ -53,7 +53,8 @@ def write(root: Path) -> Fake:
     content["annotations"] += [{"id": 100, "image_id": 139}, {"id": 101, "image_id": 139, "caption": None}]
     (root / "annotations").mkdir()
     (root / "annotations" / "captions_train2014.json").write_text(json.dumps(content))
-    broken = {"images[7]", *(f"annotations[{len(pairs) + n}]" for n in range(2))}
+    # The empty caption is the third that is written, since all are in reverse.
+    broken = {"images[7]", *(f"annotations[{number}]" for number in (2, len(pairs), len(pairs) + 1))}
     return Fake(
         arguments={"root": root},
         captions={
@@ -62,6 +63,7 @@ def write(root: Path) -> Fake:
         },
         queries={},
         skipped={"train": {"802", "999", *broken}},
+        useless={"train": 2},  # images without a caption
     )
 
 

@@ -220,4 +220,10 @@ def _list(root: Path, naming: str = "row_crc") -> Fake:
     cut(root / "training" / torn, 0.5)
     del captions[torn]
     skipped = {f"Train_GCC-training.tsv:{n}" for n in (4, 5, 6)} | {torn}
-    return Fake(arguments={"root": root}, captions=captions, queries={}, skipped={"train": skipped})
+    return Fake(
+        arguments={"root": root},
+        captions=captions,
+        queries={},
+        skipped={"train": skipped},
+        useless={"train": 1},  # a dead address
+    )

@@ -35,4 +35,5 @@ def write(root: Path) -> Fake:
             },
         },
         skipped={"entities": flickr.skipped["flickr30k_entities"], "own": folder.skipped["folder"]},
+        useless={"entities": flickr.useless["flickr30k_entities"]},
     )

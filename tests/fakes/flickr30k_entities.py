@@ -115,5 +115,7 @@ def write(root: Path, nested: bool = False, test_images: int = 5) -> Fake:
         arguments={"root": root},
         captions=dict.fromkeys(splits["train"], CAPTIONS),
         queries={split: {"flickr30k_entities": queries[split]} for split in queries},
-        skipped={"flickr30k_entities": {"391", "392", "393/0/0"}},
+        skipped={"flickr30k_entities": {"391", "393/0/0", *(f"392/{key}" for key in MENTIONS)}},
+        # Phrases of the chains 0, 14, 15 and 99 of each image with all sentences, and that of 390.
+        useless={"flickr30k_entities": 4 * (test_images + 1) + 1},
     )

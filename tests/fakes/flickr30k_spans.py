@@ -53,7 +53,11 @@ def write(root: Path, not_visual: bool = True) -> Judged:
             records[f"1000/{n}"] = (words, kept)
     needed = [folder / "Sentences", folder / "test.txt"]
     return Judged(
-        {"root": root, "not_visual": not_visual}, records, needed, broken={"1000/4", "1001", "1002"}
+        {"root": root, "not_visual": not_visual},
+        records,
+        needed,
+        broken={"1000/4", "1001", "1002"},
+        useless=1,  # a caption without a phrase
     )
 
 

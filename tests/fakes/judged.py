@@ -23,10 +23,12 @@ class Judged:
     Attributes:
         arguments: of its datamodule.
         records: key -> what the source must give for it
-            (`tests.datamodules.sets.test_evaluation_sets.reading` has a form for each kind).
+            (the module of its kind in `tests.datamodules.kinds.examples` says in which form).
         needed: files and folders without which it must not open.
         broken: names of what opening must leave out.
         skipped: keys of what must turn out to be unreadable.
+        asked: how many samples are asked for, where that is not one a record.
+        useless: how many records were written that are sound, but cannot be judged by.
     """
 
     arguments: dict[str, Any]
@@ -34,6 +36,8 @@ class Judged:
     needed: list[Path]
     broken: set[str] = field(default_factory=set)
     skipped: set[str] = field(default_factory=set)
+    asked: int | None = field(default=None, kw_only=True)
+    useless: int = field(default=0, kw_only=True)
 
 
 def colour(number: int) -> Colour:

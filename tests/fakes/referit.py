@@ -44,4 +44,5 @@ def write(root: Path, multigrounding: bool = False) -> ReferFake:
         queries={split: {"referit": queries_of_splits[split]} for split in ("val", "test")},
         skipped={"referit": faults.left_out | faults.unasked},
         masks=writer.masks,
+        useless={"referit": len(COLOURS["test"])},  # a sentence is said twice of an object
     )

@@ -95,11 +95,13 @@ def write(root: Path, flat: bool = False) -> Fake:
 
     write_annotations(root, flat, descriptions, listed, splits)
     faults = {f"{number}/{100 * number + values[0]}" for number in (24, 35) for values in FAULTY}
+    # No image, and one of another size.
+    faults |= {f"{number}/{100 * number + values[0]}" for number in (30, 31) for values in REGIONS}
     return Fake(
         arguments={"root": root, "split": "densecap"},
         captions=dict.fromkeys(map(str, (*range(1, 7), 40)), PHRASES),
         queries={split: {"visual_genome": queries[split]} for split in queries},
-        skipped={"train": {"41"}, "visual_genome": {"21", "30", "31", "32", "34/3401", "34/#7", *faults}},
+        skipped={"train": {"41"}, "visual_genome": {"21", "32", "34/3401", "34/#7", *faults}},
     )
 
 

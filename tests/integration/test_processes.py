@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import cli
-from commands.trainer import STOPPED
+from commands.ending import STOPPED
 from tests.tiny import finish, last_checkpoint, metrics, start, tiny_config, write_config
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import cli
-from commands.trainer import STOPPED
+from commands.ending import STOPPED
 from lightning_modules.catalogue import METHODS
 from tests.tiny import differences, last_checkpoint, tiny_config, write_config
 

@@ -14,11 +14,13 @@ import torch
 import yaml
 
 import cli
+from commands.options import accepted_arguments
 from commands.trainer import run
 from lightning_modules.catalogue import METHODS
 from tests.tiny import last_checkpoint, metrics, tiny_config, tiny_of, write_config
 
 METRICS = {"pointing_game", "box_accuracy", "mean_iou"}
+METHOD = {method.__name__: method for method in METHODS}
 MONITOR = {method.__name__: tiny_of(method).monitor for method in METHODS}
 GROUNDING = [name for name, monitor in MONITOR.items() if monitor.endswith("pointing_game")]
 
@@ -52,7 +54,7 @@ def arguments(folder: Path) -> list[str]:
 def test_what_a_run_leaves(folder: Path) -> None:
     kept = yaml.safe_load((folder / "config.yaml").read_text())
     assert kept["data"]["init_args"]["train_size"] == 12
-    assert "pretrained" in kept["model"]["init_args"]  # defaults are spelt out
+    assert set(kept["model"]["init_args"]) == set(accepted_arguments(METHOD[method(folder)]))  # with defaults
     (start,) = json.loads((folder / "run.json").read_text())
     assert start["seed"] == 0
     assert start["processes"] == 1

@@ -258,13 +258,12 @@ def test_pretrained_weights(module: VisionLanguagePretrain, tmp_path: Path, kind
 def test_missing_and_unexpected_weights_are_named(
     module: VisionLanguagePretrain, tmp_path: Path, said: list[str]
 ) -> None:
-    state = {name: tensor for name, tensor in other_weights().items() if not name.startswith("itm_head")}
+    """Fine-tuned releases lack the language head."""
+    state = {name: tensor for name, tensor in other_weights().items() if ".cls.predictions." not in name}
     torch.save(state | {"relation_head.weight": torch.zeros(1)}, tmp_path / "weights.pth")
     line = load(module, tmp_path / "weights.pth")
-    assert line.endswith(
-        "tensors of network loaded, 2 missing (itm_head.weight, itm_head.bias), "
-        "1 unexpected (relation_head.weight)"
-    )
+    assert "14 missing (text_encoder.cls.predictions.bias" in line
+    assert line.endswith("1 unexpected (relation_head.weight)")
 
 
 @pytest.mark.parametrize(
@@ -279,10 +278,29 @@ def test_missing_and_unexpected_weights_are_named(
             {"model": {"itm_head.weight": torch.zeros(2, 768)}},
             r"of another size: itm_head.weight is \(2, 768\) there and \(2, 16\) here",
         ),
+        ({"itm_head.bias": torch.zeros(2)}, "does not fit network: .* missing"),
+        ("headless", r"2 missing \(itm_head.weight, itm_head.bias\)"),
+        ({3: torch.zeros(1), "itm_head.bias": torch.zeros(2)}, "some of its names are no texts"),
+        ({"model": {3: torch.zeros(1)}}, "some of its names are no texts"),
+        ({"itm_head.bias": torch.tensor([1.0, float("nan")])}, "itm_head.bias holds NaN"),
         ("pickle", "not readable as weights without running code"),
         ("safetensors", "not readable as weights"),
     ],
-    ids=["absent", "text", "list", "empty", "other model", "other size", "code", "broken safetensors"],
+    ids=[
+        "absent",
+        "text",
+        "list",
+        "empty",
+        "other model",
+        "other size",
+        "one tensor",
+        "no head",
+        "a number for a name",
+        "a number for an inner name",
+        "NaN",
+        "code",
+        "broken safetensors",
+    ],
 )
 def test_other_files_are_refused_with_one_sentence(
     module: VisionLanguagePretrain, tmp_path: Path, content: Any, sentence: str
@@ -296,6 +314,10 @@ def test_other_files_are_refused_with_one_sentence(
             path.write_bytes(content)
         case "pickle":
             path.write_bytes(pickle.dumps({"model": Harmful(trace)}, protocol=2))
+        case "headless":
+            state = other_weights()
+            del state["itm_head.weight"], state["itm_head.bias"]
+            torch.save(state, path)
         case "safetensors":
             path = tmp_path / "weights.safetensors"
             path.write_bytes(b"\x00" * 40)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from networks.clip import OpenCLIP
+from networks.clip_dense import tokens_before_last_block
 from tests.networks.gpp_parity import TokenCLIP, arrays, clip_images, numbers
 from tests.parity import assert_parity
 
@@ -39,7 +40,8 @@ def test_logits_and_relevance_are_those_of_the_public_code() -> None:
         images = clip_images().to(dtype)
         with torch.no_grad():
             cosines = clip.encode_images(images) @ clip.encode_texts(TEXTS).t()
-            attention = clip.last_attention(clip._tokens_before_last_block(images))
+            tokens, _ = tokens_before_last_block(clip.model.visual, images)
+            attention = clip.last_attention(tokens)
         return {
             "logits_per_image": clip.model.logit_scale.exp().detach() * cosines,
             "attn_last": attention[3],
@@ -58,9 +60,10 @@ def test_relevance_is_the_gradient_of_the_whole_model(clip: OpenCLIP) -> None:
     assert_close(maps.amin((1, 2)), torch.zeros(2))
     assert_close(maps.amax((1, 2)), torch.ones(2))
     with torch.no_grad():
-        tokens = clip._tokens_before_last_block(images)
-        by_hand = clip._after_attention(tokens, clip.last_attention(tokens))
-        assert_close(F.normalize(by_hand, dim=1), clip.encode_images(images))
+        tokens, _ = tokens_before_last_block(clip.model.visual, images)
+        by_hand = clip.vectors_of_attention(tokens, clip.last_attention(tokens))
+        assert_close(by_hand, clip.encode_images(images))
+        assert_close(by_hand, F.normalize(clip.model.encode_image(images), dim=1))
 
 
 def test_vectors_have_length_one_and_images_keep_their_gradients(clip: OpenCLIP) -> None:
@@ -89,11 +92,19 @@ def test_official_layouts(clip: OpenCLIP) -> None:
         assert set(clip.adapt_state_dict(state)) == set(clip.state_dict())
 
 
-def test_what_there_is_not(clip: OpenCLIP) -> None:
+def test_what_there_is_not() -> None:
     with pytest.raises(ValueError, match="no model 'ViT-Z'"):
         OpenCLIP("ViT-Z")
     resnet = {**SMALL, "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}}
-    with pytest.raises(ValueError, match="no vision transformer with a class token"):
+    with pytest.raises(ValueError, match="vision transformer of CLIP's form"):
         OpenCLIP("RN-tiny", sizes=resnet)
-    with pytest.raises(ValueError, match="32 x 32 pixels, not 40 x 32"):
-        clip.encode_images(torch.zeros(1, 3, 40, 32))
+    averaged = {**SMALL, "vision_cfg": {**SMALL["vision_cfg"], "pool_type": "avg"}}
+    with pytest.raises(ValueError, match="no class token whose attention"):
+        OpenCLIP("ViT-tiny", sizes=averaged)
+
+
+def test_images_of_another_size(clip: OpenCLIP) -> None:
+    images = torch.randn(1, 3, 40, 48)
+    assert clip.encode_images(images).shape == (1, 8)
+    assert clip.encode_places(images).vectors.shape == (1, 5, 6, 8)
+    assert clip.relevance(images, ["a dog"]).shape == (1, 40, 48)

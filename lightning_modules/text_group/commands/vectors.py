@@ -55,7 +55,7 @@ def encode(names: list[str], options: argparse.Namespace) -> tuple[list[str], np
     from networks.groupvit import GroupViTImageEncoder
 
     encoder = GroupViTImageEncoder()
-    file = PartFile("image_encoder", options.weights, "--weights", complete=True)
+    file = PartFile("image_encoder", options.weights, "--weights")
     print(file.load(torch.nn.ModuleDict({"image_encoder": encoder})))
     encoder.to(options.device)
     preprocessing = Preprocessing(encoder.image_size, IMAGENET_MEAN, IMAGENET_STD, "bilinear")

@@ -95,7 +95,13 @@ def test_an_oracle_is_right_where_it_should_be(sets: CrossDataset, tmp_path: Pat
         "hard": 6,
     }  # two of three images, and no unboxed query
     assert len(set(counts.values())) == 2
-    assert content["skipped"] == 1
+    assert content["skipped"] == 4  # all queries of the torn image
+    assert content["records"]["hard"] == {
+        "records": 12,
+        "used": 6,
+        "left_out": {"nothing to judge by": 2},
+        "skipped": 4,
+    }
     assert content["protocols"]["selfeq"]["name"] == "selfeq"
     baselines = [
         result["value"]

@@ -1,4 +1,4 @@
-"""The handler and what surrounds it; whole runs that are stopped and resumed are in tests/integration."""
+"""When it is written, and how it stops a run. Whole runs, stopped and resumed, are in tests/integration."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from callbacks.run import signals
 from callbacks.run.last_checkpoint import LastCheckpoint
 
 
@@ -27,16 +28,15 @@ class Trainer(SimpleNamespace):
         }
         due = fields.pop("validation_due", False)
         epoch_loop = SimpleNamespace(
-            min_steps=100,
+            max_steps=-1,
             restarted_on_train_batch_end=False,
             val_loop=SimpleNamespace(setup_data=lambda: None, skip=False),
             _should_check_val_fx=lambda fetcher: due,
         )
-        loop = SimpleNamespace(min_epochs=5, epoch_loop=epoch_loop, _data_fetcher=object(), state_dict=dict)
+        loop = SimpleNamespace(epoch_loop=epoch_loop, _data_fetcher=object(), state_dict=dict)
         strategy = SimpleNamespace(root_device="cpu", reduce=lambda flag, reduce_op: flag)
         fixed = {
             "is_global_zero": True,
-            "should_stop": False,
             "limit_val_batches": 1.0,
             "fit_loop": loop,
             "strategy": strategy,
@@ -56,11 +56,8 @@ def end_batch(callback: LastCheckpoint, trainer: Any, batch_idx: int = 0) -> Non
 
 @pytest.fixture
 def callback(tmp_path: Path) -> Any:
-    made = LastCheckpoint(tmp_path / "checkpoints" / "last.ckpt", every=10)
-    before = {number: signal.getsignal(number) for number in made.SIGNALS}
-    yield made
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    yield LastCheckpoint(tmp_path / "checkpoints" / "last.ckpt", every=10)
+    signals.stop_listening()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +69,7 @@ def callback(tmp_path: Path) -> Any:
         ({"global_step": 7, "max_steps": 7, "validation_due": True}, True),
         ({"global_step": 7, "max_epochs": 1, "is_last_batch": True}, False),
         ({"global_step": 7, "max_epochs": 1, "is_last_batch": True, "validation_due": True}, True),
-        ({"global_step": 7, "max_epochs": 2, "is_last_batch": True, "validation_due": True}, False),
+        ({"global_step": 7, "max_epochs": 2, "is_last_batch": True, "validation_due": True}, True),
         ({"global_step": 10, "accumulate_grad_batches": 2}, False),
         ({"global_step": 10, "accumulate_grad_batches": 2, "is_last_batch": True}, True),
     ],
@@ -95,15 +92,12 @@ def test_a_signal_ends_the_run_after_the_step(callback: LastCheckpoint) -> None:
     callback.on_train_start(trainer, None)  # type: ignore[arg-type]
     os.kill(os.getpid(), signal.SIGTERM)
     end_batch(callback, trainer, 0)
-    assert (trainer.should_stop, callback.stopped) == (False, False)  # half of the gradients are summed
+    assert not callback.stopped  # half of the gradients are summed
     end_batch(callback, trainer, 1)
-    assert (trainer.should_stop, callback.stopped) == (True, True)
+    assert callback.stopped
     assert trainer.saved == [3]
-    assert (
-        trainer.fit_loop.min_epochs,
-        trainer.fit_loop.epoch_loop.min_steps,
-        trainer.limit_val_batches,
-    ) == (0, None, 0)
+    assert trainer.fit_loop.epoch_loop.max_steps == 3
+    assert trainer.limit_val_batches == 0
 
 
 def test_another_process_was_told_to_stop(callback: LastCheckpoint) -> None:
@@ -111,21 +105,14 @@ def test_another_process_was_told_to_stop(callback: LastCheckpoint) -> None:
     trainer.strategy.reduce = lambda flag, reduce_op: flag + 1
     end_batch(callback, trainer)
     callback.on_train_end(trainer, None)  # type: ignore[arg-type]
-    assert (trainer.should_stop, callback.stopped, trainer.saved) == (True, True, [3])
-
-
-def test_a_second_interrupt_stops_at_once(callback: LastCheckpoint) -> None:
-    callback.on_train_start(Trainer(), None)  # type: ignore[arg-type]
-    os.kill(os.getpid(), signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
+    assert (callback.stopped, trainer.saved) == (True, [3])
 
 
 @pytest.mark.parametrize("end", ["teardown", "on_exception"])
 def test_handlers_are_given_back(end: str, callback: LastCheckpoint) -> None:
-    before = [signal.getsignal(number) for number in callback.SIGNALS]
+    before = [signal.getsignal(number) for number in signals.SIGNALS]
     callback.on_fit_start(Trainer(), None)  # type: ignore[arg-type]
     callback.on_train_start(Trainer(), None)  # type: ignore[arg-type]
-    assert [signal.getsignal(number) for number in callback.SIGNALS] != before
+    assert [signal.getsignal(number) for number in signals.SIGNALS] != before
     getattr(callback, end)(Trainer(), None, "fit")
-    assert [signal.getsignal(number) for number in callback.SIGNALS] == before
+    assert [signal.getsignal(number) for number in signals.SIGNALS] == before

@@ -95,7 +95,7 @@ def phrases(*subjects: str) -> list[Phrase]:
     return [Phrase(f"the {subject}", subject, 0, 2) for subject in subjects]
 
 
-def test_an_image_without_phrases_is_passed_over_silently() -> None:
+def test_an_image_without_phrases_is_passed_over_and_named() -> None:
     view = PhraseView(ListSource([["x"]] * 3, [[], [], phrases("dog")]), PLAIN, NONE, 0)
     _, phrase, subject, partner, mentioned, key, skipped = view[0, 0]
     assert (phrase, subject, partner, mentioned, key, skipped) == (
@@ -104,9 +104,9 @@ def test_an_image_without_phrases_is_passed_over_silently() -> None:
         None,
         {"the dog", "dog"},
         "image-2",
-        [],
+        [f"image-{n}\tleft out: no phrase in its captions" for n in range(2)],
     )
-    with pytest.raises(DataError, match="no caption has a phrase"):
+    with pytest.raises(DataError, match="no phrase in its captions"):
         PhraseView(ListSource([["x"]] * 3, [[], [], []]), PLAIN, NONE, 0)[0, 0]
 
 
@@ -130,7 +130,7 @@ def test_evaluation_leaves_out_what_it_cannot_read() -> None:
     assert batch.keys == ["0/0", "2/0"]
     assert batch.images[:, 0, 0, 0].tolist() == [0, 2]
     assert batch.sizes.tolist() == [[6, 9], [6, 9]]
-    assert batch.skipped == ["0/1\t' ': the phrase is empty", "image-1\timage-1.jpg: torn"]
+    assert batch.skipped == ["0/1\t' ': the phrase is empty", "1/0\timage-1.jpg: torn"]
 
 
 def test_evaluation_is_not_augmented_or_shuffled() -> None:

@@ -10,11 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.kinds.grounding import Query
 from datamodules.sets import flickr30k_entities as module
-from datamodules.sets.flickr30k_entities import Flickr30kEntities, Flickr30kSplit, chain_boxes, plain_caption
+from datamodules.sets.flickr30k_entities import (
+    Flickr30kCaptions,
+    Flickr30kEntities,
+    Flickr30kSplit,
+    plain_caption,
+    read_annotation,
+)
 from metrics.protocols import PRESETS, evaluated_boxes
 from tests.fakes.flickr30k_entities import CAPTIONS, MENTIONS, SENTENCES, write
 from tests.tiny import ROOT
@@ -27,7 +34,7 @@ REAL = ROOT.parent / "shared" / "data" / "flickr30k_entities_mini"
 def test_both_layouts(nested: bool, tmp_path: Path) -> None:
     write(tmp_path, nested)
     test = Flickr30kSplit(tmp_path, "test")
-    train = Flickr30kSplit(tmp_path, "train")
+    train = Flickr30kCaptions(tmp_path, "train")
     assert len(train) == 6
     assert train.captions(0) == CAPTIONS
     assert [test.key(index) for index in range(len(test))] == [
@@ -59,7 +66,7 @@ def test_boxes_count_from_zero_and_end_exclusively(tmp_path: Path) -> None:
 
 def test_a_chain_without_a_box_is_not_asked_for(tmp_path: Path) -> None:
     write(tmp_path)
-    assert sorted(chain_boxes(tmp_path / "Annotations" / "300.xml")) == ["11", "12", "13"]
+    assert sorted(read_annotation(tmp_path / "Annotations" / "300.xml")[1]) == ["11", "12", "13"]
 
 
 def test_markup_leaves_the_words() -> None:
@@ -94,15 +101,17 @@ def test_training_reads_no_annotation(tmp_path: Path) -> None:
     write(tmp_path)
     for path in (tmp_path / "Annotations").iterdir():
         path.write_text("torn")
-    assert Flickr30kSplit(tmp_path, "train").captions(3) == CAPTIONS
+    assert Flickr30kCaptions(tmp_path, "train").captions(3) == CAPTIONS
 
 
 @pytest.mark.parametrize("text", [b"", b"\n \n", b"\xff\xfe\xff"])
-def test_a_broken_sentence_file_is_a_data_error(text: bytes, tmp_path: Path) -> None:
+def test_a_broken_sentence_file_is_named(text: bytes, tmp_path: Path) -> None:
     write(tmp_path)
+    sound = len(Flickr30kCaptions(tmp_path, "train"))
     (tmp_path / "Sentences" / "10.txt").write_bytes(text)
-    with pytest.raises(DataError, match=r"10\.txt"):
-        Flickr30kSplit(tmp_path, "train").captions(0)
+    source = Flickr30kCaptions(tmp_path, "train")
+    assert len(source) == sound - 1
+    assert [line.split("\t")[0] for line in source.broken] == ["10"]
 
 
 @pytest.mark.parametrize("side", ["<xmin>x</xmin>", "<ymin>1</ymin>"])
@@ -121,7 +130,7 @@ def test_it_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     write(tmp_path)
     before = Flickr30kSplit(tmp_path, "test")
     with monkeypatch.context() as patch:
-        patch.setattr(module, "chain_boxes", None)
+        patch.setattr(module, "read_annotation", None)
         again = Flickr30kSplit(tmp_path, "test")
         assert str([again.queries(index) for index in range(len(again))]) == str(
             [before.queries(index) for index in range(len(before))]
@@ -172,6 +181,34 @@ def test_what_the_reference_code_judges(tmp_path: Path) -> None:
                     "sentences": [f"{rules.prompt}{mention.phrase.lower()}" for mention in mentions],
                 }
         assert judged_chains == image["meta"]
+
+
+@pytest.mark.parametrize("phrase", ["a man on [/EN#8/scene a street]", "a [/EN#8/other border]]", "a man"])
+def test_a_line_whose_markup_is_broken_is_left_out(phrase: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    for image in ("10", "300"):
+        path = tmp_path / "Sentences" / f"{image}.txt"
+        path.write_text(f"{path.read_text()}\n[/EN#11/people {phrase} .\n")
+    train = Flickr30kCaptions(tmp_path, "train")
+    test = Flickr30kSplit(tmp_path, "test")
+    assert train.captions(0) == CAPTIONS
+    assert len(test.queries(0)) == len(MENTIONS)
+    assert all("markup" in source.broken[0] for source in (train, test))
+
+
+def test_photographs_are_of_the_size_that_their_boxes_are_for(tmp_path: Path) -> None:
+    write(tmp_path)
+    source = Flickr30kSplit(tmp_path, "test")
+    path = tmp_path / "flickr30k_images" / "300.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(path, exif=exif)
+    assert source.image(0).shape == (30, 40, 3)  # the boxes are for the picture as it is stored
+    Image.new("RGB", (30, 40)).save(path, exif=exif)
+    assert source.image(0).shape == (30, 40, 3)  # ... as it is seen
+    Image.new("RGB", (20, 15)).save(path)
+    with pytest.raises(DataError, match="the image is 20x15, but its annotations are for 40x30"):
+        source.image(0)
 
 
 @pytest.mark.real_data

@@ -200,7 +200,7 @@ def test_queries_are_read_and_broken_ones_named(images: Path, tmp_path: Path) ->
     assert len({query.chain for query in queries.values()}) == len(queries)
     reasons = dict(line.split("\t") for line in source.broken)
     assert reasons["test.jsonl:12"].startswith("float() argument must be")
-    assert reasons["test.jsonl:14"] == "no 'phrase'"
+    assert reasons["test.jsonl:14"] == "no phrase"
     assert reasons["test.jsonl:15"] == "no image gone.jpg"
     assert reasons["test.jsonl:19"].startswith("no JSON")
 
@@ -223,3 +223,62 @@ def test_a_folder_without_captions_or_queries(images: Path) -> None:
 def test_an_image_under_both_of_its_names_is_one(images: Path, tmp_path: Path) -> None:
     write_captions(tmp_path / "c.csv", {"a.jpg": ["a dog"], "a": ["a puppy"]})
     assert read(CaptionedFolder(images, tmp_path / "c.csv")) == {"a.jpg": ["a dog", "a puppy"]}
+
+
+# Quotes, boxes, links.
+
+ROWS = [("a.jpg", "a dog"), ("sub/b.png", "a cat"), ("ünï.bmp", "a tree"), ("sub/deep/c.JPG", "a ball")]
+
+
+def write_csv(path: Path, lines: list[str]) -> Path:
+    path.write_text("\n".join(["image,caption", *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_quote_that_is_never_closed_ends_with_its_line(images: Path, tmp_path: Path) -> None:
+    lines = [f"{image},{caption}" for image, caption in ROWS]
+    lines[1] = 'sub/b.png,"a cat'
+    source = CaptionedFolder(images, write_csv(tmp_path / "c.csv", lines))
+    assert source.names == ["a.jpg", "ünï.bmp", "sub/deep/c.JPG"]
+    assert source.broken == ["c.csv:3\ta quote that is not closed in its line"]
+
+
+@pytest.mark.parametrize("last", ['"a ball"', 'a ball"', '"a ball'])
+def test_two_quotes_of_different_rows_do_not_swallow_those_between(
+    last: str, images: Path, tmp_path: Path
+) -> None:
+    lines = ['a.jpg,"a dog', "sub/deep/c.JPG,a cat", "sub/b.png,a tree", f"ünï.bmp,{last}"]
+    source = CaptionedFolder(images, write_csv(tmp_path / "c.csv", lines))
+    assert len(source) + len(source.broken) == len(lines)
+    assert {"sub/deep/c.JPG", "sub/b.png"} <= set(source.names)
+
+
+def test_a_quoted_caption_may_go_over_several_lines(images: Path, tmp_path: Path) -> None:
+    lines = ['a.jpg,"a dog,', "happy, in snow", 'with a ""ball"""', "sub/b.png,a cat"]
+    source = CaptionedFolder(images, write_csv(tmp_path / "c.csv", lines))
+    assert source.captions(0) == ['a dog, happy, in snow with a "ball"']
+    assert (len(source), source.broken) == (2, [])
+
+
+def test_a_tsv_has_no_quoting(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.tsv").write_text('image\tcaption\na.jpg\t"a dog\nsub/b\ta "big" cat\n')
+    source = CaptionedFolder(images, tmp_path / "c.tsv")
+    assert source.texts == [['"a dog'], ['a "big" cat']]
+
+
+def test_boxes_may_be_shares_of_the_sides(images: Path, tmp_path: Path) -> None:
+    row = {"image": "a.jpg", "phrase": "a dog", "boxes": [[0.25, 0.5, 1, 1]]}
+    (tmp_path / "q.jsonl").write_text(json.dumps(row))
+    with pytest.raises(DataError, match=r"--data\.normalised true"):
+        QueriedFolder(images, tmp_path / "q.jsonl")
+    [query] = QueriedFolder(images, tmp_path / "q.jsonl", normalised=True).queries(0)
+    assert query.boxes.tolist() == [[8, 12, 32, 24]]
+
+
+def test_a_folder_behind_a_link_is_searched_once(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "train").symlink_to(images)
+    (tmp_path / "photos" / "again").symlink_to(tmp_path / "photos")
+    paths = find_images(tmp_path / "photos")
+    assert paths["train/sub/b"] == "train/sub/b.png"
+    assert not any(name.startswith("again") for name in paths)

@@ -76,10 +76,8 @@ def keeps_captions(captions: list[str]) -> Callable[[Path], None]:
     return case
 
 
-def flickr(path: str, content: bytes | None, words: str, skips: str | None) -> Callable[[Path], None]:
-    """Damages a file of Flickr30k Entities; ``skips`` names the record that must be left out, None a set that
-    must be refused.
-    """
+def flickr(path: str, content: bytes | None, words: str, *skips: str) -> Callable[[Path], None]:
+    """Damages a file of Flickr30k Entities; ``skips`` names what must be left out, nothing for a refusal."""
 
     def case(root: Path) -> None:
         flickr30k_entities.write(root / "set")
@@ -88,14 +86,14 @@ def flickr(path: str, content: bytes | None, words: str, skips: str | None) -> C
         if content is not None:
             (root / "set" / path).write_bytes(content)
         datamodule = Flickr30kEntities(root / "set", cache_dir=root / "cache")
-        if skips is None:
+        if not skips:
             with pytest.raises(DataError, match=words):
                 read_all(datamodule)
             return
         after = read_all(datamodule)
         new = [line for line in after.skipped if line not in before.skipped]
         assert after.kept == before.kept - 1
-        assert [line.split("\t")[0] for line in new] == [skips]
+        assert [line.split("\t")[0] for line in new] == list(skips)
         assert words in new[0]
 
     return case
@@ -155,6 +153,14 @@ CASES: dict[str, Callable[[Path], None]] = {
     "query, empty box": skips_query(of_query(boxes=[[5, 5, 5, 9]]), "empty"),
     "query, box outside": skips_query(of_query(boxes=[[25, 0, 30, 5]]), "outside"),
     "query, box of three": skips_query(of_query(boxes=[[1, 2, 3]]), ""),
+    "query, phrase null": skips_query(of_query(phrase=None), "the phrase is no text but None"),
+    "query, phrase a list": skips_query(of_query(phrase=["a", "b"]), "the phrase is no text"),
+    "query, bbox for boxes": skips_query(
+        {"image": "a.png", "phrase": "it", "bbox": [0, 0, 5, 5]}, "is 'bbox' meant for 'boxes'?"
+    ),
+    "query, boxes from 0 to 1": skips_query(of_query(boxes=[[0.1, 0.2, 0.5, 1]]), "--data.normalised true"),
+    "query, an absolute path": skips_query(of_query(image="/data/a.png"), "write the path below the folder"),
+    "query, half a surrogate in a name": skips_query(of_query(image="\ud800.png"), "no image"),
     "query, box of words": skips_query(of_query(boxes=[["a", "b", "c", "d"]]), ""),
     "query, no UTF-8": skips_query(b'{"image": "a.png", "phrase": "caf\xe9", "boxes": []}', "UTF-8"),
     "caption, empty": skips_caption(b'{"image": "a.png", "caption": " "}', "empty"),
@@ -166,6 +172,15 @@ CASES: dict[str, Callable[[Path], None]] = {
     "captions, an empty file": refuses_captions("e.csv", b"", "columns image and caption"),
     "captions, other columns": refuses_captions("e.csv", b"a,b\n1,2\n", "columns image and caption"),
     "captions, another kind": refuses_captions("e.xlsx", b"PK", "read from .csv"),
+    "captions, semicolons": refuses_captions(
+        "e.csv", b"image;caption\na.png;a dog\n", "separated by semicolons"
+    ),
+    "captions, a file of COCO": refuses_captions(
+        "e.json", b'{"images": [], "annotations": []}', "--data COCOCaptions"
+    ),
+    "captions, a document of JSON": refuses_captions(
+        "e.json", b'[\n{"image": "a.png"}]', "one JSON document"
+    ),
     "captions, gzip cut": refuses_captions(
         "e.jsonl.gz",
         gzip.compress(b'{"image": "a.png", "caption": "x"}' * 99)[:-9],
@@ -175,7 +190,7 @@ CASES: dict[str, Callable[[Path], None]] = {
         "e.jsonl.gz", b'{"image": "a.png"}', "not readable to its end"
     ),
     "captions, a field without end": refuses_captions(
-        "e.csv", b'image,caption\na.png,"' + b"x" * 200_000, "not readable to its end"
+        "e.csv", b'image,caption\na.png,"' + b"x" * 200_000, "not closed in its line"
     ),
     "caption, very long": keeps_captions(["a dog " * 200_000 + "end"]),
     "captions, the same image and text twice": keeps_captions(["a dog", "a dog"]),
@@ -192,10 +207,13 @@ CASES: dict[str, Callable[[Path], None]] = {
         "Sentences/300.txt", b"[/EN#11/people caf\xe9]", "not readable", "300"
     ),
     "Flickr30k, photograph missing": flickr(
-        "flickr30k_images/300.jpg", None, "not readable as an image", "300"
+        "flickr30k_images/300.jpg",
+        None,
+        "not readable as an image",
+        *(f"300/{key}" for key in flickr30k_entities.MENTIONS),
     ),
-    "Flickr30k, empty split": flickr("test.txt", b"\n", "names no image", None),
-    "Flickr30k, split missing": flickr("test.txt", None, "test.txt not found", None),
+    "Flickr30k, empty split": flickr("test.txt", b"\n", "names no image"),
+    "Flickr30k, split missing": flickr("test.txt", None, "test.txt not found"),
     "COCO, no images": coco(lambda content: without(content, "images"), "not readable|damaged|no ", None),
     "COCO, no annotations": coco(
         lambda content: without(content, "annotations"), "not readable|damaged|no ", None

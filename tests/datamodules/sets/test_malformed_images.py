@@ -41,6 +41,14 @@ def huge_png(side: int) -> bytes:
     return file
 
 
+def with_odd_exif() -> bytes:
+    """Turned, and with a width that is no whole number, which Pillow reads but cannot write."""
+    width = struct.pack("<HHIf", 0x0100, 11, 1, 20.5)
+    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + width + orientation + bytes(4)
+    return encoded("PNG", picture().transpose(Image.Transpose.ROTATE_90), exif=exif)
+
+
 def with_exif(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -81,6 +89,8 @@ UNREADABLE: dict[str, bytes] = {
     "decompression bomb": huge_png(60_000),
     "no pixels": huge_png(0),
     "zeros": bytes(5000),
+    "32 bits, whole numbers": encoded("TIFF", Image.fromarray(np.full((12, 20), 200, np.int32))),
+    "32 bits, fractions": encoded("TIFF", Image.fromarray(np.full((12, 20), 0.5, np.float32))),
 }
 LEGAL: dict[str, tuple[bytes, tuple[int, int, int]]] = {
     "CMYK": (encoded("JPEG", picture().convert("CMYK"), quality=100), RED),
@@ -89,6 +99,8 @@ LEGAL: dict[str, tuple[bytes, tuple[int, int, int]]] = {
     "16 bits": (sixteen_bits(), (200, 200, 200)),
     "palette": (encoded("PNG", picture().convert("P", palette=Image.Palette.ADAPTIVE)), RED),
     "palette and transparency": (encoded("PNG", picture().quantize(8), transparency=7), RED),
+    "a hidden colour": (encoded("PNG", Image.new("RGBA", (20, 12), (*RED, 0))), (255, 255, 255)),
+    "EXIF that cannot be written again": (with_odd_exif(), RED),
     "alpha": (encoded("PNG", picture().convert("RGBA")), RED),
     "grey and alpha": (encoded("PNG", picture().convert("LA")), (87, 87, 87)),
     "GIF": (encoded("GIF"), RED),
@@ -106,7 +118,7 @@ LEGAL: dict[str, tuple[bytes, tuple[int, int, int]]] = {
 def test_an_unreadable_image_is_skipped(name: str, tmp_path: Path) -> None:
     kept, skipped = read_all(folder_with(tmp_path, "bad.jpg", UNREADABLE[name]))
     assert kept == 2
-    assert [line.split("\t")[0] for line in skipped] == ["bad.jpg", "bad.jpg"]
+    assert [line.split("\t")[0] for line in skipped] == ["bad.jpg", "q.jsonl:1"]
     assert all("not readable as an image" in line and "\n" not in line for line in skipped)
 
 

@@ -137,7 +137,7 @@ def test_equal_phrases_of_an_image_may_be_merged(tmp_path: Path) -> None:
     queries = {query.phrase: query for query in source.queries(0)}
     assert list(queries) == ["The Red Bus on road", "a sign", "off image", "beyond"]
     assert queries["The Red Bus on road"].boxes.tolist() == [[10, 10, 110, 70], [60, 20, 140, 80]]
-    assert source.number_of_queries is None
+    assert source.number_of_queries == len(queries)
 
 
 @pytest.mark.parametrize(("max_words", "queries"), [(79, 6), (5, 5), (2, 3), (1, 1)])
@@ -182,7 +182,7 @@ def test_sizes_are_not_needed(tmp_path: Path) -> None:
 
 def test_an_image_of_another_size_is_not_judged(tmp_path: Path) -> None:
     write(tmp_path)
-    with pytest.raises(DataError, match="the image is 30x20, but its boxes are for 60x40"):
+    with pytest.raises(DataError, match="the image is 30x20, but its annotations are for 60x40"):
         VisualGenomeSplit(tmp_path, "densecap", "test").image(5)
     assert VisualGenomeSplit(tmp_path, "densecap", "train").image(6).shape == (20, 30, 3)
 

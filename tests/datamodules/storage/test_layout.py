@@ -49,6 +49,13 @@ def test_counts_and_folders_follow_the_options() -> None:
     assert not matches({"year": "2014"}, {})
 
 
+def test_a_part_may_be_replaced_by_other_files() -> None:
+    tiny = layout(Part("a", "a", by_hand="ask", replaced_by=("val_file", "test_file")))
+    assert tiny.parts_for({})
+    assert tiny.parts_for({"val_file": None})
+    assert tiny.parts_for({"test_file": "b.jsonl"}) == []
+
+
 def test_how_a_set_is_obtained_follows_from_its_parts() -> None:
     free = Part("a", "a", url="https://example.org/a")
     requested = Part("b", "b", by_hand="ask")
@@ -70,6 +77,7 @@ def test_a_layout_agrees_with_its_class(kind: Any) -> None:
         assert str(defaults[option]) == value
     for part in facts.parts:
         assert set(part.needed_if) <= set(facts.options)
+        assert set(part.replaced_by) <= set(defaults)
         assert part.folder_option is None or part.folder_option[0] in defaults
 
 

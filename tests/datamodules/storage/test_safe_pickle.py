@@ -118,3 +118,13 @@ def test_a_damaged_file(content: bytes, tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.p: not readable as a pickle"):
         read_plain_pickle(tmp_path / "gone.p")
+
+
+def test_line_ends_that_were_changed_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "refs.p"
+    content = pickle.dumps([{"split": "train"}], protocol=0)
+    path.write_bytes(content)
+    assert read_plain_pickle(path) == [{"split": "train"}]
+    path.write_bytes(content.replace(b"\n", b"\r\n"))
+    with pytest.raises(DataError, match="its line ends were changed to those of Windows"):
+        read_plain_pickle(path)

@@ -1,31 +1,7 @@
 """Pre-training at its smallest."""
 
-from tests.tiny import GROUNDING, SCENE_WORDS, SCENES, Tiny
+from tests.lightning_modules.backbones.tiny import ALBEF
+from tests.tiny import GROUNDING, SCENES, Tiny
 
-ALBEF = {
-    "class_path": "ALBEFBackbone",
-    "init_args": {
-        "network": {
-            "class_path": "ALBEF",
-            "init_args": {
-                "vision": {"image_size": 32, "patch_size": 8, "width": 16, "depth": 1, "heads": 2},
-                "text": {
-                    "width": 16,
-                    "depth": 3,
-                    "heads": 2,
-                    "intermediate": 32,
-                    "vocab_size": 67,
-                    "max_positions": 32,
-                    "dropout": 0.1,
-                },
-                "contrast": {"embed_dim": 8, "queue_size": 32},
-                "fusion_layer": 1,
-            },
-        },
-        "vocabulary": SCENE_WORDS,
-        "maps": {"layers": [1]},
-        "negatives": {"exclude": "same_text"},
-    },
-}
 MODEL = {"backbone": ALBEF, "optimisation": {"lr": 1e-3, "schedule": "one_cycle"}}
 TINY = {"VisionLanguagePretrain": Tiny(MODEL, SCENES, GROUNDING, "val/scenes/clean/pointing_game")}

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from lightning_modules.backbones.albef import ALBEFBackbone
-from lightning_modules.backbones.encoder import ALBEFEncoder
+from lightning_modules.backbones.albef_encoder import ALBEFEncoder
 from lightning_modules.backbones.options import MapOptions
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from tests.lightning_modules.conftest import MAP_LAYERS, WORDS, tiny_network

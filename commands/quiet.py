@@ -1,0 +1,44 @@
+"""Keeps what a user cannot use out of a run's output."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+# Warnings and messages about what this project does on purpose.
+UNWANTED_WARNINGS = (
+    ".*does not have many workers.*",
+    ".*dataloader is not resumable.*",  # datamodules.samplers resumes in the middle of an epoch
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ".*using the DistributedSampler.*",
+    ".*It is recommended to use .*sync_dist=True.*",
+    ".*GPU available but not used.*",
+    ".*LightningCLI's args parameter is intended.*",
+    ".*Total length of .* across ranks is zero.*",  # a run without validation
+    ".*callbacks used to create the checkpoint need to be provided.*",  # those of fit alone
+    ".*predict returned None.*",  # Predictions writes files
+    ".*in eval mode at the start of training.*",  # frozen parts
+    ".*`srun` command is available.*",  # commands.launchers says what is wrong, if anything is
+    ".*all_gather is deprecated.*",
+    ".*anonymous setting has no effect.*",
+)
+UNWANTED_MESSAGES = ("litlogger", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")
+TALKATIVE_LOGGERS = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+)
+
+
+def quiet() -> None:
+    """Silences warnings about what this project does on purpose."""
+    for text in UNWANTED_WARNINGS:
+        warnings.filterwarnings("ignore", text)
+    for name in TALKATIVE_LOGGERS:
+        logging.getLogger(name).addFilter(_is_wanted)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    return not any(text in record.getMessage() for text in UNWANTED_MESSAGES)

@@ -1,0 +1,1 @@
+"""TTD: text-tag self-distillation."""

@@ -1,0 +1,30 @@
+"""Backbones at their smallest, on made scenes."""
+
+from tests.tiny import SCENE_WORDS
+
+ALBEF = {
+    "class_path": "ALBEFBackbone",
+    "init_args": {
+        "network": {
+            "class_path": "ALBEF",
+            "init_args": {
+                "vision": {"image_size": 32, "patch_size": 8, "width": 16, "depth": 1, "heads": 2},
+                "text": {
+                    "width": 16,
+                    "depth": 3,
+                    "heads": 2,
+                    "intermediate": 32,
+                    "vocab_size": 67,
+                    "max_positions": 32,
+                    "dropout": 0.1,
+                },
+                "contrast": {"embed_dim": 8, "queue_size": 32},
+                "fusion_layer": 1,
+            },
+        },
+        "vocabulary": SCENE_WORDS,
+        "maps": {"layers": [1]},
+        "negatives": {"exclude": "same_text"},
+    },
+}
+TINY = {"ALBEFBackbone": ALBEF}

@@ -6,7 +6,7 @@ Legend: N images, C channels, h x w grid of the features.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torchvision.models import segmentation, vgg  # type: ignore[import-untyped]
@@ -26,6 +26,7 @@ class ImageTrunk(nn.Module):
 
     Attributes:
         channels: C.
+        optional_weights: pieces of the names of what a file of weights may lack.
 
     Raises:
         ValueError: no such network, or none of that stride.
@@ -35,6 +36,8 @@ class ImageTrunk(nn.Module):
         >>> trunk.channels, tuple(trunk(torch.zeros(1, 3, 32, 48)).shape)
         (512, (1, 512, 4, 6))
     """
+
+    optional_weights: ClassVar[tuple[str, ...]] = ("num_batches_tracked",)
 
     def __init__(self, name: str = "vgg16", stride: int = 8) -> None:
         super().__init__()

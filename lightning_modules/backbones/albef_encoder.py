@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_modules.backbones.albef import ALBEFBackbone
+from networks.albef import ALBEF
 from networks.image_text_encoder import ImageTextEncoder, Places
 from networks.layers.precision import full_precision
 
@@ -19,6 +20,8 @@ class ALBEFEncoder(ImageTextEncoder):
     Args:
         backbone: the network and how it is used.
     """
+
+    optional_weights = ALBEF.optional_weights
 
     def __init__(self, backbone: ALBEFBackbone) -> None:
         super().__init__()

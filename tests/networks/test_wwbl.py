@@ -129,7 +129,7 @@ def test_published_files_are_whole_modules(tmp_path: Path) -> None:
     torch.save(Published(written), tmp_path / "net_best.pth")
     holder = nn.Module()
     holder.network = WWbL(SMALL, dim=5)
-    line = PartFile("network", tmp_path / "net_best.pth", "--model.pretrained", complete=True).load(holder)
+    line = PartFile("network", tmp_path / "net_best.pth", "--model.pretrained").load(holder)
     assert f"{len(written.state_dict())} tensors of network loaded" in line
     for name, value in written.state_dict().items():
         assert torch.equal(holder.network.state_dict()[name], value), name

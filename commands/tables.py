@@ -25,6 +25,10 @@ class Row:
         weights: option -> name of the stage or of the earlier row whose last checkpoint it is set to.
         paper: column -> the paper's number, in per cent.
         trained: whether it is trained before it is judged.
+        scales: at which it is run; none for all. Where a start of other rows is not run, they begin as their
+            configuration says.
+        curve: name of the curve of the table's figure that it is a point of; none for no curve.
+        at: where on the curve.
     """
 
     name: str
@@ -33,6 +37,13 @@ class Row:
     weights: dict[str, str] = field(default_factory=dict)
     paper: dict[str, float] = field(default_factory=dict)
     trained: bool = True
+    scales: tuple[str, ...] = ()
+    curve: str = ""
+    at: float = 0.0
+
+    def runs_at(self, scale: str) -> bool:
+        """Whether there is such a run at a scale."""
+        return not self.scales or scale in self.scales
 
     @property
     def folder(self) -> str:
@@ -171,6 +182,8 @@ def arguments(table: Table, row: Row, scale: str, seed: int, runs: Path) -> list
     words += ["--runs", str(runs), "--name", table.run_name(row, scale, seed), "--seed_everything", str(seed)]
     by_name = {start.name: start for start in (*table.stages, *table.rows)}
     for option, start in row.weights.items():
+        if not by_name[start].runs_at(scale):
+            continue
         folder = runs / table.run_name(by_name[start], scale, seed)
         words += [f"--{option}", str(folder / "checkpoints" / "last.ckpt")]
     for option, value in row.options.items():

@@ -81,21 +81,21 @@ class Table:
         """The name of a run."""
         return f"{self.name}-{scale}/{row.folder}-seed{seed}"
 
-    def chosen(self, texts: Iterable[str]) -> list[Row]:
-        """The rows whose name contains one of some texts.
+    def chosen(self, texts: Iterable[str], scale: str) -> list[Row]:
+        """The rows at a scale whose name contains one of some texts.
 
         Raises:
             RunError: there are none.
         """
         texts = list(texts)
-        rows = [row for row in self.rows if any(text in row.name for text in texts)]
+        rows = [row for row in self.rows if row.runs_at(scale) and any(text in row.name for text in texts)]
         if not rows:
             names = "; ".join(row.name for row in self.rows)
             raise RunError(f"no row of {self.name} contains {' or '.join(texts)} (it has: {names}).")
         return rows
 
-    def before(self, rows: Iterable[Row]) -> list[Row]:
-        """All runs that these rows need, themselves included, in the order of the file."""
+    def before(self, rows: Iterable[Row], scale: str) -> list[Row]:
+        """All runs at a scale that these rows need, themselves included, in the order of the file."""
         needed: set[str] = set()
         waiting = [row.name for row in rows]
         by_name = {row.name: row for row in (*self.stages, *self.rows)}
@@ -103,7 +103,7 @@ class Table:
             name = waiting.pop()
             needed.add(name)
             waiting.extend(by_name[name].weights.values())
-        return [row for name, row in by_name.items() if name in needed]
+        return [row for name, row in by_name.items() if name in needed and row.runs_at(scale)]
 
 
 def read_table(path: Path) -> Table:

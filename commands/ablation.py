@@ -3,7 +3,8 @@
 A table is a YAML file: `config` (what every row starts from, or one for each scale), `columns` (title:
 dataset/protocol/metric), `stages` (runs that come first, for rows to start from), `baselines` (methods that
 need no training), and `rows`, each with a `name`, `options` of its own, `weights` (option: stage or earlier
-row), `trained: false` if it is only judged, and the `paper`'s numbers. Every run is an ordinary command,
+row), `trained: false` if it is only judged, `scales` if it is not run at all of them, `curve` and `at` if it is
+a point of a curve to be drawn, and the `paper`'s numbers. Every run is an ordinary command,
 printed before it starts; one that is done already, with the same options, is not done again. Further options
 are given to every run.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from callbacks.evaluations.results import format_estimate, format_rows
+from commands.curves import draw_curves
 from commands.runs import RunError, claim, read_metrics
 from commands.tables import Row, Table, arguments, read_table
 
@@ -190,9 +192,9 @@ def run_table(options: argparse.Namespace, extra: list[str]) -> int:
     started = time.monotonic()
     table = read_table(options.table)
     scale = options.scale or table.scales[0]
-    rows = table.chosen(options.only)
+    rows = table.chosen(options.only, scale)
     for seed in options.seeds:
-        for row in table.before(rows):
+        for row in table.before(rows, scale):
             folder = options.runs / table.run_name(row, scale, seed)
             words = [*arguments(table, row, scale, seed, options.runs), *extra]
             judged = row in table.rows
@@ -207,6 +209,9 @@ def run_table(options: argparse.Namespace, extra: list[str]) -> int:
                 return code
     if not options.dry:
         print(f"\n{format_table(table, rows, scale, options.seeds, options.runs)}\n")
+        figure = draw_curves(table, rows, scale, options.seeds, options.runs)
+        if figure:
+            print(f"Curves: {figure}")
         last_run = options.runs / table.run_name(rows[-1], scale, options.seeds[-1])
         pictures = gallery(table, last_run)
         if pictures:

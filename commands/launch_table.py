@@ -28,9 +28,9 @@ def table_jobs(command: list[str], dry: bool) -> tuple[str, list[list[Commands]]
     options.dry = options.dry or dry
     table = read_table(options.table)
     scale = options.scale or table.scales[0]
-    rows = table.chosen(options.only)
+    rows = table.chosen(options.only, scale)
     arrays: dict[int, list[Commands]] = {}
-    for row in table.before(rows):
+    for row in table.before(rows, scale):
         for seed in options.seeds:
             job = _job(table, row, scale, seed, options, extra)
             if job:

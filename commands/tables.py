@@ -25,6 +25,10 @@ class Row:
         weights: option -> name of the stage or of the earlier row whose last checkpoint it is set to.
         paper: column -> the paper's number, in per cent.
         trained: whether it is trained before it is judged.
+        scales: at which it is run; none for all. Where a start of other rows is not run, they begin as their
+            configuration says.
+        curve: name of the curve of the table's figure that it is a point of; none for no curve.
+        at: where on the curve.
     """
 
     name: str
@@ -33,6 +37,13 @@ class Row:
     weights: dict[str, str] = field(default_factory=dict)
     paper: dict[str, float] = field(default_factory=dict)
     trained: bool = True
+    scales: tuple[str, ...] = ()
+    curve: str = ""
+    at: float = 0.0
+
+    def runs_at(self, scale: str) -> bool:
+        """Whether there is such a run at a scale."""
+        return not self.scales or scale in self.scales
 
     @property
     def folder(self) -> str:
@@ -70,21 +81,21 @@ class Table:
         """The name of a run."""
         return f"{self.name}-{scale}/{row.folder}-seed{seed}"
 
-    def chosen(self, texts: Iterable[str]) -> list[Row]:
-        """The rows whose name contains one of some texts.
+    def chosen(self, texts: Iterable[str], scale: str) -> list[Row]:
+        """The rows at a scale whose name contains one of some texts.
 
         Raises:
             RunError: there are none.
         """
         texts = list(texts)
-        rows = [row for row in self.rows if any(text in row.name for text in texts)]
+        rows = [row for row in self.rows if row.runs_at(scale) and any(text in row.name for text in texts)]
         if not rows:
             names = "; ".join(row.name for row in self.rows)
             raise RunError(f"no row of {self.name} contains {' or '.join(texts)} (it has: {names}).")
         return rows
 
-    def before(self, rows: Iterable[Row]) -> list[Row]:
-        """All runs that these rows need, themselves included, in the order of the file."""
+    def before(self, rows: Iterable[Row], scale: str) -> list[Row]:
+        """All runs at a scale that these rows need, themselves included, in the order of the file."""
         needed: set[str] = set()
         waiting = [row.name for row in rows]
         by_name = {row.name: row for row in (*self.stages, *self.rows)}
@@ -92,7 +103,7 @@ class Table:
             name = waiting.pop()
             needed.add(name)
             waiting.extend(by_name[name].weights.values())
-        return [row for name, row in by_name.items() if name in needed]
+        return [row for name, row in by_name.items() if name in needed and row.runs_at(scale)]
 
 
 def read_table(path: Path) -> Table:
@@ -171,6 +182,8 @@ def arguments(table: Table, row: Row, scale: str, seed: int, runs: Path) -> list
     words += ["--runs", str(runs), "--name", table.run_name(row, scale, seed), "--seed_everything", str(seed)]
     by_name = {start.name: start for start in (*table.stages, *table.rows)}
     for option, start in row.weights.items():
+        if not by_name[start].runs_at(scale):
+            continue
         folder = runs / table.run_name(by_name[start], scale, seed)
         words += [f"--{option}", str(folder / "checkpoints" / "last.ckpt")]
     for option, value in row.options.items():

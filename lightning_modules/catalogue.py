@@ -2,22 +2,28 @@
 
 from lightning_modules.alignment.module import PhraseAlignment
 from lightning_modules.backbones.albef import ALBEFBackbone
+from lightning_modules.backbones.albef_encoder import ALBEFEncoder
 from lightning_modules.backbones.photo_encoder import PhotoEncoder
 from lightning_modules.hist.module import HISTFinetune
 from lightning_modules.mcb_attention.module import MCBAttention
 from lightning_modules.mcb_attention.pretrain import DigitPretrain
 from lightning_modules.pretraining.module import VisionLanguagePretrain
+from lightning_modules.similarity_map.module import SimilarityMapSelfTraining
+from lightning_modules.similarity_map.train import WWbLTrain
 from lightning_modules.text_group.module import TextGroupDiscovery
+from networks.clip import OpenCLIP
 
 METHODS = (
     DigitPretrain,
     HISTFinetune,
     MCBAttention,
     PhraseAlignment,
+    SimilarityMapSelfTraining,
     TextGroupDiscovery,
     VisionLanguagePretrain,
+    WWbLTrain,
 )
 # What methods on a vision-language backbone may be built upon.
 BACKBONES = (ALBEFBackbone,)
 # What stands for CLIP, see `networks.image_text_encoder`.
-IMAGE_TEXT_ENCODERS = (PhotoEncoder,)
+IMAGE_TEXT_ENCODERS = (ALBEFEncoder, OpenCLIP, PhotoEncoder)

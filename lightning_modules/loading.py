@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_modules.errors import ModelError
+from lightning_modules.torch_files import read_torch_file
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,8 @@ def read_weights(path: Path, part: str = "network", option: str = "--model.pretr
     """The content of a weights file: ``.safetensors``, or a torch file.
 
     Of a checkpoint of this project, the tensors of one part, or of its network where it has no such part. An
-    official torch file may hold objects of its authors' code beside its tensors, such as a configuration:
-    those are not made, see `Ignored`.
+    official torch file may hold objects of its authors' code, such as a configuration, or a whole module: of
+    those only the tensors are made, see `lightning_modules.torch_files`.
 
     Args:
         path: of the file.
@@ -140,7 +139,7 @@ def read_weights(path: Path, part: str = "network", option: str = "--model.pretr
             from safetensors.torch import load_file
 
             return load_file(path)
-        content = _read_torch_file(path)
+        content = read_torch_file(path)
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ModelError(
@@ -160,52 +159,3 @@ def read_weights(path: Path, part: str = "network", option: str = "--model.pretr
 def _below(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     prefix = f"{part}."
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-
-
-def _read_torch_file(path: Path) -> Any:
-    """What torch itself reads safely; what else was published, by an unpickler that makes only tensors."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        return torch.load(path, map_location="cpu", pickle_module=_tensors_only, weights_only=False)
-
-
-class Ignored:
-    """Stands for any object of a file that is no tensor; nothing of its class is loaded or run."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, value: Any) -> None:
-        """Lists are filled so while they are read."""
-
-
-TENSOR_PARTS = {
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-    ("collections", "OrderedDict"),
-    *(
-        ("torch", f"{kind}Storage")
-        for kind in ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Bool", "Byte")
-    ),
-}
-
-
-class _TensorUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        return super().find_class(module, name) if (module, name) in TENSOR_PARTS else Ignored
-
-
-def _load_tensors_only(file: Any, **options: Any) -> Any:
-    return _TensorUnpickler(file, **options).load()
-
-
-_tensors_only = ModuleType("tensors_only")  # what torch.load wants in place of the module `pickle`
-_tensors_only.Unpickler = _TensorUnpickler  # type: ignore[attr-defined]
-_tensors_only.load = _load_tensors_only  # type: ignore[attr-defined]

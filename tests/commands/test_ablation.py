@@ -95,7 +95,7 @@ def test_a_row_alone_needs_its_stages_only(path: Path, runs: StandIn, tmp_path: 
     )
     assert {name for _, name in runs.names} == {"table-demo/plain-beta-0-seed0"}
     table = read_table(path)
-    assert [row.name for row in table.before(table.rows[1:])] == ["start", "next", "tuned"]
+    assert [row.name for row in table.before(table.rows[1:], "demo")] == ["start", "next", "tuned"]
 
 
 def test_what_failed_is_gone_on_with(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -106,6 +106,19 @@ def test_what_failed_is_gone_on_with(path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(trainer, "main", second)
     assert ablation.main(argv) == 0
     assert second.commands[0][-2:] == ["--ckpt_path", "last"]
+
+
+def test_a_stage_of_one_scale_is_no_start_at_the_others(tmp_path: Path) -> None:
+    content = {**TABLE, "stages": {"start": {"config": "start.yaml", "scales": ["demo"]}}}
+    content["rows"] = [{"name": "tuned", "weights": {"model.pretrained": "start"}}]
+    content["rows"].append({"name": "only on paper", "scales": ["paper"]})
+    (tmp_path / "table.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    table = read_table(tmp_path / "table.yaml")
+    for scale, names in (("demo", ["start", "tuned"]), ("paper", ["tuned", "only on paper"])):
+        rows = table.chosen([""], scale)
+        assert [row.name for row in table.before(rows, scale)] == names
+        words = arguments(table, table.rows[0], scale, 0, tmp_path)
+        assert ("--model.pretrained" in words) == (scale == "demo")
 
 
 def test_options_and_weights_become_arguments(path: Path) -> None:

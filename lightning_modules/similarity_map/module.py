@@ -1,0 +1,207 @@
+"""g++: "Similarity Maps for Self-Training Weakly-Supervised Phrase Grounding" (called the paper here).
+
+A teacher g says where a text is; a student, which starts from g, learns from a tidier version of that: the
+average of the similarity maps of g's own features that overlap with the teacher's mask.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from datamodules.batches import ImageTextBatch, PhraseBatch
+from lightning_modules.loading import PartFile
+from lightning_modules.optimisation import Optimisation
+from lightning_modules.similarity_map.base import SimilarityMapModule, renormalised
+from lightning_modules.similarity_map.losses import area_loss, pseudo_label_loss
+from lightning_modules.similarity_map.options import (
+    SELF_TRAINING,
+    CLIPLossOptions,
+    CLIPUse,
+    ImageOptions,
+    SelfTrainingWeights,
+    SimilarityTrunk,
+    TeacherOptions,
+    TextOptions,
+)
+from lightning_modules.similarity_map.pseudo_labels import PseudoLabelOptions, aggregate, self_similarity
+from networks.image_text_encoder import ImageTextEncoder
+from networks.image_trunks import ImageTrunk
+from networks.wwbl import ImageFeatures, WWbL, WWbLSize
+
+
+class SimilarityMapSelfTraining(SimilarityMapModule):
+    """Trains g++: L_pseudo + L_fore + L_back + L_reg.
+
+    Args:
+        clip: the encoder of images and texts, CLIP in the paper. It stays as it is.
+        clip_use: its weights and how it is used.
+        size: of the network.
+        weights: of the losses.
+        labels: how pseudo-labels are made.
+        teacher: whose masks and features make them.
+        similarity_trunk: a network whose features are compared in place of the teacher's.
+        answer: what `ground` returns: the student's ``mask``, or the ``pseudo_label`` of the student as it
+            is, which for g is "Mbar of g" of the paper.
+        clip_losses: whom L_fore and L_back compare.
+        images: how images are made ready.
+        texts: which texts are learnt.
+        queries_per_pass: phrases grounded at once; bounds the memory.
+        optimisation: optimiser and schedule.
+        pretrained: weights of g, from which teacher and student start: a published file, or a checkpoint of
+            this project.
+    """
+
+    def __init__(
+        self,
+        clip: ImageTextEncoder,
+        clip_use: CLIPUse = CLIPUse(),  # noqa: B008 (frozen)
+        size: WWbLSize = WWbLSize(),  # noqa: B008 (frozen)
+        weights: SelfTrainingWeights = SelfTrainingWeights(),  # noqa: B008 (frozen)
+        labels: PseudoLabelOptions = PseudoLabelOptions(),  # noqa: B008 (frozen)
+        teacher: TeacherOptions = TeacherOptions(),  # noqa: B008 (frozen)
+        similarity_trunk: SimilarityTrunk = SimilarityTrunk(),  # noqa: B008 (frozen)
+        answer: Literal["mask", "pseudo_label"] = "mask",
+        clip_losses: CLIPLossOptions = CLIPLossOptions(),  # noqa: B008 (frozen)
+        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
+        texts: TextOptions = TextOptions(),  # noqa: B008 (frozen)
+        queries_per_pass: int = 32,
+        optimisation: Optimisation = SELF_TRAINING,
+        pretrained: Path | None = None,
+    ) -> None:
+        super().__init__(
+            clip,
+            clip_use,
+            size,
+            images,
+            texts,
+            clip_losses,
+            queries_per_pass,
+            optimisation,
+            pretrained,
+            trunk_weights=None,
+        )
+        self.weights = weights
+        self.labels = labels
+        self.teacher_options = teacher
+        self.answer = answer
+        self.teacher: WWbL | None = None
+        if teacher.kind != "self":
+            self.teacher = deepcopy(self.network)
+            self.freeze_part("teacher")
+        self.similarity_options = similarity_trunk
+        self.similarity_trunk: ImageTrunk | None = None
+        if similarity_trunk.name is not None:
+            self.similarity_trunk = ImageTrunk(similarity_trunk.name, similarity_trunk.stride)
+            self.freeze_part("similarity_trunk")
+            option = "--model.similarity_trunk.pretrained"
+            file = PartFile("similarity_trunk", similarity_trunk.pretrained, option)
+            self.part_files.append(file)
+
+    def setup(self, stage: str) -> None:
+        """The teacher starts as the student does. A checkpoint, which holds both, is loaded afterwards."""
+        super().setup(stage)
+        if self.teacher is not None:
+            self.teacher.load_state_dict(self.network.state_dict())
+
+    # Training.
+
+    def training_step(self, batch: ImageTextBatch | PhraseBatch, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        if self.teacher_options.kind == "ema" and batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.move_teacher()
+        vectors = self.text_vectors(self.training_texts(batch))
+        terms = self.loss_terms(batch.images, vectors)
+        loss = torch.zeros((), device=self.device)
+        for name, term in terms.items():
+            loss = loss + getattr(self.weights, name) * term
+        self.log_terms(loss, terms)
+        return loss
+
+    def loss_terms(self, images: Tensor, vectors: Tensor) -> dict[str, Tensor]:
+        """The losses that have a weight.
+
+        Args:
+            images: (B,3,S,S).
+            vectors: (B,D), of the texts.
+        """
+        masks = self.network(images, vectors)
+        weights = self.weights
+        terms: dict[str, Tensor] = {}
+        if weights.pseudo:
+            labels = self.teacher_labels(images, vectors)
+            terms["pseudo"] = pseudo_label_loss(masks, labels, weights.pseudo_reduction)
+        clip_masks = self.clip_size(masks[:, None])[:, 0]
+        if weights.foreground or weights.background:
+            terms |= self.clip_terms(
+                self.clip_size(images),
+                clip_masks,
+                vectors,
+                bool(weights.foreground),
+                bool(weights.background),
+            )
+        if weights.area:
+            terms["area"] = area_loss(clip_masks, weights.area_norm)
+        return terms
+
+    @torch.no_grad()
+    def teacher_labels(self, images: Tensor, vectors: Tensor) -> Tensor:
+        """Pseudo-labels (B,h,w) of images (B,3,S,S) and the vectors (B,D) of their texts."""
+        teacher = self.network if self.teacher is None else self.teacher
+        training = teacher.training
+        teacher.eval()
+        features = teacher.encode(images)
+        masks = teacher.masks(features.places, vectors, images.shape[-2:])
+        teacher.train(training)
+        compared = self.compared_features(images, features)
+        similarities = self_similarity(compared, self.labels.centre)
+        return aggregate(similarities, compared.shape[-2:], masks, self.labels)
+
+    def compared_features(self, images: Tensor, features: ImageFeatures) -> Tensor:
+        """The features (N,C,h,w) whose cosines are the similarities.
+
+        Args:
+            images: (N,3,S,S).
+            features: of g.
+        """
+        if self.similarity_trunk is not None:
+            options = self.similarity_options
+            return self.similarity_trunk(renormalised(images, self.preprocessing, options.mean, options.std))
+        if self.labels.features == "encoder":
+            return features.trunk
+        return features.signed if self.labels.features == "pre_relu" else features.places
+
+    @torch.no_grad()
+    def move_teacher(self) -> None:
+        """The teacher's step towards the student."""
+        assert self.teacher is not None
+        student = self.network.state_dict()
+        for name, tensor in self.teacher.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(student[name], 1 - self.teacher_options.decay)
+            else:
+                tensor.copy_(student[name])
+
+    # Capabilities.
+
+    @torch.no_grad()
+    def ground(self, images: Tensor, phrases: list[str], image_of_query: Tensor) -> Tensor:
+        """The student's masks, or pseudo-labels made of them.
+
+        See `lightning_modules.capabilities.CanGround`.
+        """
+        masks = super().ground(images, phrases, image_of_query)
+        if self.answer == "mask" or not phrases:
+            return masks
+        compared = self.compared_features(images, self.network.encode(images))
+        similarities = self_similarity(compared, self.labels.centre)
+        labels = []
+        for start in range(0, len(phrases), self.queries_per_pass):
+            part = slice(start, start + self.queries_per_pass)
+            chosen = similarities[image_of_query[part]]
+            labels.append(aggregate(chosen, compared.shape[-2:], masks[part], self.labels))
+        return torch.cat(labels).clamp(0, 1)

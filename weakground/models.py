@@ -108,4 +108,4 @@ def instantiate(model: dict[str, Any]) -> Any:
     parser = LightningArgumentParser()
     parser.add_subclass_arguments(WeakgroundModule, "model")
     with torch.random.fork_rng(devices=[]):
-        return parser.instantiate_classes(parser.parse_object({"model": model})).model.eval()
+        return parser.instantiate(parser.parse_object({"model": model})).model.eval()

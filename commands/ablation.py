@@ -3,10 +3,10 @@
 A table is a YAML file: `config` (what every row starts from, or one for each scale), `columns` (title:
 dataset/protocol/metric), `stages` (runs that come first, for rows to start from), `baselines` (methods that
 need no training), and `rows`, each with a `name`, `options` of its own, `weights` (option: stage or earlier
-row), `trained: false` if it is only judged, `scales` if it is not run at all of them, `curve` and `at` if it is
-a point of a curve to be drawn, and the `paper`'s numbers. Every run is an ordinary command,
-printed before it starts; one that is done already, with the same options, is not done again. Further options
-are given to every run.
+row), `trained: false` if it is only judged, `scales` if it is not run at all of them, `curve` and `at` if it
+is a point of a curve to be drawn, and the `paper`'s numbers. Every run is an ordinary command, printed before
+it starts; one that is done already, with the same options, is not done again. Further options are given to
+every run.
 """
 
 from __future__ import annotations

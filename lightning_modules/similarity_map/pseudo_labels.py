@@ -121,11 +121,12 @@ def overlaps(similar: Tensor, inside_mask: Tensor) -> Tensor:
         >>> overlaps(similar, torch.tensor([[True, False]])).tolist()
         [[0.5, 0.0]]
     """
-    # Counts up to 2^24 are exact in float32.
-    maps = similar.float()
+    # Counts up to 2^24 are exact in float32. One pass over the maps counts both their areas and what they
+    # share with the mask.
     mask = inside_mask.float()
-    intersection = (maps @ mask[:, :, None]).squeeze(2)
-    union = maps.sum(dim=2) + mask.sum(dim=1, keepdim=True) - intersection
+    columns = torch.stack([mask, torch.ones_like(mask)], dim=2)
+    intersection, area = (similar.float() @ columns).unbind(2)
+    union = area + mask.sum(dim=1, keepdim=True) - intersection
     return intersection / union.clamp(min=1)
 
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from callbacks.run import signals
+from commands.runs import RunError
 
 MEETING = timedelta(minutes=10)  # until all processes of a run have started
 WATCH = 0.5  # seconds between two looks at the others
@@ -59,11 +60,15 @@ class Peers:
         self._store: Any = None
         self._parted = threading.Event()
 
-    def meet(self, place: Place) -> None:
+    def meet(self, place: Place, wait: bool = True) -> None:
         """Connects with the others.
 
         Args:
             place: of this process.
+            wait: whether to wait until all of them are there; not for a process that has yet to start them.
+
+        Raises:
+            RunError: some have not come.
         """
         global _meetings
         from torch.distributed import PrefixStore, TCPStore
@@ -81,6 +86,14 @@ class Peers:
             return PrefixStore(name, store)
 
         self._store = connect()
+        self._store.add("met", 1)
+        if wait:
+            self._wait_until(self._all_met, MEETING.total_seconds())
+            if not self._all_met():
+                raise RunError(
+                    f"only {self._store.add('met', 0)} of {place.size} processes have started within "
+                    f"{MEETING.total_seconds() / 60:.0f} minutes; the output of the others says why."
+                )
         threading.Thread(target=self._watch, args=(connect(),), daemon=True, name="peers").start()
 
     def decide(self, name: str, make: Callable[[], str]) -> str:
@@ -122,7 +135,7 @@ class Peers:
             return
         try:
             if self.place.rank == 0:
-                self._wait_for_others()
+                self._wait_until(self._all_parted, PARTING)
             self._parted.set()
             self._store.add("parted", 1)
         except RuntimeError:
@@ -131,14 +144,21 @@ class Peers:
     def _end_all(self, code: int) -> None:
         self._parted.set()
         self._store.set("over", str(code))
-        self._store.add("parted", 1)
         if self.place.rank == 0:
-            self._wait_for_others()
+            self._wait_until(self._all_parted, PARTING)
+        else:
+            self._store.add("parted", 1)
 
-    def _wait_for_others(self) -> None:
-        deadline = time.monotonic() + PARTING
-        others = self.place.size - 1
-        while self._store.add("parted", 0) < others and time.monotonic() < deadline:
+    def _all_met(self) -> bool:
+        return self._store.add("met", 0) >= self.place.size
+
+    def _all_parted(self) -> bool:
+        return self._store.add("parted", 0) >= self.place.size - 1
+
+    @staticmethod
+    def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition() and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def _watch(self, store: Any) -> None:

@@ -185,7 +185,7 @@ class WeakgroundCLI(LightningCLI):
         if trainer.world_size > 1 and self.peers.place.size == 1:
             environment: Any = trainer.strategy.cluster_environment  # type: ignore[attr-defined]
             place = Place(0, trainer.world_size, environment.main_address, environment.main_port)
-            self.peers.meet(place)
+            self.peers.meet(place, wait=False)
             # They ask what this process has decided while it was alone.
             path = self.config[self.subcommand].ckpt_path
             self.peers.decide("checkpoint", lambda: path or "")

@@ -47,6 +47,7 @@ def pass_a_signal_on(peers: Peers) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
     signals.listen()
     case, rank, port = sys.argv[1:]
     processes = Peers()

@@ -52,7 +52,7 @@ def running() -> Iterator[dict[str, list[subprocess.Popen[str]]]]:
 def test_two_processes(
     case: str, codes: tuple[int, int], first_output: str, second_output: str, running: dict
 ) -> None:
-    first, second = (finish(process, 100) for process in running[case])
+    first, second = (finish(process) for process in running[case])
     assert (first[0], second[0]) == codes, f"{first}\n{second}"
     assert (first[1], second[1]) == (first_output, second_output)
 

@@ -90,13 +90,14 @@ def commands_of_methods() -> dict[str, Command]:
 
 COMMANDS = {**GENERAL, **commands_of_methods()}
 
+WIDTH = max(map(len, COMMANDS)) + 2
 USAGE = "\n".join(
     [
         "Weakground: weakly supervised visual grounding.",
         "",
         "usage: python cli.py SUBCOMMAND [options]",
         "",
-        *(f"  {name:<10}{command.summary}" for name, command in COMMANDS.items()),
+        *(f"  {name:<{WIDTH}}{command.summary}" for name, command in COMMANDS.items()),
         "",
         "`python cli.py SUBCOMMAND --help` lists a subcommand's options; `--print_config` shows the "
         "configuration that it would run with.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +87,10 @@ class DualEncoder(ImageTextEncoder):
 
     Attributes:
         logit_scale: the logarithm of what cosines are multiplied by in contrastive losses.
+        optional_weights: pieces of the names of what a file of weights may lack: the towers bring their own.
     """
+
+    optional_weights: ClassVar[tuple[str, ...]] = ("image_towers.", "text_tower.")
 
     # What EfficientNet-Lite wants, pixels from -1 to 1.
     mean = (0.5, 0.5, 0.5)

@@ -32,6 +32,7 @@ class ImageTrunk(nn.Module):
         ValueError: no such network, or none of that stride.
 
     Example:
+        >>> import torch
         >>> trunk = ImageTrunk("vgg16", stride=8)
         >>> trunk.channels, tuple(trunk(torch.zeros(1, 3, 32, 48)).shape)
         (512, (1, 512, 4, 6))

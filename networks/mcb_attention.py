@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +179,13 @@ class MCBNetwork(nn.Module):
         attention: the layers of the attention.
         classes: K; a text is one of them, and its layer reads it as a one-hot vector.
         seed: of the sketches.
+
+    Attributes:
+        optional_weights: pieces of the names of what a file of weights may lack: a `DigitClassifier` has no
+            attention.
     """
+
+    optional_weights: ClassVar[tuple[str, ...]] = ("text.", "bilinear.", "attend1.", "attend2.")
 
     def __init__(
         self,

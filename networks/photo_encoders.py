@@ -111,8 +111,9 @@ def _fold(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
 class SentenceTower(nn.Module):
     """A sentence encoder: the mean over the tokens of a BERT, of length 1.
 
-    Texts are looked up if they were encoded before, since phrases come again and again; that is switched off
-    while gradients are wanted.
+    Without gradients, texts are looked up if they were encoded before, since phrases come again and again. In
+    training they are not: the last digits of a vector depend on the texts that are encoded beside it, and a
+    resumed run would remember other texts than the uninterrupted one.
 
     Args:
         bert: a model of transformers that returns ``last_hidden_state``.
@@ -141,13 +142,12 @@ class SentenceTower(nn.Module):
         device = next(self.bert.parameters()).device
         if not texts:
             return torch.zeros(0, self.dim, device=device)
-        if torch.is_grad_enabled() and any(weight.requires_grad for weight in self.bert.parameters()):
+        if torch.is_grad_enabled():
             return self._encode(texts)
         new = [text for text in dict.fromkeys(texts) if text not in self._memory]
         vectors = {text: self._memory[text] for text in texts if text in self._memory}
         if new:
-            with torch.no_grad():
-                vectors.update(zip(new, self._encode(new).cpu(), strict=True))
+            vectors.update(zip(new, self._encode(new).cpu(), strict=True))
         for text in new:
             self._memory[text] = vectors[text]
         while len(self._memory) > self.remembered:

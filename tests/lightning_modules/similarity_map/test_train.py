@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datamodules.batches import ImageTextBatch, PhraseBatch
+from lightning_modules.backbones.photo_encoder import packaged_image_state
 from lightning_modules.optimisation import make_optimizer
+from lightning_modules.packaged_weights import BY_NAME
 from lightning_modules.similarity_map.options import (
     WEIGHTS_OF_THE_LAST_VERSION,
     WEIGHTS_OF_VERSION_1,
@@ -21,9 +23,11 @@ from lightning_modules.similarity_map.options import (
     TextOptions,
 )
 from lightning_modules.similarity_map.train import WWbLTrain
+from networks.clip import OpenCLIP
 from networks.wwbl import Decoder, WWbLSize
 from tests.lightning_modules.conftest import train_step
 from tests.networks.gpp_parity import TokenCLIP, clip_images, fill, numbers
+from tests.networks.test_clip import SMALL
 
 EXPECTED = numbers("train_step.json")
 WEIGHTS = {"head_0d2ea25": WEIGHTS_OF_THE_LAST_VERSION, "ver1.1": WEIGHTS_OF_VERSION_1_1}
@@ -150,3 +154,16 @@ def test_other_sizes_and_normalisations() -> None:
     module.queries_per_pass = 1
     again = module.ground(torch.randn(1, 3, 96, 96), [], torch.zeros(0, dtype=torch.long))
     assert again.shape == (0, 96, 96)
+
+
+@pytest.mark.skipif(BY_NAME["tf_efficientnet_lite0"].find() is None, reason="the package is not installed")
+def test_the_trunk_may_start_from_a_package() -> None:
+    import timm
+
+    size = WWbLSize("tf_efficientnet_lite0", 16, up_widths=(4,))
+    module = WWbLTrain(OpenCLIP(sizes=SMALL), size=size, trunk_weights="package")
+    published = packaged_image_state(size.trunk, timm.create_model(size.trunk))
+    assert torch.equal(
+        module.network.E.state_dict()["Org_model.model.conv_stem.weight"], published["conv_stem.weight"]
+    )
+    assert [file.part for file in module.part_files] == ["network", "clip"]

@@ -120,7 +120,9 @@ def split_at_function_words(captions: Sequence[str]) -> list[list[Phrase]]:
     """
     results = []
     for caption in captions:
-        tokens, start, phrases = [*caption.split(), "."], None, []
+        tokens = [*caption.split(), "."]
+        start = None
+        phrases = []
         for i, token in enumerate(tokens):
             word = token.lower()
             if start is not None and (word in FUNCTION_WORDS or word in DETERMINERS):
@@ -160,7 +162,8 @@ def agreement(
 
 
 def captions_per_second(captions: Sequence[str], repeats: int = 3) -> float:
-    chunker, best = RuleChunker(), float("inf")
+    chunker = RuleChunker()
+    best = float("inf")
     for _ in range(repeats):
         start = time.perf_counter()
         chunker(captions)

@@ -23,7 +23,10 @@ from torch import Tensor, nn
 from benchmarks._common import Report, Size, best_seconds, in_own_process, peak_memory, report
 from networks.layers.compact_bilinear import CompactBilinear, count_sketch
 
-IMAGE, TEXT, SKETCH, HIDDEN = 512, 128, 1024, 512
+IMAGE = 512
+TEXT = 128
+SKETCH = 1024
+HIDDEN = 512
 SIDES: dict[Size, int] = {"tiny": 16, "full": 64}
 REPEATS: dict[Size, int] = {"tiny": 1, "full": 5}
 
@@ -116,7 +119,8 @@ def run(size: Size, device: str = "cpu") -> Report:
     seconds = best_seconds(ways, REPEATS[size], clock)
     threads = torch.get_num_threads()
     memory = {name: in_own_process(memory_of_step, name, positions, device, threads) for name in WAYS}
-    lines, ratios = [], {}
+    lines = []
+    ratios = {}
     for name in WAYS:
         speed = seconds[baseline(name)] / seconds[name]
         share = memory[name] / memory[baseline(name)]

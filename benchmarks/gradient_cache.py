@@ -147,7 +147,8 @@ def run(size: Size, device: str = "cpu") -> Report:
     assert_modes_agree()
     batches, step = ([150], TINY) if size == "tiny" else ([256, 512, 1024, 2048, 4096], FULL)
     step = replace(step, device=device)
-    rows, ratios = [], {}
+    rows = []
+    ratios = {}
     for captions in tqdm(batches, desc="batches", leave=False):
         measured = {mode: in_a_process(mode, captions, step) for mode in MODES}
         for mode, cost in measured.items():

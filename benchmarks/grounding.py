@@ -97,7 +97,8 @@ def compare(network: str, repeats: int, device: str) -> dict[str, float]:
 def run(size: Size, device: str = "cpu") -> Report:
     """How often as fast the shared encoding is as each other way."""
     repeats = {"demo": 1} if size == "tiny" else {"demo": 30, "full": 3}
-    lines, ratios = [], {}
+    lines = []
+    ratios = {}
     for network, number in repeats.items():
         seconds = compare(network, number, device)
         for name, best in seconds.items():

@@ -224,7 +224,8 @@ def run(size: Size, device: str = "cpu") -> Report:
         steps[name] = partial(finished_step, module, batch, optimizer)
     seconds = best_seconds(steps, 1 if size == "tiny" else 5)
     memory = {name: kept_for_backward(module, batch) for name, module in modules.items()}
-    lines, ratios = [], {}
+    lines = []
+    ratios = {}
     for name in WAYS:
         ratio = seconds[name] / seconds["batched"]
         kept = f"{memory[name] / 2**20:7.0f} MiB kept for backward"

@@ -25,7 +25,8 @@ from metrics.protocols import PRESETS, Protocol, evaluated_boxes
 def fake_batch(queries: int, device: str) -> dict:
     """16 queries a picture, four mentions a chain, two boxes a query."""
     generator = torch.Generator().manual_seed(0)
-    image_of_query, chain_of_query = torch.arange(queries) // 16, torch.arange(queries) // 4
+    image_of_query = torch.arange(queries) // 16
+    chain_of_query = torch.arange(queries) // 4
     sizes = torch.tensor([[375, 500], [500, 375], [333, 500], [375, 500]]).repeat(queries // 64 + 1, 1)
     low = torch.randint(0, 150, (queries // 4 + 1, 2, 2), generator=generator)
     chain_boxes = torch.cat((low, low + torch.randint(100, 180, low.shape, generator=generator)), -1).double()
@@ -84,7 +85,8 @@ def run(size: Size, device: str = "cpu") -> Report:
     """How often as fast the score is as the loop, for every preset of rules."""
     queries = 32 if size == "tiny" else 512
     batch = fake_batch(queries, device)
-    lines, ratios = [], {}
+    lines = []
+    ratios = {}
     for name, rules in PRESETS.items():
         ways = {
             "score": partial(whole_score, batch, rules),

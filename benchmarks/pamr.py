@@ -54,7 +54,8 @@ def run(size: Size, device: str = "cpu") -> Report:
     """How often as fast ours is at each grid."""
     options = PAMROptions()
     generator = torch.Generator().manual_seed(0)
-    lines, ratios = [], {}
+    lines = []
+    ratios = {}
     for side, grid in GRIDS[size]:
         image = torch.rand(1, 3, side, side, generator=generator).to(device)
         masks = torch.rand(1, MASKS, grid, grid, generator=generator).to(device)

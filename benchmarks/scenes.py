@@ -42,7 +42,8 @@ def run(size: Size) -> Report:
     assert np.array_equal(picture, drawn), "the cache of stamps changes the picture"
 
     first_pass = scenes_per_second(number)
-    cached, naive = [], []
+    cached = []
+    naive = []
     for _ in range(repeats):  # in turn, so that a busy machine slows both
         cached.append(scenes_per_second(number))
         with without_cache():

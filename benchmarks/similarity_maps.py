@@ -42,7 +42,9 @@ def place_by_place(features: Tensor, masks: Tensor) -> Tensor:
     labels = []
     for image, mask in zip(features, inside(masks, (height, width)), strict=True):
         places = F.normalize(image.flatten(1), dim=0)
-        relevant, best, best_iou = [], None, -1.0
+        relevant = []
+        best = None
+        best_iou = -1.0
         for place in range(height * width):
             similarity = places[:, place] @ places
             similar = similarity > OPTIONS.similarity_threshold
@@ -51,7 +53,8 @@ def place_by_place(features: Tensor, masks: Tensor) -> Tensor:
             if iou > OPTIONS.iou_threshold:
                 relevant.append(similarity)
             if iou > best_iou:
-                best, best_iou = similarity, iou
+                best = similarity
+                best_iou = iou
         assert best is not None
         labels.append(torch.stack(relevant or [best]).mean(dim=0).view(height, width))
     return torch.stack(labels).clamp(0, 1).cpu()

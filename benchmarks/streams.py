@@ -48,7 +48,9 @@ from datamodules.storage.shards import ShardSource
 from datamodules.workers import follow_the_main_process
 
 SIDE = 96  # of an image, in pixels
-PER_SHARD, BATCH, SEED = 10_000, 64, 1
+PER_SHARD = 10_000
+BATCH = 64
+SEED = 1
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # the least processor time that the system tells, in seconds
 PREPROCESSING = Preprocessing(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 WORDS = (  # noqa: SIM905 (a list of words reads better)
@@ -166,7 +168,8 @@ def workers_of(batches: Any) -> list[int]:
 
 def rates(step: Callable[[], int], processes: Sequence[int]) -> tuple[float, float]:
     """Samples a second, and a processor second of ``processes``, in a call that returns how many it took."""
-    begun, used_before = time.perf_counter(), processor_seconds(processes)
+    begun = time.perf_counter()
+    used_before = processor_seconds(processes)
     count = step()
     seconds = time.perf_counter() - begun
     used = processor_seconds(processes) - used_before
@@ -220,7 +223,8 @@ def measure_reading(root: Path, source: ShardSource, scale: Scale) -> Report:
     """One epoch through the loader, in turns with decoding alone, with the same loader over records in
     memory, and with webdataset.
     """
-    readers, this_process = start_readers(root, source, scale), [os.getpid()]
+    readers = start_readers(root, source, scale)
+    this_process = [os.getpid()]
     times_seen = np.zeros(len(source), int)
 
     def read(count: int) -> int:
@@ -231,7 +235,8 @@ def measure_reading(root: Path, source: ShardSource, scale: Scale) -> Report:
     read(1)
     per_turn = (readers.batches - 1) // scale.turns
     few = min(60, per_turn // 2)
-    turns, unshared = [], []
+    turns = []
+    unshared = []
     for n in tqdm(range(scale.turns), desc="reading an epoch", leave=False):
         jpegs = [jpeg for _, jpeg, _ in readers.memory.records[n :: scale.turns]]
         alone = rates(partial(decode_all, jpegs), this_process)
@@ -255,7 +260,8 @@ def measure_reading(root: Path, source: ShardSource, scale: Scale) -> Report:
 def report_of_turns(turns: np.ndarray, lines: list[str]) -> Report:
     """Medians of (turn, way of reading, (by the clock, by processor seconds)), followed by ``lines``."""
     names = ("decoding alone, without a loader", "same loader over records in memory", "stream", "webdataset")
-    speeds, ratios = [], {}
+    speeds = []
+    ratios = {}
     for n, name in enumerate(names):
         wall, busy = np.median(turns[:, n], axis=0)
         share, busy_share = np.median(turns[:, n] / turns[:, 0], axis=0)
@@ -339,7 +345,8 @@ def measure_resuming(root: Path, scale: Scale) -> list[str]:
     def logged(name: str) -> list[list[str]]:
         return [line.split() for line in (folder / name).read_text().splitlines()]
 
-    before, after = logged("killed.txt"), logged("resumed.txt")
+    before = logged("killed.txt")
+    after = logged("resumed.txt")
     first = int(after[0][0])
     seen = Counter(key for line in before[:first] + after for key in line[1:])
     assert set(seen.values()) == {1}, f"samples were seen {set(seen.values())} times"

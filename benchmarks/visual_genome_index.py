@@ -81,7 +81,9 @@ def generate(root: Path, images: int) -> None:
 
 
 def build(root: Path) -> dict[str, float]:
-    before, start, cpu = highest_resident(), time.perf_counter(), time.process_time()
+    before = highest_resident()
+    start = time.perf_counter()
+    cpu = time.process_time()
     open_regions(root, root)
     return {
         "seconds": time.perf_counter() - start,
@@ -96,7 +98,8 @@ def open_split(root: Path) -> VisualGenomeSplit:
 
 
 def set_up(root: Path, number: int) -> dict[str, float]:
-    start, cpu = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
+    cpu = time.process_time()
     source = open_split(root)
     opening = {"seconds": time.perf_counter() - start, "of them on a core": time.process_time() - cpu}
     rng = np.random.default_rng(1)
@@ -122,7 +125,9 @@ def read_json(root: Path) -> dict[int, list[dict]]:
 
 
 def load_json(root: Path) -> dict[str, float]:
-    before, start, cpu = highest_resident(), time.perf_counter(), time.process_time()
+    before = highest_resident()
+    start = time.perf_counter()
+    cpu = time.process_time()
     content = read_json(root)
     spent = {"seconds": time.perf_counter() - start, "of them on a core": time.process_time() - cpu}
     return {**spent, "peak MiB": highest_resident(), "after imports": before, "images": len(content)}
@@ -147,7 +152,8 @@ def worker(way: str, root: Path, source: Any, ready: Any, results: Any) -> None:
 
 def workers(way: str, root: Path, number: int, context: Any, source: Any = None) -> dict[str, float]:
     """The memory of several processes of a `multiprocessing` context that have all read every phrase."""
-    ready, results = context.Barrier(number), context.SimpleQueue()
+    ready = context.Barrier(number)
+    results = context.SimpleQueue()
     arguments = (way, root, source, ready, results)
     processes = [context.Process(target=worker, args=arguments) for _ in range(number)]
     for process in processes:
@@ -179,7 +185,8 @@ def measure(root: Path, images: int, reads: int) -> tuple[list[str], dict[str, f
     """Generates a data set and indexes it: lines of the report, and what opening the index cost."""
     generate(root, images)
     mebibytes = (root / "region_descriptions.json").stat().st_size / 2**20
-    built, opened = in_own_process(build, root), in_own_process(set_up, root, reads)
+    built = in_own_process(build, root)
+    opened = in_own_process(set_up, root, reads)
     lines = [
         f"{images:,} images, {images * REGIONS:,} regions, {mebibytes:,.0f} MiB of JSON",
         line("index, built", built),
@@ -199,7 +206,8 @@ def run(size: Size) -> Report:
     scale = Scale(images=60, baseline=40, workers=2, reads=200) if size == "tiny" else Scale()
     fresh = fresh_processes()
     with tempfile.TemporaryDirectory() as folder:
-        full, small = Path(folder) / "full", Path(folder) / "small"
+        full = Path(folder) / "full"
+        small = Path(folder) / "small"
         lines, _ = measure(full, scale.images, scale.reads)
         opening = workers("index", full, scale.workers, fresh)
         forked = workers("index", full, scale.workers, multiprocessing.get_context("fork"), open_split(full))
@@ -207,7 +215,8 @@ def run(size: Size) -> Report:
         lines.append(line(f"index, {scale.workers} forked workers", forked))
 
         small_lines, opened = measure(small, scale.baseline, scale.reads)
-        by_index, by_json = workers("index", small, 2, fresh), workers("json", small, 2, fresh)
+        by_index = workers("index", small, 2, fresh)
+        by_json = workers("json", small, 2, fresh)
         loaded = in_own_process(load_json, small)
         lines += small_lines
         lines.append(line("index, 2 workers that open it", by_index))

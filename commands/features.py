@@ -8,6 +8,7 @@ the work (--part 0/4 to --part 3/4), and an interrupted command goes on where it
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,16 @@ from lightning_modules.errors import ModelError
 
 
 class FeatureCLI(WeakgroundCLI):
-    """Builds model and data as `fit` does, and computes features in place of training."""
+    """Builds model and data as `fit` does, and computes features in place of training.
 
-    part = (0, 1)
+    Args:
+        part: (number, parts), see `compute`.
+        arguments, options: of `WeakgroundCLI`.
+    """
+
+    def __init__(self, part: tuple[int, int], *arguments: Any, **options: Any) -> None:
+        self.part = part
+        super().__init__(*arguments, **options)
 
     def _choose_checkpoint(self, config: Any) -> str:
         """None: frozen parts come with their weights."""
@@ -113,9 +121,10 @@ def main(argv: list[str]) -> int:
     if not (number.isdigit() and parts.isdigit() and int(number) < int(parts)):
         print(f"error: --part {part!r} is no part: 0/4 is the first of four, 3/4 the last", file=sys.stderr)
         return 2
-    FeatureCLI.part = (int(number), int(parts))
     try:
-        cli = run(["fit", *words, "--trainer.logger", "false"], cli=FeatureCLI)
+        cli = run(
+            ["fit", *words, "--trainer.logger", "false"], cli=partial(FeatureCLI, (int(number), int(parts)))
+        )
     except Exception as error:
         message, code = explained(error)
         if message is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,9 @@ def describe(model: torch.nn.Module) -> str:
     return f"{type(model).__name__}: {count:,} parameters, {trained:,} of them trained"
 
 
-def run(argv: list[str], peers: Peers | None = None, cli: type[WeakgroundCLI] | None = None) -> WeakgroundCLI:
+def run(
+    argv: list[str], peers: Peers | None = None, cli: Callable[..., WeakgroundCLI] | None = None
+) -> WeakgroundCLI:
     """Runs one subcommand in this process.
 
     Args:

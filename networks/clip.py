@@ -46,6 +46,7 @@ class OpenCLIP(ImageTextEncoder):
         import open_clip  # here, since it takes seconds
 
         self.name = name
+        self.brings_weights = download is not None
         if sizes is not None:
             self.model = open_clip.CLIP(**sizes)
         elif name in open_clip.list_models():

@@ -48,7 +48,7 @@ class PlaceHead(nn.Module):
     of the finest that is used.
 
     Args:
-        shapes: channels of each stride, from fine to coarse.
+        channels: of each stride, from fine to coarse.
         expanded: channels after the expansion, as EfficientNet's last convolution has it.
         dim: D.
         dropout: on the expanded channels.

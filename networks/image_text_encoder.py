@@ -39,8 +39,11 @@ class ImageTextEncoder(nn.Module, ABC):
         image_size: the side of the square that the encoder was made for, in pixels.
         mean: of the pixels of red, green and blue, on a scale from 0 to 1.
         std: likewise.
+        brings_weights: whether it has its final weights from the moment it is made, so that a checkpoint need
+            not hold them.
     """
 
+    brings_weights: bool = False
     dim: int
     image_size: int
     mean: tuple[float, float, float]

@@ -135,10 +135,10 @@ def earlier_starts(path: Path) -> list[Any]:
         return []
     try:
         starts = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(starts, list):
-            return starts
     except ValueError:
-        pass
+        starts = None
+    if isinstance(starts, list):
+        return starts
     rank_zero_warn(f"{path} is damaged; it begins anew, without the earlier starts of this run.")
     return []
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 import numpy as np
 
 from datamodules.batches import CaptionPhraseBatch
-from datamodules.kinds.base import Kind, stack
+from datamodules.kinds.base import Kind
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.phrases import PhraseSampler
+from datamodules.kinds.training import collate_training
 
 
 class CaptionPhraseView(PhraseSampler):
@@ -24,17 +23,8 @@ class CaptionPhraseView(PhraseSampler):
 
 
 def collate_caption_phrases(samples: list[tuple]) -> CaptionPhraseBatch:
-    """Samples of a `CaptionPhraseView` -> a batch whose images are still uint8."""
-    images, captions, phrases, keys, skipped = zip(*samples, strict=True)
-    stacked, extents = stack(images)
-    return CaptionPhraseBatch(
-        stacked,
-        list(captions),
-        list(phrases),
-        list(keys),
-        extents=extents,
-        skipped=list(chain.from_iterable(skipped)),
-    )
+    """Samples of a `CaptionPhraseView` -> a batch."""
+    return collate_training(CaptionPhraseBatch, samples)
 
 
 KIND = Kind(CaptionPhraseBatch, CaptionSource, CaptionPhraseView, collate_caption_phrases)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from itertools import chain
 
 import numpy as np
 
 from datamodules.batches import ImageTextBatch
-from datamodules.kinds.base import ImageSource, Kind, stack
-from datamodules.kinds.training import TrainingSource, TrainingView
+from datamodules.kinds.base import ImageSource, Kind
+from datamodules.kinds.training import TrainingSource, TrainingView, collate_training
 
 
 class CaptionSource(ImageSource, TrainingSource):
@@ -30,16 +29,8 @@ class CaptionView(TrainingView[CaptionSource]):
 
 
 def collate_captions(samples: list[tuple]) -> ImageTextBatch:
-    """Samples of a `CaptionView` -> a batch whose images are still uint8."""
-    images, captions, keys, skipped = zip(*samples, strict=True)
-    stacked, extents = stack(images)
-    return ImageTextBatch(
-        stacked,
-        list(captions),
-        list(keys),
-        extents=extents,
-        skipped=list(chain.from_iterable(skipped)),
-    )
+    """Samples of a `CaptionView` -> a batch."""
+    return collate_training(ImageTextBatch, samples)
 
 
 KIND = Kind(ImageTextBatch, CaptionSource, CaptionView, collate_captions)

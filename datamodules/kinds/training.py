@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -15,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.batches import Phrase, Preprocessing
+from datamodules.batches import ImageBatch, Phrase, Preprocessing
 from datamodules.errors import DataError
-from datamodules.kinds.base import ImageSource, Source
+from datamodules.kinds.base import ImageSource, Source, stack
 from datamodules.samplers import EpochSampler
 from datamodules.skips import LEFT_OUT
 from datamodules.storage.features import Features
@@ -61,6 +62,22 @@ class Augmentation:
 
 
 T = TypeVar("T", bound=TrainingSource)
+
+
+B = TypeVar("B", bound=ImageBatch)
+
+
+def collate_training(batch: type[B], samples: list[tuple]) -> B:
+    """Samples of a `TrainingView` -> a batch whose images are still uint8.
+
+    Args:
+        batch: its kind; its fields after the images stand in the order of the samples' members.
+        samples: at least one.
+    """
+    images, *members, skipped = zip(*samples, strict=True)
+    stacked, extents = stack(images)
+    lists = [list(member) for member in members]
+    return batch(stacked, *lists, extents=extents, skipped=list(chain.from_iterable(skipped)))
 
 
 class UnchangedImages(Dataset):

@@ -62,6 +62,7 @@ class PhotoEncoder(DualEncoder):
         self.text_tower.requires_grad_(False)
         for image_head, (_, last_convolution) in zip(self.image_heads, towers, strict=True):
             start_from_last_convolution(image_head, last_convolution)
+        self.brings_weights = head is not None
         if head is not None:
             self.load_head(head)
 

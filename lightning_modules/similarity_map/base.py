@@ -30,6 +30,8 @@ from lightning_modules.similarity_map.options import (
     CLIPLossOptions,
     CLIPUse,
     ImageOptions,
+    LossWeights,
+    SelfTrainingWeights,
     TextOptions,
 )
 from networks.image_text_encoder import ImageTextEncoder
@@ -79,7 +81,7 @@ class SimilarityMapModule(WeakgroundModule):
         self.clip_losses = clip_losses
         self.queries_per_pass = queries_per_pass
         self.preprocessing = _preprocessing(images)
-        self.freeze_part("clip")
+        self.freeze_part("clip", brings_weights=clip.brings_weights)
         self.part_files.append(PartFile("clip", clip_use.pretrained, "--model.clip_use.pretrained"))
         if trunk_weights == "package":
             state = packaged_image_state(size.trunk, timm.create_model(size.trunk))
@@ -162,6 +164,14 @@ class SimilarityMapModule(WeakgroundModule):
         return resized(maps, (side, side))
 
     # Losses.
+
+    def log_weighted(self, terms: dict[str, Tensor], weights: LossWeights | SelfTrainingWeights) -> Tensor:
+        """The weighted sum of loss terms, which is logged with them."""
+        loss = torch.zeros((), device=self.device)
+        for name, term in terms.items():
+            loss = loss + getattr(weights, name) * term
+        self.log_terms(loss, terms)
+        return loss
 
     def clip_terms(
         self, images: Tensor, masks: Tensor, vectors: Tensor, foreground: bool, background: bool

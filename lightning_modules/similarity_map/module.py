@@ -116,11 +116,7 @@ class SimilarityMapSelfTraining(SimilarityMapModule):
             self.move_teacher()
         vectors = self.text_vectors(self.training_texts(batch))
         terms = self.loss_terms(batch.images, vectors)
-        loss = torch.zeros((), device=self.device)
-        for name, term in terms.items():
-            loss = loss + getattr(self.weights, name) * term
-        self.log_terms(loss, terms)
-        return loss
+        return self.log_weighted(terms, self.weights)
 
     def loss_terms(self, images: Tensor, vectors: Tensor) -> dict[str, Tensor]:
         """The losses that have a weight.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from datamodules.batches import ImageTextBatch, PhraseBatch
@@ -77,11 +76,7 @@ class WWbLTrain(SimilarityMapModule):
     def training_step(self, batch: ImageTextBatch | PhraseBatch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         terms = self.loss_terms(batch.images, self.training_texts(batch))
-        loss = torch.zeros((), device=self.device)
-        for name, term in terms.items():
-            loss = loss + getattr(self.weights, name) * term
-        self.log_terms(loss, terms)
-        return loss
+        return self.log_weighted(terms, self.weights)
 
     def loss_terms(self, images: Tensor, texts: list[str]) -> dict[str, Tensor]:
         """The losses that have a weight.

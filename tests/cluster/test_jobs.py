@@ -216,8 +216,9 @@ def test_a_killed_daemon_of_the_step_ends_the_job(slurm: Slurm, tmp_path: Path) 
     until_step(slurm, job, 5)
     for pid in processes_of(job, rf"slurmstepd: \[{job.number}\.0\]"):
         os.kill(pid, signal.SIGKILL)
-    slurm.end(job.number, 120)
+    assert slurm.end(job.number, 120) != "COMPLETED"
     wait_for(lambda: not ranks(job), 60)
+    assert not ranks(job)
 
 
 def test_the_time_limit(slurm: Slurm, tmp_path: Path) -> None:

@@ -167,3 +167,19 @@ def test_the_trunk_may_start_from_a_package() -> None:
         module.network.E.state_dict()["Org_model.model.conv_stem.weight"], published["conv_stem.weight"]
     )
     assert [file.part for file in module.part_files] == ["network", "clip"]
+
+
+@pytest.mark.parametrize("brings_weights", [False, True])
+def test_an_encoder_with_weights_of_its_own_stays_out_of_checkpoints(brings_weights: bool) -> None:
+    clip = TokenCLIP()
+    clip.brings_weights = brings_weights
+    module = WWbLTrain(clip, size=WWbLSize("test_resnet"))
+    checkpoint = {"state_dict": module.state_dict(), "global_step": 3}
+    module.on_save_checkpoint(checkpoint)
+    kept = any(name.startswith("clip.") for name in checkpoint["state_dict"])
+    assert kept != brings_weights
+    again = WWbLTrain(TokenCLIP(), size=WWbLSize("test_resnet"))
+    again.clip.brings_weights = brings_weights
+    again.clip.load_state_dict(module.clip.state_dict())
+    again.on_load_checkpoint(checkpoint)
+    again.load_state_dict(checkpoint["state_dict"])

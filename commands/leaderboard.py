@@ -183,9 +183,7 @@ def write_csv(path: Path, made: Sequence[Board]) -> None:
                 for metric, number in entry.numbers.items():
                     values = [f"{value:.2f}" for value in (number.value, number.low, number.high)]
                     origin = [number.samples, entry.seed, entry.commit]
-                    writer.writerow(
-                        [board.dataset, board.protocol, entry.name, metric, *values, *origin]
-                    )
+                    writer.writerow([board.dataset, board.protocol, entry.name, metric, *values, *origin])
 
 
 def write_markdown(path: Path, made: Sequence[Board]) -> None:

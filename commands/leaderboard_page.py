@@ -14,7 +14,7 @@ from commands.leaderboard import Board, Entry, Number
 PICTURE_WIDTH = 900  # pixels
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; color: #222 }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; color: #222 }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top }
 th { cursor: pointer; white-space: nowrap } th:hover { text-decoration: underline }

@@ -34,7 +34,9 @@ TABLE: dict[str, Any] = {
     ],
 }
 RESULT = ("digits", "map", "average_iou")
-TABLES = sorted((ROOT / "configs" / "ablation").glob("*.yaml"))
+TABLES = sorted(
+    path for folder in ("ablation", "leaderboards") for path in (ROOT / "configs" / folder).glob("*.yaml")
+)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def paired_difference(
     differences = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     queries = len(differences)
     if not queries:
-        return PairedDifference(*[math.nan] * 5, queries=0, images=0)
+        return PairedDifference(math.nan, math.nan, math.nan, math.nan, math.nan, 0, 0)
     _, image_of_query = np.unique(images, return_inverse=True)
     totals = np.bincount(image_of_query, differences)
     counts = np.bincount(image_of_query)

@@ -64,7 +64,7 @@ def run(argv: list[str]) -> int:
 
 def program(argv: list[str]) -> int:
     """Runs a subcommand as the only thing that this process does; returns the exit code."""
-    if argv and argv[0] in COMMANDS and COMMANDS[argv[0]].module == "commands.trainer":
+    if argv and argv[0] in COMMANDS and COMMANDS[argv[0]].module == "commands.start":
         # Before the heavy imports, and to the very end: a cluster may send a signal at any moment.
         signals.listen()
     return main(argv)

@@ -10,7 +10,7 @@ import collections.abc
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 
+from commands.command_line import ConfigError, config_files, options_in
 from commands.options import (
     accepted_arguments,
     classes_in,
@@ -30,10 +31,6 @@ from commands.renamed import RENAMED_CLASSES, renamed_option, without_init_args
 from commands.suggest import nearest
 
 
-class ConfigError(Exception):
-    """A configuration or a command line that cannot be used. The message is for the user."""
-
-
 def check_config(argv: list[str]) -> None:
     """Checks all names in a command's config files and in its options.
 
@@ -44,33 +41,11 @@ def check_config(argv: list[str]) -> None:
         ConfigError: a file is missing or no YAML, or an option or a class does not exist.
     """
     check_command_line(argv)
-    paths = [Path(value) for option, value in options_in(argv) if option in {"--config", "-c"} and value]
-    for path in paths:
-        if path.is_file():
-            try:
-                check_content(read_config(path))
-            except ConfigError as error:
-                raise ConfigError(f"{path}: {error}") from error
-    for path in paths:
-        if not path.is_file():
-            neighbours = [neighbour.name for neighbour in path.parent.glob("*.yaml")]
-            raise ConfigError(f"config {path} not found{nearest(path.name, neighbours) or '.'}")
-
-
-def options_in(argv: list[str]) -> Iterator[tuple[str, str]]:
-    """The options of a command line with their values; an empty one for an option that has none.
-
-    Example:
-        >>> list(options_in(["fit", "--name", "a", "--runs=b", "--help"]))
-        [('--name', 'a'), ('--runs', 'b'), ('--help', '')]
-    """
-    for position, word in enumerate(argv):
-        if not word.startswith("-") or not word.lstrip("-")[:1].isalpha():
-            continue
-        option, equals, value = word.partition("=")
-        if not equals and position + 1 < len(argv) and not argv[position + 1].startswith("--"):
-            value = argv[position + 1]
-        yield option, value
+    for path in config_files(argv):
+        try:
+            check_content(read_config(path))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
 
 
 def check_command_line(argv: list[str]) -> None:

@@ -22,8 +22,10 @@ import sys
 from pathlib import Path
 
 from callbacks.evaluations.results import format_rows
+from commands.command_line import option_value
 from commands.launch_table import table_jobs
-from commands.runs import RunError, name_of, option_value
+from commands.option_parser import option_parser
+from commands.runs import RunError, name_of
 from commands.sbatch import Cluster, Commands, read_cluster, sbatch_script
 
 TRAINER = ("fit", "validate", "test", "predict")
@@ -32,9 +34,7 @@ ROOT = Path(__file__).parents[1]
 
 def main(argv: list[str]) -> int:
     """Launches a command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py launch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser("launch", __doc__)
     parser.add_argument("--cluster", type=Path, help="description of the cluster: configs/cluster/*.yaml")
     parser.add_argument("--dry", action="store_true", help="print the script, submit nothing")
     parser.add_argument("--status", action="store_true", help="list the jobs beside their runs")

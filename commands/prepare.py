@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from callbacks.evaluations.results import format_rows
+from commands.option_parser import option_parser
 from commands.suggest import nearest
 from datamodules.errors import DataError
 from datamodules.published_weights import WEIGHTS
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:
     """The command line; options of a data set may stand between those of the command."""
-    parser = argparse.ArgumentParser(prog="cli.py prepare", description=__doc__)
+    parser = option_parser("prepare", __doc__)
     parser.add_argument(
         "dataset", nargs="?", help="class of a data set, or name of published weights; all if it is left out"
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from callbacks.evaluations.results import format_estimate, format_rows
+from commands.option_parser import option_parser
 from commands.runs import RunError, read_metrics
 
 
@@ -56,7 +56,7 @@ def rows_of(path: Path, runs: Path) -> list[Row]:
 
 def main(argv: list[str]) -> int:
     """Prints the tables as a command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="cli.py report", description=__doc__)
+    parser = option_parser("report", __doc__)
     parser.add_argument("names", nargs="*", help="runs (folders below --runs); all by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs")
     parser.add_argument("--baselines", action="store_true", help="also the rows of baselines")

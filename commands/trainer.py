@@ -312,7 +312,7 @@ def main(argv: list[str]) -> int:
                 traceback.print_exc()
             else:
                 print(f"error: {message}", file=sys.stderr)
-        peers.fail()
+        peers.fail(code)
         return code
     finally:
         if listening:

@@ -29,23 +29,29 @@ def options_in(argv: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def option_value(argv: list[str], name: str) -> str | None:
-    """The value of an option, written as ``--name value`` or ``--name=value``; None if it is not given.
+    """The value of an option, as its last mention has it; None if it is not given.
 
     Example:
-        >>> option_value(["fit", "--runs=b"], "--runs")
+        >>> option_value(["fit", "--runs", "a", "--runs=b"], "--runs")
         'b'
     """
     values = [value for option, value in options_in(argv) if option == name and value]
-    return values[0] if values else None
+    return values[-1] if values else None
+
+
+def config_paths(argv: list[str]) -> list[Path]:
+    """The configuration files that a command line names.
+
+    Example:
+        >>> [path.name for path in config_paths(["fit", "-c", "a.yaml", "--config=b.yaml"])]
+        ['a.yaml', 'b.yaml']
+    """
+    return [Path(value) for option, value in options_in(argv) if option in {"--config", "-c"} and value]
 
 
 def config_files(argv: list[str]) -> list[Path]:
-    """The configuration files that a command line names.
-
-    Raises:
-        ConfigError: one of them is not there.
-    """
-    paths = [Path(value) for option, value in options_in(argv) if option in {"--config", "-c"} and value]
+    """As `config_paths`. Raises `ConfigError` if one of them is not there."""
+    paths = config_paths(argv)
     for path in paths:
         if not path.is_file():
             neighbours = [neighbour.name for neighbour in path.parent.glob("*.yaml")]

@@ -74,14 +74,19 @@ def named(name: str) -> Layout:
     Raises:
         DataError: there is none of that name.
     """
-    layouts_by_plain_name = {_plain(key): layout for key, layout in all_layouts().items()}
-    layout = layouts_by_plain_name.get(_plain(name))
-    if layout is None:
-        suggestion = nearest(_plain(name), layouts_by_plain_name) or ","
-        raise DataError(
-            f"no data set or published weights {name!r}{suggestion} `python cli.py prepare` lists them."
+    known_layouts = all_layouts()
+    for key, layout in known_layouts.items():
+        if _plain(key) == _plain(name):
+            return layout
+    longer = [key for key in known_layouts if _plain(name) in _plain(key)]
+    suggestion = nearest(name, known_layouts) or ","
+    if longer:
+        suggestion = (
+            f"; there are {', '.join(longer)}:" if len(longer) > 1 else f", did you mean {longer[0]!r}?"
         )
-    return layout
+    raise DataError(
+        f"no data set or published weights {name!r}{suggestion} `python cli.py prepare` lists them."
+    )
 
 
 def _plain(name: str) -> str:

@@ -33,9 +33,11 @@ def rows_of(path: Path, runs: Path) -> list[Row]:
         runs: folder of all runs.
 
     Raises:
-        RunError: the file is damaged.
+        RunError: the file is damaged, or another program's.
     """
     content = read_metrics(path)
+    if not isinstance(content, dict) or "results" not in content:
+        raise RunError(f"{path} holds no results of a test.")
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for result in content["results"]:
         key = (result["dataset"], result["protocol"], result["method"])

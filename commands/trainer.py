@@ -305,6 +305,9 @@ def main(argv: list[str]) -> int:
     listening = signals.listen()
     try:
         return _run(argv, peers)
+    except BrokenPipeError:  # nobody reads the output any more
+        peers.fail(USER_ERROR)
+        raise
     except Exception as error:
         message, code = explained(error)
         if peers.speaks_of_failure():

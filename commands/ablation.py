@@ -21,6 +21,7 @@ from typing import Any
 
 from callbacks.evaluations.results import format_estimate, format_rows
 from commands.curves import draw_curves
+from commands.option_parser import option_parser
 from commands.runs import RunError, claim, read_metrics
 from commands.tables import Row, Table, arguments, read_table
 
@@ -153,11 +154,9 @@ def gallery(table: Table, folder: Path) -> Path | None:
     return None
 
 
-def options_parser() -> argparse.ArgumentParser:
-    """The options of this command; what it does not know is given to every run."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def options_parser(name: str = "ablation", description: str | None = __doc__) -> argparse.ArgumentParser:
+    """The options of a command that runs a table; what it does not know is given to every run."""
+    parser = option_parser(name, description)
     parser.add_argument("table", type=Path, help="a file of configs/ablation")
     parser.add_argument("--scale", help="one of the table's scales, e.g. paper or demo; by default its first")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])

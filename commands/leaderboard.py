@@ -215,9 +215,7 @@ def cell_text(entry: Entry, metric: str) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs and writes a leaderboard as a command; returns the exit code."""
-    parser = options_parser()
-    parser.prog = "cli.py leaderboard"
-    parser.description = __doc__
+    parser = options_parser("leaderboard", __doc__)
     parser.add_argument("--out", type=Path, default=Path("leaderboard"), help="folder of the page")
     options, extra = parser.parse_known_args(argv[1:])
     try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from callbacks.evaluations.results import format_estimate, format_rows
+from commands.option_parser import option_parser
 from commands.runs import RunError, read_metrics
 
 FORMATS = ("text", "md", "csv")
@@ -56,9 +57,11 @@ def rows_of(path: Path, runs: Path, where: str = "") -> list[Row]:
         where: a condition on queries, see `commands.decisions.condition`; empty for all.
 
     Raises:
-        RunError: a file is damaged or missing.
+        RunError: a file is damaged, missing, or another program's.
     """
     content = read_metrics(path)
+    if not isinstance(content, dict) or "results" not in content:
+        raise RunError(f"{path} holds no results of a test.")
     run = str(path.parent)
     if path.is_relative_to(runs):
         run = path.parent.relative_to(runs).as_posix()
@@ -91,9 +94,7 @@ def rows_of(path: Path, runs: Path, where: str = "") -> list[Row]:
 
 def options_parser() -> argparse.ArgumentParser:
     """The options of this command."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser("report", __doc__)
     parser.add_argument("names", nargs="*", help="runs (folders below --runs); all by default")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs")
     parser.add_argument("--baselines", action="store_true", help="also the rows of baselines")

@@ -117,6 +117,8 @@ def read_table(path: Path) -> Table:
     Raises:
         RunError: no such file, or it lacks something.
     """
+    if not path.is_file():
+        raise RunError(f"table {path} not found; those that there are lie in configs/ablation.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         table = _table(path.stem, content)

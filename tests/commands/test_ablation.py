@@ -226,7 +226,7 @@ def test_pictures_of_the_last_row_are_named(
 
 def test_what_is_wrong_is_said(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ablation.main(["ablation", str(tmp_path / "gone.yaml")]) == 1
-    assert "is no table of runs" in capsys.readouterr().err
+    assert "gone.yaml not found" in capsys.readouterr().err
     assert ablation.main(["ablation", str(path), "--only", "nothing"]) == 1
     assert "no row of" in capsys.readouterr().err
     assert ablation.main(["ablation", str(path), "--dry"]) == 1

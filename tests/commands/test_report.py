@@ -79,6 +79,15 @@ def test_each_kind_of_evaluation_has_its_table(tmp_path: Path, capsys: pytest.Ca
     assert "groups" not in printed
 
 
+def test_a_file_of_another_program_hides_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    measured(tmp_path / "points", "clean", {"pointing_game": 0.5})
+    (tmp_path / "metrics.json").write_text("[1]")
+    assert cli.main(["report", "--runs", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "metrics.json holds no results of a test" in printed.err
+    assert "pointing game %" in printed.out
+
+
 def test_without_results_it_says_how_to_get_some(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", "--runs", str(tmp_path)]) == 1
     assert "`python cli.py test` writes one" in capsys.readouterr().err

@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 
 from lightning_modules.backbones.albef import ALBEFBackbone
 from lightning_modules.backbones.options import MapOptions
-from networks.albef import ALBEF, ContrastSize
+from networks.albef import ALBEF
 from networks.layers.bert import BertSize
+from networks.layers.momentum_contrast import ContrastSize
 from networks.layers.vit import ViTSize
 
 WORDS = [

@@ -148,7 +148,9 @@ class OneByOne:
         return torch.stack(losses).mean()
 
     def raw_map(self, text: str, row: int, longest: int) -> Tensor:
-        fused = self.fuse(self.ids(text), row, attention_layers=self.backbone.map_layers, create_graph=True)
+        fused = self.fuse(
+            self.ids(text), row, attention_layers=self.backbone.training_reading.layers, create_graph=True
+        )
         logits = self.network.match_logits(fused.hidden)[0]
         target = {
             "itm_logit": logits[1],

@@ -10,8 +10,8 @@ import torch
 from torch.testing import assert_close
 
 from datamodules.batches import ImageTextBatch, PhraseBatch
-from lightning_modules.backbones.albef import EncodedImages
 from lightning_modules.backbones.losses import Contrast, Features
+from lightning_modules.backbones.momentum import EncodedImages
 from lightning_modules.backbones.options import NegativeOptions
 from lightning_modules.errors import ModelError
 from lightning_modules.hist.module import AdditionOptions, HISTFinetune, LossWeights

@@ -118,7 +118,7 @@ class SeparatePasses(ALBEFBackbone):
                 attention_layers=self.training_reading.layers,
                 create_graph=True,
             )
-            maps.append(self.activation_map(fused, tokens.mask, create_graph=True))
+            maps.append(self.activation_map(fused, tokens, self.training_reading, create_graph=True))
         return torch.cat(maps)
 
 

@@ -16,7 +16,6 @@ from lightning_modules.pretraining.module import VisionLanguagePretrain
 from networks.blip import BLIP
 from networks.layers.beam_search import Beams
 from networks.layers.tokenizer import Tokens
-from tests.lightning_modules.conftest import tiny_network
 from tests.networks import blip_parity, blip_transformers
 from tests.networks.blip_parity import outputs
 from tests.parity import assert_parity
@@ -115,12 +114,11 @@ def test_places_that_the_network_does_not_have_are_refused(
 
 
 def test_captions_are_words_after_the_prompt(build: Callable[..., Any]) -> None:
-    backbone = build(
-        VisionLanguagePretrain, tiny_network(BLIPBackbone), backbone={"maps": MapOptions()}
-    ).backbone
+    backbone = build(VisionLanguagePretrain).backbone
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     captions = backbone.captions(images, "a man on", Beams(2, max_length=9, min_length=6))
     assert len(captions) == 2
     for caption in captions:
         assert 1 <= len(caption.split()) <= 5
-        assert set(caption.split()).isdisjoint({"[DEC]", "[SEP]", "[CLS]", "man"}) or "man" in caption
+        assert "[DEC]" not in caption
+        assert "[SEP]" not in caption

@@ -101,7 +101,9 @@ class PhraseAlignment(WeakgroundModule):
     @cached_property
     def _feature_spec(self) -> FeatureSpec:
         side = self.options.training_size
-        encoder = f"{digest(self.network.image_towers.state_dict())} strides {self.network.strides} side {side}"
+        encoder = (
+            f"{digest(self.network.image_towers.state_dict())} strides {self.network.strides} side {side}"
+        )
         return FeatureSpec(encoder, self.network.feature_numbers(side))
 
     @torch.no_grad()

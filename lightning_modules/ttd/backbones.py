@@ -96,8 +96,8 @@ class PublishedTCL(TCL):
             file = PartFile("network", weights, f"{OPTION}.weights")
             if not base.brings_weights and self._lacks_clip(read_weights(weights, file.part, file.option)):
                 raise ModelError(
-                    f"{weights} lacks the weights of CLIP: set {OPTION}.clip_weights to OpenAI's ViT-B-16.pt, "
-                    f"or {OPTION}.clip.download to openai."
+                    f"{weights} lacks the weights of CLIP: set {OPTION}.clip_weights to OpenAI's "
+                    f"ViT-B-16.pt, or {OPTION}.clip.download to openai."
                 )
             rank_zero_info(file.load_into(self))
         self.brings_weights = weights is not None

@@ -8,7 +8,7 @@ maps become sharper, those of the other words vanish, and the map of the whole c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor

@@ -36,7 +36,7 @@ class Teacher(nn.Module):
 
     @contextmanager
     def inside(self, network: nn.Module) -> Iterator[None]:
-        """The network with the teacher's weights; no gradients must flow through what is computed meanwhile."""
+        """The network with the teacher's weights; what is computed meanwhile is not to be differentiated."""
         students = [parameter.data for parameter in trained_parameters(network)]
         try:
             self._put(network, [parameter.data for parameter in self.weights])

@@ -141,7 +141,9 @@ def test_texts_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     module = build()
     encoded: list[list[str]] = []
     encode = module.network.encode_prompts
-    monkeypatch.setattr(module.network, "encode_prompts", lambda texts: encoded.append(texts) or encode(texts))
+    monkeypatch.setattr(
+        module.network, "encode_prompts", lambda texts: encoded.append(texts) or encode(texts)
+    )
     train_step(module, batch())
     (texts,) = encoded
     assert sorted(texts) == sorted([*CAPTIONS, "red", "ball", "dog", "two", "blue", "squares"])

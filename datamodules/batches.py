@@ -261,13 +261,14 @@ class TagBatch(ImageBatch):
     """Images, their captions as words, and for each word whether it is a tag, something to be seen.
 
     ``masks``: for each image (T,H,W) bool, the region of each of its T tagged words, or None where the set
-    has no masks.
+    has no masks. ``judged``: for each word whether it is known if it is a tag; None where all are.
     """
 
     words: list[list[str]]
     tags: list[list[bool]]
     masks: list[Tensor] | None
     keys: list[str]
+    judged: list[list[bool]] | None = None
 
     def __len__(self) -> int:
         return len(self.words)

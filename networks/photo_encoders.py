@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-ROWS = 16  # of a table of texts
-LENGTHS = (8, 12, 16, 24, 32, 48, 64)  # of its columns, in tokens
+ROWS = 8  # of a table of texts
+LENGTHS = (4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64)  # of its rows, in tokens
 
 
 class FeatureShape(NamedTuple):
@@ -117,8 +117,8 @@ class SentenceTower(nn.Module):
 
     Each text is encoded once and then looked up, since phrases come again and again. A resumed run remembers
     other texts than the uninterrupted one; both get the same digits, for a text's vector does not depend on
-    its company: texts are encoded in tables of one size, of `ROWS` rows and as many columns as the first of
-    `LENGTHS` that holds them, in which every row is computed alike.
+    its company: texts are encoded in tables of one size, of `ROWS` rows, as long as the first of `LENGTHS`
+    that holds them, in which every row is computed alike.
 
     Args:
         bert: a model of transformers that returns ``last_hidden_state``; it is not trained.

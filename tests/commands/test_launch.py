@@ -130,6 +130,12 @@ def test_tasks_that_were_started_wrongly(variables: dict[str, str], sentence: st
         check_tasks(variables)
 
 
+def test_one_of_the_tasks_speaks_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        check_tasks({**SRUN, "SLURM_PROCID": "1"})
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     "variables",
     [

@@ -81,6 +81,11 @@ def test_jobs_are_submitted_and_listed_beside_their_runs(
 
     monkeypatch.setattr(launch, "ask_slurm", answer)
     monkeypatch.chdir(tmp_path)
+    assert launch.main(["launch", "fit", "--config", "configs/hist.yaml"]) == 1
+    assert "config configs/hist.yaml not found" in capsys.readouterr().err
+    assert not asked
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "hist.yaml").touch()
     assert launch.main(["launch", "fit", "--config", "configs/hist.yaml"]) == 0
     assert asked == [["sbatch", "--parsable", str(tmp_path / "runs" / "slurm" / "hist.sh")]]
     assert "--ckpt_path auto" in (tmp_path / "runs" / "slurm" / "hist.sh").read_text()

@@ -212,7 +212,7 @@ def test_a_killed_process_takes_the_other_with_it(
 
 
 def test_a_killed_daemon_of_the_step_loses_nothing(slurm: Slurm, whole: Job, tmp_path: Path) -> None:
-    """The run's processes end; srun does not learn of it, and the job waits until somebody cancels it."""
+    """The run goes on to its end; srun does not learn of it, and the job waits until somebody cancels it."""
     job = submit(slurm, tmp_path)
     until_step(slurm, job, 5)
     daemons = processes_of(job, rf"slurmstepd: \[{job.number}\.0\]")

@@ -64,6 +64,10 @@ GENERAL = {
         "run a table of configs/ablation and print it beside the paper's numbers: "
         "ablation FILE [--scale demo]",
     ),
+    "leaderboard": Command(
+        "commands.leaderboard",
+        "run every method of a table of configs/leaderboards, and write a page that compares them",
+    ),
     "launch": Command(
         "commands.launch",
         "run a command, or a table of runs, on a cluster: launch --cluster FILE fit --config FILE",

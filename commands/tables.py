@@ -29,6 +29,7 @@ class Row:
             configuration says.
         curve: name of the curve of the table's figure that it is a point of; none for no curve.
         at: where on the curve.
+        about: what it is and learns from, for a leaderboard.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Row:
     scales: tuple[str, ...] = ()
     curve: str = ""
     at: float = 0.0
+    about: str = ""
 
     def runs_at(self, scale: str) -> bool:
         """Whether there is such a run at a scale."""

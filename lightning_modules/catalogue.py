@@ -3,6 +3,7 @@
 from lightning_modules.alignment.module import PhraseAlignment
 from lightning_modules.backbones.albef import ALBEFBackbone
 from lightning_modules.backbones.albef_encoder import ALBEFEncoder
+from lightning_modules.backbones.blip import BLIPBackbone
 from lightning_modules.backbones.photo_encoder import PhotoEncoder
 from lightning_modules.hist.module import HISTFinetune
 from lightning_modules.mcb_attention.module import MCBAttention
@@ -11,7 +12,10 @@ from lightning_modules.pretraining.module import VisionLanguagePretrain
 from lightning_modules.similarity_map.module import SimilarityMapSelfTraining
 from lightning_modules.similarity_map.train import WWbLTrain
 from lightning_modules.text_group.module import TextGroupDiscovery
+from lightning_modules.ttd.backbones import MaskCLIP, PublishedTCL
+from lightning_modules.ttd.module import TTDSelfDistill
 from networks.clip import OpenCLIP
+from networks.dense_dual_encoder import DenseDualEncoder
 
 METHODS = (
     DigitPretrain,
@@ -19,11 +23,14 @@ METHODS = (
     MCBAttention,
     PhraseAlignment,
     SimilarityMapSelfTraining,
+    TTDSelfDistill,
     TextGroupDiscovery,
     VisionLanguagePretrain,
     WWbLTrain,
 )
 # What methods on a vision-language backbone may be built upon.
-BACKBONES = (ALBEFBackbone,)
+BACKBONES = (ALBEFBackbone, BLIPBackbone)
 # What stands for CLIP, see `networks.image_text_encoder`.
 IMAGE_TEXT_ENCODERS = (ALBEFEncoder, OpenCLIP, PhotoEncoder)
+# What compares every pixel with texts, see `networks.dense_encoder`.
+DENSE_ENCODERS = (DenseDualEncoder, MaskCLIP, PublishedTCL)

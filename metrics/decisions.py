@@ -159,19 +159,19 @@ def decide(
     judged = _judged(targets, size, rules)
     kept = judged if judged_only else torch.ones_like(judged)
 
-    maps = _average(heatmaps, unit_of_query, kept).to(getattr(torch, rules.precision))
-    squares = {side: _square(maps, side) for side in {rules.point_size, rules.box_size}}
     size = size[kept]
     targets = targets[kept]
-    points = _points(squares[rules.point_size], size, rules)
+    maps, map_of_unit = _distinct_maps(heatmaps, unit_of_query, kept, getattr(torch, rules.precision))
+    squares = {side: _square(maps, side) for side in {rules.point_size, rules.box_size}}
+    points = _points(squares[rules.point_size], map_of_unit, size, rules)
     scale = size.flip(-1).repeat(1, 2).double()
-    predicted = _predicted_boxes(squares[rules.box_size], rules)
+    predicted = _predicted_boxes(squares[rules.box_size], rules)[map_of_unit]
     row_of_unit = torch.where(kept, kept.cumsum(0) - 1, -1)
     return Decisions(
         queries=first[kept],
         row_of_query=row_of_unit[unit_of_query],
         sizes=size,
-        maps=maps,
+        maps=maps[map_of_unit.to(maps.device)],
         points=points,
         boxes=predicted * scale,
         targets=targets,
@@ -223,6 +223,19 @@ def _judged(targets: Tensor, size: Tensor, rules: Protocol) -> Tensor:
     return area(targets[:, 0] if rules.area_rule == "first" else union_box(targets)) > least
 
 
+def _distinct_maps(
+    heatmaps: Tensor, unit_of_query: Tensor, kept: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """The maps to decide on (M,h,w) in a type, and the one of each decision that is kept (U,).
+
+    Maps that are the same memory, as a baseline's that says the same of every query, are one.
+    """
+    units = int(kept.sum())
+    if len(heatmaps) > 1 and heatmaps.stride(0) == 0:
+        return heatmaps[:1].to(dtype), torch.zeros(units, dtype=torch.long)
+    return _average(heatmaps, unit_of_query, kept).to(dtype), torch.arange(units)
+
+
 def _average(heatmaps: Tensor, unit_of_query: Tensor, kept: Tensor) -> Tensor:
     """The mean map of each decision that is kept, in the order of decisions: (Q,h,w) -> (U,h,w), at least
     float32.
@@ -261,15 +274,24 @@ def _square(maps: Tensor, side: int | None) -> Tensor:
     return interpolate(maps[:, None], size=(side, side), mode="bilinear", align_corners=False)[:, 0]
 
 
-def _points(maps: Tensor, size: Tensor, rules: Protocol) -> Tensor:
-    """(U,2) on the CPU: one resize for all maps whose images have the same size."""
-    points = torch.zeros(len(maps), 2, dtype=torch.long)
-    if not len(maps):
+def _points(maps: Tensor, map_of_unit: Tensor, size: Tensor, rules: Protocol) -> Tensor:
+    """(U,2) on the CPU: one resize for each map and size of image.
+
+    Args:
+        maps: (M,h,w).
+        map_of_unit: (U,) long, into the maps.
+        size: (U,2), height and width of the images.
+        rules: the protocol.
+    """
+    points = torch.zeros(len(size), 2, dtype=torch.long)
+    if not len(size):
         return points
     distinct_sizes, index_of_size = size.unique(dim=0, return_inverse=True)
     for index, (height, width) in enumerate(distinct_sizes.tolist()):
         rows = (index_of_size == index).nonzero()[:, 0]
-        points[rows] = peak_points(maps[rows.to(maps.device)], (height, width), rules.point_resize).cpu()
+        chosen, index_of_map = map_of_unit[rows].unique(return_inverse=True)
+        peaks = peak_points(maps[chosen.to(maps.device)], (height, width), rules.point_resize).cpu()
+        points[rows] = peaks[index_of_map]
     return points
 
 

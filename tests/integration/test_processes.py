@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import cli
@@ -120,6 +121,11 @@ def test_two_processes_judge_as_one(shared: Any) -> None:
     together, alone = metrics(base / "runs" / "tiny"), metrics(shared[2] / "runs" / "tiny")
     assert (together["processes"], alone["processes"]) == (2, 1)
     assert together["results"] == alone["results"]
+    decisions = [
+        pq.read_table(folder / "runs" / "tiny" / "test" / "decisions.parquet") for folder in (base, shared[2])
+    ]
+    assert decisions[0].num_rows
+    assert decisions[0].equals(decisions[1])
     assert output.count("metrics.json") == 1  # the first process speaks for both
 
 

@@ -202,6 +202,7 @@ class GroundingBatch(ImageBatch):
             coreference chain). Numbers are unique within the batch.
         boxes: Q float tensors (K,4).
         sizes: (N,2) long, height and width of the original images.
+        image_keys: N names of images.
         keys: Q strings, unique within the data set.
         masks: Q bool tensors (H,W) at original size, or None where the data set has none.
     """
@@ -211,6 +212,7 @@ class GroundingBatch(ImageBatch):
     chain_of_query: Tensor
     boxes: list[Tensor]
     sizes: Tensor
+    image_keys: list[str]
     keys: list[str]
     masks: list[Tensor] | None = None
 
@@ -259,13 +261,14 @@ class TagBatch(ImageBatch):
     """Images, their captions as words, and for each word whether it is a tag, something to be seen.
 
     ``masks``: for each image (T,H,W) bool, the region of each of its T tagged words, or None where the set
-    has no masks.
+    has no masks. ``judged``: for each word whether it is known if it is a tag; None where all are.
     """
 
     words: list[list[str]]
     tags: list[list[bool]]
     masks: list[Tensor] | None
     keys: list[str]
+    judged: list[list[bool]] | None = None
 
     def __len__(self) -> int:
         return len(self.words)

@@ -8,6 +8,7 @@ from datamodules.sets.cc3m_tagmask import CC3MTagMask
 from datamodules.sets.cityscapes import Cityscapes
 from datamodules.sets.coco_captions import COCOCaptions
 from datamodules.sets.coco_segmentation import COCOObject, COCOStuff
+from datamodules.sets.coco_tags import COCOTags
 from datamodules.sets.conceptual_captions import ConceptualCaptions
 from datamodules.sets.flickr30k_entities import Flickr30kEntities
 from datamodules.sets.flickr30k_spans import Flickr30kSpans
@@ -51,6 +52,7 @@ OTHER_JUDGED = (
     COCOObject,
     COCORetrieval,
     COCOStuff,
+    COCOTags,
     Cityscapes,
     Flickr30kRetrieval,
     Flickr30kSpans,

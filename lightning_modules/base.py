@@ -60,7 +60,8 @@ class WeakgroundModule(pl.LightningModule):
         """Keeps a part as it is: it has no gradients and stays in evaluation mode.
 
         A frozen part whose weights can be read again is left out of checkpoints, which remember its
-        fingerprint: one that starts from a file of its own, and one that ``brings_weights``.
+        fingerprint: one that starts from a file of its own, and one that ``brings_weights``. Parameters that
+        are trained all the same, such as adapters that are added afterwards, stay in checkpoints.
 
         Args:
             part: its dotted name.
@@ -95,8 +96,14 @@ class WeakgroundModule(pl.LightningModule):
 
     def _digest(self, part: str) -> str:
         if part not in self._digests:
-            self._digests[part] = digest(self.get_submodule(part))
+            self._digests[part] = digest(self._frozen_tensors(part))
         return self._digests[part]
+
+    def _frozen_tensors(self, part: str) -> dict[str, Tensor]:
+        """The tensors of a part that are not trained, by their names in it."""
+        module = self.get_submodule(part)
+        trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+        return {name: tensor for name, tensor in module.state_dict().items() if name not in trained}
 
     def restore(self, path: Path) -> None:
         """Takes the weights of a checkpoint of this method, without a trainer, to be applied and not trained.
@@ -118,11 +125,9 @@ class WeakgroundModule(pl.LightningModule):
         if not outside:
             return
         checkpoint["frozen_parts"] = {part: self._digest(part) for part in outside}
-        prefixes = tuple(f"{part}." for part in outside)
+        left_out = {f"{part}.{name}" for part in outside for name in self._frozen_tensors(part)}
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {
-            name: value for name, value in state.items() if not name.startswith(prefixes)
-        }
+        checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in left_out}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses the checkpoint of another model or size, or one made with other frozen parts.
@@ -136,7 +141,7 @@ class WeakgroundModule(pl.LightningModule):
         left_out = checkpoint.get("frozen_parts", {})
         for part, fingerprint in left_out.items():
             self._check_frozen_part(part, fingerprint)
-            stored |= {name: value for name, value in own.items() if name.startswith(f"{part}.")}
+            stored |= {f"{part}.{name}": value for name, value in self._frozen_tensors(part).items()}
         for name in {**own, **stored}:
             shape_here = _shape(own, name)
             shape_there = _shape(stored, name)

@@ -12,7 +12,10 @@ from lightning_modules.pretraining.module import VisionLanguagePretrain
 from lightning_modules.similarity_map.module import SimilarityMapSelfTraining
 from lightning_modules.similarity_map.train import WWbLTrain
 from lightning_modules.text_group.module import TextGroupDiscovery
+from lightning_modules.ttd.backbones import MaskCLIP, PublishedTCL
+from lightning_modules.ttd.module import TTDSelfDistill
 from networks.clip import OpenCLIP
+from networks.dense_dual_encoder import DenseDualEncoder
 
 METHODS = (
     DigitPretrain,
@@ -20,6 +23,7 @@ METHODS = (
     MCBAttention,
     PhraseAlignment,
     SimilarityMapSelfTraining,
+    TTDSelfDistill,
     TextGroupDiscovery,
     VisionLanguagePretrain,
     WWbLTrain,
@@ -28,3 +32,5 @@ METHODS = (
 BACKBONES = (ALBEFBackbone, BLIPBackbone)
 # What stands for CLIP, see `networks.image_text_encoder`.
 IMAGE_TEXT_ENCODERS = (ALBEFEncoder, OpenCLIP, PhotoEncoder)
+# What compares every pixel with texts, see `networks.dense_encoder`.
+DENSE_ENCODERS = (DenseDualEncoder, MaskCLIP, PublishedTCL)

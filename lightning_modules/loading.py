@@ -32,7 +32,11 @@ class PartFile:
     only_to_train: bool = False
 
     def load(self, module: nn.Module) -> str:
-        """Reads the file into the part of ``module``; it must hold every tensor of it.
+        """Reads the file into the part of ``module``, see `load_into`."""
+        return self.load_into(module.get_submodule(self.part))
+
+    def load_into(self, network: nn.Module) -> str:
+        """Reads the file into the part itself; it must hold every tensor of it.
 
         The part may have a method ``adapt_state_dict``, which brings the layouts in which its weights are
         published to its own names, and ``optional_weights``, pieces of the names of what such a file may
@@ -46,7 +50,6 @@ class PartFile:
                 another model or size.
         """
         assert self.path is not None, "a part without a file is not loaded"
-        network = module.get_submodule(self.part)
         state = read_weights(self.path, self.part, self.option)
         try:
             adapt = getattr(network, "adapt_state_dict", dict)
@@ -105,10 +108,10 @@ def _listed(count: int, what: str, names: Sequence[str]) -> str:
     return f"{count} {what} ({', '.join(names[:3])}{dots})"
 
 
-def digest(network: nn.Module) -> str:
-    """A fingerprint of all weights of a network, by which a checkpoint knows a part that it does not hold."""
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """A fingerprint of weights by their names, by which a checkpoint knows a part that it does not hold."""
     fingerprint = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(weights.items()):
         fingerprint.update(name.encode())
         fingerprint.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return fingerprint.hexdigest()[:16]

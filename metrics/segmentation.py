@@ -109,12 +109,12 @@ class OneClassIoU(SegmentationIoU):
     """
 
     def compute(self) -> dict[str, Estimate]:
-        """``miou`` and ``pixel_accuracy`` of the class with most pixels."""
+        """As `SegmentationIoU.compute`, of the class with most pixels; all others are missed."""
         pixels = self.confusion.sum(dim=1)
         share = float(pixels.max() / pixels.sum()) if pixels.sum() > 0 else math.nan
         occurring = max(int((pixels > 0).sum()), 1)
+        miou = share / occurring
+        mfpr = (1 - share) / occurring
+        values = {"miou": miou, "mfpr": mfpr, "mfnr": 1 - miou - mfpr, "pixel_accuracy": share}
         images = int(self.images)
-        return {
-            "miou": Estimate(share / occurring, math.nan, math.nan, images),
-            "pixel_accuracy": Estimate(share, math.nan, math.nan, images),
-        }
+        return {name: Estimate(value, math.nan, math.nan, images) for name, value in values.items()}

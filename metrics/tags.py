@@ -57,13 +57,20 @@ class TagSelection(Metric):
         self.add_state("counts", torch.zeros(4, dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("precisions", torch.zeros(3, dtype=torch.long), dist_reduce_fx="sum")
 
-    def update(self, scores: Tensor, selected: Tensor, tags: Sequence[bool]) -> None:
+    def update(
+        self,
+        scores: Tensor,
+        selected: Tensor,
+        tags: Sequence[bool],
+        judged: Sequence[bool] | None = None,
+    ) -> None:
         """Adds a caption.
 
         Args:
             scores: (W,) of its words; the lowest, say ``-inf``, for those that are no candidates.
             selected: (W,) bool.
             tags: for each word whether it is a tag.
+            judged: for each word whether it counts; None if all do.
 
         Raises:
             ValueError: lengths that differ, or a score is NaN.
@@ -74,9 +81,10 @@ class TagSelection(Metric):
             )
         if scores.isnan().any():
             raise ValueError("the score of a word is NaN.")
-        scores = scores.detach().cpu()
-        selected = selected.detach().cpu()
-        truth = torch.tensor(tags, dtype=torch.bool)
+        counted = torch.tensor([True] * len(tags) if judged is None else judged, dtype=torch.bool)
+        scores = scores.detach().cpu()[counted]
+        selected = selected.detach().cpu()[counted]
+        truth = torch.tensor(tags, dtype=torch.bool)[counted]
         counts = [(selected & truth).sum(), (~selected & truth).sum(), (selected & ~truth).sum(), len(truth)]
         self.counts += torch.tensor(counts, device=self.counts.device)
         if truth.any():

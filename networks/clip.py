@@ -13,13 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from networks.clip_dense import check_vision_transformer, patch_vectors, tokens_before_last_block
+from networks.clip_dense import (
+    check_vision_transformer,
+    official_clip_weights,
+    patch_vectors,
+    tokens_before_last_block,
+)
 from networks.image_text_encoder import ImageTextEncoder, Places
 from networks.layers.class_activation import minmax
 from networks.layers.precision import full_precision
 
-# What OpenAI's files hold beside the weights.
-NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 TINY = 1e-30  # relevance may be as small as gradients are; a map of zeros alone must not divide by zero
 
 
@@ -47,22 +50,13 @@ class OpenCLIP(ImageTextEncoder):
 
         self.name = name
         self.brings_weights = download is not None
-        if sizes is not None:
-            self.model = open_clip.CLIP(**sizes)
-        elif name in open_clip.list_models():
-            self.model = open_clip.create_model(name, pretrained=download, load_weights=download is not None)
-        else:
-            raise ValueError(f"open_clip has no model {name!r}; open_clip.list_models() names them all.")
+        self.model, self.tokenizer = build_clip(name, sizes, download)
         self._check_kind()
         visual: Any = self.model.visual
         self.dim = visual.output_dim
         self.image_size = visual.image_size[0]
         self.mean = open_clip.OPENAI_DATASET_MEAN
         self.std = open_clip.OPENAI_DATASET_STD
-        length = getattr(self.model, "context_length", 77)
-        self.tokenizer = open_clip.SimpleTokenizer(context_length=length)
-        if sizes is None:
-            self.tokenizer = open_clip.get_tokenizer(name)
 
     def _check_kind(self) -> None:
         check_vision_transformer(self.model)
@@ -158,10 +152,26 @@ class OpenCLIP(ImageTextEncoder):
 
     def adapt_state_dict(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
         """Weights as OpenAI, open_clip or a training run with it publish them, under this module's names."""
-        weights = state.get("state_dict", state)
-        adapted = {}
-        for name, tensor in weights.items():
-            name = name.removeprefix("module.").removeprefix("model.")
-            if name not in NO_WEIGHTS:
-                adapted[f"model.{name}"] = tensor
-        return adapted
+        return {f"model.{name}": tensor for name, tensor in official_clip_weights(state).items()}
+
+
+def build_clip(name: str, sizes: Mapping[str, Any] | None, download: str | None) -> tuple[Any, Any]:
+    """A model of open_clip, and its tokenizer.
+
+    Args:
+        name: as open_clip calls it.
+        sizes: of a model that open_clip has no name for, in the form of its configuration files.
+        download: weights that open_clip may fetch from the network, e.g. ``openai``; None for random ones.
+
+    Raises:
+        ValueError: open_clip has no such model or weights.
+    """
+    import open_clip  # here, since it takes seconds
+
+    if sizes is not None:
+        model: Any = open_clip.CLIP(**sizes)
+        return model, open_clip.SimpleTokenizer(context_length=model.context_length)
+    if name not in open_clip.list_models():
+        raise ValueError(f"open_clip has no model {name!r}; open_clip.list_models() names them all.")
+    model = open_clip.create_model(name, pretrained=download, load_weights=download is not None)
+    return model, open_clip.get_tokenizer(name)

@@ -11,7 +11,7 @@ vector in the space of the texts, M texts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,9 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from networks.dense_encoder import DenseEncoder, Refine, cosines
+from networks.dense_encoder import DenseEncoder, Refine, cosines, pad_to_multiple
 from networks.layers.precision import full_precision
 from networks.layers.split_attention import project_keys, project_values
+
+# What OpenAI's files hold beside the weights.
+NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 
 LastBlock = Literal["values", "values_alone", "diagonal", "vanilla"]
 
@@ -44,6 +47,8 @@ class DenseOptions:
         key_norm: keys are normalised over their ``channels``, or over the ``tokens``, as MaskCLIP's code
             happens to do.
         prompt_denoising: classes that are nowhere as probable as this are left out of an image. 0 for none.
+        whole_image: what stands for a whole image: the ``class_token``, as CLIP was trained, or the ``mean``
+            over the patches.
     """
 
     last_block: LastBlock = "values"
@@ -52,6 +57,7 @@ class DenseOptions:
     key_smoothing: float = 0.0
     key_norm: Literal["tokens", "channels"] = "tokens"
     prompt_denoising: float = 0.0
+    whole_image: Literal["class_token", "mean"] = "class_token"
 
 
 class DenseCLIP(DenseEncoder):
@@ -86,6 +92,15 @@ class DenseCLIP(DenseEncoder):
         tokens, grid = tokens_before_last_block(self.clip.visual, images)
         return self._vectors(tokens, grid)
 
+    def encode_images(self, images: Tensor) -> Tensor:
+        """(N,3,H,W) of any size -> (N,D) of length 1, see `DenseOptions.whole_image`."""
+        if self.options.whole_image == "mean":
+            return super().encode_images(images)
+        visual = self.clip.visual
+        tokens, _ = tokens_before_last_block(visual, pad_to_multiple(images, self.stride).images)
+        class_tokens = run_last_block(visual.transformer.resblocks[-1], tokens, "vanilla")[:, 0]
+        return F.normalize(full_precision(visual.ln_post(class_tokens) @ visual.proj), dim=-1)
+
     def encode_prompts(self, prompts: list[str]) -> Tensor:
         """Texts as they are -> (M,D)."""
         device = self.clip.visual.conv1.weight.device
@@ -108,9 +123,28 @@ class DenseCLIP(DenseEncoder):
             masks = self.soft_mask(similarity)
         return masks if refine is None else refine(images, masks)
 
+    def adapt_state_dict(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Weights of CLIP as OpenAI, open_clip or a run of this project publish them, under our names."""
+        return {f"clip.{name}": tensor for name, tensor in official_clip_weights(state).items()}
+
     def _vectors(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         vectors = patch_vectors(self.clip.visual, tokens, grid, self.options.last_block)
         return F.normalize(full_precision(vectors), dim=1)
+
+
+def official_clip_weights(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights of a file of CLIP under the names of open_clip's model.
+
+    Args:
+        content: of a file by OpenAI, by open_clip or a training run with it, or by a run of this project.
+    """
+    weights = {}
+    for name, tensor in content.get("state_dict", content).items():
+        for prefix in ("module.", "model.", "clip."):
+            name = name.removeprefix(prefix)
+        if name not in NO_WEIGHTS:
+            weights[name] = tensor
+    return weights
 
 
 def check_vision_transformer(clip: Any) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from networks.layers.precision import full_precision
-from networks.text_templates import TEMPLATES, Templates, fill
+from networks.text_templates import Templates, fill, sentences
 
 Refine = Callable[[Tensor, Tensor], Tensor]
 """Makes masks (N,M,h,w) follow the edges of their images (N,3,H,W), as `networks.pamr.pamr` does."""
@@ -34,8 +34,13 @@ class DenseEncoder(nn.Module, ABC):
         std: likewise.
         templates: for the names of classes.
         normalise_each: whether the vectors of the filled templates have length 1 before their mean is taken.
+        brings_weights: whether it has its final weights from the moment it is made, so that a checkpoint need
+            not hold those that are not trained.
+        frozen_parts: dotted names of the parts that are never trained.
     """
 
+    brings_weights: bool = False
+    frozen_parts: tuple[str, ...] = ()
     dim: int
     stride: int
     mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -55,6 +60,11 @@ class DenseEncoder(nn.Module, ABC):
     def soft_mask(self, similarity: Tensor) -> Tensor:
         """Cosines of pixels and texts as shares in [0,1], of the same shape."""
 
+    def encode_images(self, images: Tensor) -> Tensor:
+        """(N,3,H,W) of any size -> (N,D) of length 1, the direction of the mean over the pixels."""
+        pixels = self.encode_pixels(pad_to_multiple(images, self.stride).images)
+        return F.normalize(pixels.mean(dim=(2, 3)), dim=-1)
+
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Texts as they are, without a template: tags and captions -> (M,D) of length 1."""
         return F.normalize(self._in_pieces(list(texts)), dim=-1)
@@ -64,7 +74,7 @@ class DenseEncoder(nn.Module, ABC):
         vectors = self._in_pieces(fill(list(names), self.templates))
         if self.normalise_each:
             vectors = F.normalize(vectors, dim=-1)
-        mean = vectors.unflatten(0, (len(names), len(TEMPLATES[self.templates]))).mean(dim=1)
+        mean = vectors.unflatten(0, (len(names), len(sentences(self.templates)))).mean(dim=1)
         return F.normalize(mean, dim=-1)
 
     def masks(self, images: Tensor, texts: Tensor, refine: Refine | None = None) -> Tensor:
@@ -81,6 +91,28 @@ class DenseEncoder(nn.Module, ABC):
         padded = pad_to_multiple(images, self.stride)
         masks = self.padded_masks(padded.images, texts, refine)
         return cut_padding(masks, padded, images.shape[-2:])
+
+    def heatmaps(self, images: Tensor, texts: Sequence[str], image_of_text: Tensor) -> Tensor:
+        """Where each text is in the image that it belongs to; an image is encoded once for all of its texts.
+
+        Args:
+            images: (N,3,H,W), normalised.
+            texts: M texts as they are.
+            image_of_text: (M,) long, into the images.
+
+        Returns:
+            (M,h,w) in [0,1], as `masks`.
+        """
+        if not texts:
+            return torch.zeros(0, *images.shape[-2:], device=images.device)
+        vectors = self.encode_texts(texts)
+        rows = [(image_of_text == image).nonzero()[:, 0] for image in range(len(images))]
+        maps = [
+            self.masks(image[None], vectors[own])[0]
+            for image, own in zip(images, rows, strict=True)
+            if len(own)
+        ]
+        return torch.cat(maps)[torch.cat(rows).argsort()]
 
     def padded_masks(self, images: Tensor, texts: Tensor, refine: Refine | None) -> Tensor:
         """`masks` of images whose sides are multiples of ``stride``."""

@@ -44,8 +44,9 @@ class TagEvaluation(Evaluation):
         return {row: TagSelection() for row in rows}
 
     def rules(self) -> dict[str, Any]:
-        """That all words count."""
-        return {kind: {"score": kind, "judged": "all words of all captions alike"} for kind in self.kinds}
+        """That all words count that the data set knows of."""
+        rules = "all words of all captions alike of which the data set knows whether they are tags"
+        return {kind: {"score": kind, "judged": rules} for kind in self.kinds}
 
     def update(self, trainer: pl.Trainer, pl_module: Any, batch: TagBatch, scores: Scores) -> None:
         """Adds a batch."""
@@ -58,7 +59,8 @@ class TagEvaluation(Evaluation):
                     words = by_model[kind][number]
                 else:
                     words = self._baseline(method, batch.keys[number], len(tags))
-                score.update(words.scores.float(), words.selected, tags)
+                judged = batch.judged[number] if batch.judged else [True] * len(tags)
+                score.update(words.scores.float(), words.selected, tags, judged)
 
     def _baseline(self, method: str, key: str, words: int) -> ScoredWords:
         if method == "all words":

@@ -23,6 +23,10 @@ class TagSource(ImageSource):
     def tags(self, index: int) -> list[bool]:
         """For each word, whether it is a tag."""
 
+    def judged(self, index: int) -> list[bool]:
+        """For each word, whether it is known if it is a tag; all of them by default."""
+        return [True] * len(self.words(index))
+
     def masks(self, index: int) -> np.ndarray | None:
         """(T,H,W) bool at original size, the region of each tagged word in order.
 
@@ -32,10 +36,14 @@ class TagSource(ImageSource):
 
 
 class TagView(EvaluationView[TagSource]):
-    """An image, its caption's words, which of them are tags, and where."""
+    """An image, its caption's words, which of them are tags, where, and which are judged."""
 
     def read(self, index: int) -> JudgedSample:
-        """The image, its words, tags, masks, and key. Raises `DataError` if they do not fit together."""
+        """The image, its words, tags, masks, key, and which words are judged.
+
+        Raises:
+            DataError: they do not fit together.
+        """
         words = self.source.words(index)
         tags = self.source.tags(index)
         masks = self.source.masks(index)
@@ -45,16 +53,25 @@ class TagView(EvaluationView[TagSource]):
             raise DataError(f"{len(masks)} masks for {sum(tags)} tags")
         image = self.resize(self.source.image(index))
         regions = None if masks is None else torch.from_numpy(masks)
-        return (image, words, tags, regions, self.source.key(index)), []
+        return (image, words, tags, regions, self.source.key(index), self.source.judged(index)), []
 
 
 def collate_tags(samples: list[JudgedSample]) -> TagBatch:
     """Samples of a `TagView` -> a batch."""
     read, skipped = gather(samples)
-    images, words, tags, masks, keys = columns(read, 5)
+    images, words, tags, masks, keys, judged = columns(read, 6)
     stacked, extents = stack(images)
     complete = all(mask is not None for mask in masks)
-    return TagBatch(stacked, words, tags, masks if complete else None, keys, extents=extents, skipped=skipped)
+    return TagBatch(
+        stacked,
+        words,
+        tags,
+        masks if complete else None,
+        keys,
+        judged,
+        extents=extents,
+        skipped=skipped,
+    )
 
 
 KIND = Kind(TagBatch, TagSource, TagView, collate_tags)

@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import Phrase
 from datamodules.errors import DataError
+from datamodules.kinds.base import Source
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import GroundingSource, Query
+from datamodules.sets.scene_tags import SceneShapeSource, SceneTagSource
 from datamodules.synthetic.scene_drawing import Scene, make_scene
 
 
@@ -91,6 +93,8 @@ class Scenes(GroundingDataModule):
         scene_seed: names the world from which all three splits are drawn.
         holdout: keep some pairs of shape and colour out of the training split, to measure compositional
             generalisation.
+        judged: what a split is judged by: where ``phrases`` are (called scenes), which words of a caption are
+            ``tags`` and where (scenes_tags), the ``shapes`` in all pixels (scenes_shapes).
         kwargs: as for `GroundingDataModule`.
     """
 
@@ -105,14 +109,18 @@ class Scenes(GroundingDataModule):
         test_size: int = 2_000,
         scene_seed: int = 0,
         holdout: bool = False,
+        judged: tuple[Literal["phrases", "tags", "shapes"], ...] = ("phrases",),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if image_size < 32:
             raise DataError(f"a scene needs 32 pixels or more, not {image_size}: set --data.image_size.")
+        if min(train_size, val_size, test_size) < 0:
+            raise DataError("train_size, val_size and test_size must not be negative.")
         self.image_size = image_size
         self.scene_seed = scene_seed
         self.holdout = holdout
+        self.judged = judged
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
 
     def _source(self, split: Split) -> SceneSource:
@@ -125,3 +133,17 @@ class Scenes(GroundingDataModule):
     def evaluation_source(self, split: Split) -> SceneSource | None:
         """The scenes of a split; None if it has none."""
         return self._source(split) if self.sizes[split] else None
+
+    def evaluation_sources(self, split: Split) -> dict[str, Source]:
+        """A set for each way to judge the scenes of a split; none if it has no scenes."""
+        sources = super().evaluation_sources(split)
+        scenes = sources.get(self.name)
+        if not isinstance(scenes, SceneSource):
+            return sources
+        ways: dict[str, Source] = {
+            "phrases": scenes,
+            "tags": SceneTagSource(scenes),
+            "shapes": SceneShapeSource(scenes),
+        }
+        names = {"phrases": self.name, "tags": f"{self.name}_tags", "shapes": f"{self.name}_shapes"}
+        return {names[way]: ways[way] for way in self.judged}

@@ -111,10 +111,3 @@ def caption_contrast(logits: Tensor, owner: Tensor) -> Tensor:
     to_images = F.cross_entropy(captions, present)
     to_captions = F.cross_entropy(of_images, torch.arange(len(present), device=logits.device))
     return (to_images + to_captions) / 2
-
-
-def global_contrast(images: Tensor, captions: Tensor, scale: Tensor) -> Tensor:
-    """InfoNCE of whole images and whole captions both ways: (B,D), (B,D), () -> ()."""
-    logits = scale * images @ captions.T
-    targets = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2

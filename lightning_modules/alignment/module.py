@@ -18,17 +18,17 @@ from datamodules.handover import FeatureSpec, Needs
 from lightning_modules.alignment.losses import (
     Phrases,
     caption_contrast,
-    global_contrast,
     image_to_phrase,
     near_duplicates,
     phrase_image_similarity,
     phrase_to_image,
 )
-from lightning_modules.alignment.tags import score_words
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.capabilities import Refine, ScoredWords, TagScore
+from lightning_modules.contrast import global_contrast
 from lightning_modules.loading import digest
 from lightning_modules.optimisation import Optimisation
+from lightning_modules.tags import score_words
 from networks.dual_encoder import DualEncoder
 from networks.image_text_encoder import Places
 
@@ -101,7 +101,9 @@ class PhraseAlignment(WeakgroundModule):
     @cached_property
     def _feature_spec(self) -> FeatureSpec:
         side = self.options.training_size
-        encoder = f"{digest(self.network.image_towers)} strides {self.network.strides} side {side}"
+        encoder = (
+            f"{digest(self.network.image_towers.state_dict())} strides {self.network.strides} side {side}"
+        )
         return FeatureSpec(encoder, self.network.feature_numbers(side))
 
     @torch.no_grad()
@@ -179,9 +181,8 @@ class PhraseAlignment(WeakgroundModule):
     ) -> dict[TagScore, list[ScoredWords]]:
         """See `lightning_modules.capabilities.CanScoreTags`."""
         places = self.network.encode_places(images).vectors.flatten(1, 2)
-        scored: dict[TagScore, list[ScoredWords]] = {kind: [] for kind in kinds}
-        for pixels, words in zip(places, captions, strict=True):
-            caption = self.network.encode_texts([" ".join(words)])[0]
-            for kind in kinds:
-                scored[kind].append(score_words(words, pixels, caption, kind, self.network.encode_texts))
-        return scored
+        scored = [
+            score_words(words, pixels, kinds, self.network.encode_texts)
+            for pixels, words in zip(places, captions, strict=True)
+        ]
+        return {kind: [by_kind[kind] for by_kind in scored] for kind in kinds}

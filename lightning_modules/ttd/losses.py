@@ -14,22 +14,26 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from lightning_modules.tags import select_by_largest_gap
 
 EPSILON = 1e-6  # a map whose values differ by less than this is even, and stays near 0
 
 
 @dataclass(frozen=True)
 class LossOptions:
-    """How squared differences become one number.
+    """What is compared, and how squared differences become one number.
 
     Args:
+        space: maps are soft masks in [0,1] (``mask``), or ``cosine``s, as equation 3 taken literally; their
+            targets lie in [0,1] in either case.
         pixels: over the cells of a map: ``mean``, or ``sum`` as the equations have it.
         tags: over the tags of a caption, in L_tag: ``sum`` as the equation, or ``mean``.
         tag_weight: of L_tag.
         distill_weight: of L_distill.
     """
 
+    space: Literal["mask", "cosine"] = "mask"
     pixels: Literal["mean", "sum"] = "mean"
     tags: Literal["sum", "mean"] = "sum"
     tag_weight: float = 1.0
@@ -52,63 +56,9 @@ class Maps(NamedTuple):
     valid: Tensor | None = None
 
 
-def select_by_largest_gap(scores: Tensor) -> Tensor:
-    """Sorts scores and cuts at the largest gap between neighbours; what is above is selected.
-
-    The first of several equal gaps is taken, and equal scores keep their order; a single score is selected.
-
-    Args:
-        scores: (T,).
-
-    Returns:
-        (T,) bool, at least one of them true if there is any score.
-
-    Example:
-        >>> select_by_largest_gap(torch.tensor([0.31, 0.12, 0.29, 0.1])).tolist()
-        [True, False, True, False]
-    """
-    selected = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
-    ranked, order = scores.sort(descending=True, stable=True)
-    gaps = ranked[:-1] - ranked[1:]
-    count = int(gaps.argmax()) + 1 if len(gaps) else 1
-    selected[order[:count]] = True
-    return selected
-
-
 def pixel_scores(maps: Maps) -> Tensor:
     """s_pixel: the highest value of each tag's map, (Q,) without gradient. Padding does not count."""
     return _masked(maps, -torch.inf).detach().amax(dim=(1, 2))
-
-
-def image_scores(pixels: Tensor, tags: Tensor, image_of_tag: Tensor) -> Tensor:
-    """s_image: the cosine of each tag with the mean over the pixels of its image.
-
-    Args:
-        pixels: (N,D,h,w), whose mean is taken as they are.
-        tags: (Q,D).
-        image_of_tag: (Q,) long.
-
-    Returns:
-        (Q,).
-    """
-    return text_scores(pixels.mean(dim=(2, 3)), tags, image_of_tag)
-
-
-def text_scores(texts: Tensor, tags: Tensor, image_of_tag: Tensor) -> Tensor:
-    """s_text: the cosine of each tag (Q,D) with its caption, one of (N,D). Returns (Q,)."""
-    return F.cosine_similarity(texts[image_of_tag], tags, dim=1)
-
-
-def segment_scores(maps: Maps) -> Tensor:
-    """The share of its image's cells in which a tag is the likeliest of its caption: (Q,)."""
-    scores = maps.tags.new_zeros(len(maps.tags))
-    for image, tags in _tags_of_images(maps):
-        likeliest = maps.tags[tags].argmax(dim=0)
-        if maps.valid is not None:
-            likeliest = likeliest[maps.valid[image]]
-        counts = likeliest.flatten().bincount(minlength=len(tags)).to(scores)
-        scores[tags] = counts / counts.sum().clamp(min=1)
-    return scores
 
 
 def select_tags(scores: Tensor, image_of_tag: Tensor) -> Tensor:
@@ -233,12 +183,6 @@ def _masked(maps: Maps, value: float) -> Tensor:
     if maps.valid is None:
         return maps.tags
     return maps.tags.masked_fill(~maps.valid[maps.image_of_tag], value)
-
-
-def _tags_of_images(maps: Maps) -> list[tuple[int, Tensor]]:
-    """For each image that has tags: its number, and (T,) their numbers."""
-    images = maps.image_of_tag.unique().tolist()
-    return [(image, (maps.image_of_tag == image).nonzero()[:, 0]) for image in images]
 
 
 def _over_pixels(squares: Tensor, valid: Tensor | None, options: LossOptions) -> Tensor:

@@ -101,7 +101,8 @@ def test_metrics_file(folder: Path) -> None:
         }
         assert "model" in of_methods
         assert len(of_methods) > 1  # what knows nothing is judged, too
-        assert len(set(of_methods.values())) == 1  # by the same questions
+        if place[2] != "precision":  # which is a share of what a method selects
+            assert len(set(of_methods.values())) == 1  # by the same questions
 
 
 def test_metrics_of_grounding(grounded: Path) -> None:

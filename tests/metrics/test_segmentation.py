@@ -67,7 +67,7 @@ def test_the_best_class_everywhere() -> None:
     dogs = torch.zeros(3, 1, 6)
     dogs[1] = 1
     everywhere.update(dogs, labels)
-    for name in ("miou", "pixel_accuracy"):
+    for name in ("miou", "mfpr", "mfnr", "pixel_accuracy"):
         assert baseline.compute()[name].value == pytest.approx(everywhere.compute()[name].value)
     assert baseline.compute()["miou"].value == pytest.approx(0.6 / 3)
 

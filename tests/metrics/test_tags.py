@@ -65,6 +65,16 @@ def test_the_order_does_not_matter() -> None:
         assert backwards.compute()[name].value == estimate.value
 
 
+def test_words_of_which_nothing_is_known_do_not_count() -> None:
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6])
+    metric = TagSelection()
+    metric.update(scores, scores > 0.65, [False, True, False, True], [False, True, True, True])
+    values = {name: estimate.value for name, estimate in metric.compute().items()}
+    assert values["precision"] == values["recall"] == 1 / 2
+    assert values["accuracy"] == pytest.approx(1 / 3)
+    assert values["map"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-6)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="2 scores and 2 decisions for a caption of 3"):
         TagSelection().update(torch.zeros(2), torch.zeros(2, dtype=torch.bool), [True, False, True])

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,33 +9,17 @@ from lightning_modules.ttd.losses import (
     LossOptions,
     Maps,
     distill_loss,
-    image_scores,
     minmax,
     pixel_scores,
-    segment_scores,
-    select_by_largest_gap,
     select_tags,
     tag_loss,
-    text_scores,
     ttd_losses,
     union,
 )
-from tests.networks.ttd_parity import FOLDER, numbers
+from tests.networks.ttd_parity import numbers
 
 REFERENCE = numbers("ttd_losses")
-CASES = json.loads((FOLDER / "largest_gap_cases.json").read_text())
 SUM = LossOptions(pixels="sum")
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_the_largest_gap_of_the_reference_cases(case: dict) -> None:
-    assert (
-        select_by_largest_gap(torch.tensor(case["scores"], dtype=torch.float64)).tolist() == case["selected"]
-    )
-
-
-def test_no_score_selects_nothing() -> None:
-    assert select_by_largest_gap(torch.zeros(0)).tolist() == []
 
 
 def reference_maps() -> Maps:
@@ -50,9 +32,6 @@ def test_equal_to_the_reference_numbers() -> None:
     maps = reference_maps()
     scores = pixel_scores(maps)
     assert_close(scores, REFERENCE["score_pixel"])
-    pixels, texts, tags = REFERENCE["feat"][None], REFERENCE["text"][None], REFERENCE["tags"]
-    assert_close(image_scores(pixels, tags, maps.image_of_tag), REFERENCE["score_image"])
-    assert_close(text_scores(texts, tags, maps.image_of_tag), REFERENCE["score_text"])
     selected = select_tags(scores, maps.image_of_tag)
     assert torch.equal(selected, REFERENCE["selected"])
     targets = minmax(maps).detach()
@@ -117,7 +96,6 @@ def test_padding_does_not_count(options: LossOptions) -> None:
     whole = ttd_losses(maps, options=options)
     for name in ("tag", "distill"):
         assert_close(whole[name], (parts[0][name] + parts[1][name]) / 2)
-    assert_close(segment_scores(maps)[:3], segment_scores(part(maps, 0, rows=3)))
 
 
 def test_another_teacher_selects_and_sets_the_targets() -> None:
@@ -136,9 +114,3 @@ def test_captions_without_tags_give_no_gradient() -> None:
     losses["loss"].backward()
     assert losses["loss"] == 0
     assert texts.grad.abs().sum() == 0
-
-
-def test_segment_scores_are_shares() -> None:
-    tags = torch.tensor([[[0.9, 0.1, 0.1, 0.1]], [[0.1, 0.9, 0.9, 0.2]], [[0.5, 0.5, 0.5, 0.1]]])
-    maps = Maps(torch.zeros(2, 1, 4), tags, torch.tensor([0, 0, 1]))
-    assert segment_scores(maps).tolist() == [0.25, 0.75, 1.0]

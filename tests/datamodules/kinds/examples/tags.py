@@ -24,4 +24,7 @@ class Example(Pictures, TagSource):
 def record(source: TagSource, index: int) -> Any:
     seen = shade(source.image(index))
     masks = source.masks(index)
-    return seen, source.words(index), source.tags(index), None if masks is None else masks.tolist()
+    tags = zip(source.tags(index), source.judged(index), strict=True)
+    marks = [tag if judged else None for tag, judged in tags]
+    regions = None if masks is None else masks.tolist()
+    return seen, source.words(index), marks, regions

@@ -1,0 +1,59 @@
+"""Options of TTD; what the paper leaves open has the default that its text makes likely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from datamodules.batches import Interpolation, Resize
+from lightning_modules.optimisation import Optimisation
+
+# The paper's; it names no schedule and no warm-up.
+OPTIMISATION = Optimisation(lr=1e-4, weight_decay=5e-5, decayed="all", schedule="constant")
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How images are made ready. Mean and deviation of their pixels are the backbone's.
+
+    Args:
+        train_sizes: least and greatest length of a training image's shorter side (or of the side of its
+            square), in pixels; drawn anew for each image. The paper says "random resize".
+        crop: side of the window that is cut out of it at random; smaller images are padded.
+        eval_size: of images that are judged.
+        resize: see `datamodules.batches.Preprocessing`.
+        interpolation: see there.
+    """
+
+    train_sizes: tuple[int, int] = (320, 640)
+    crop: int = 448
+    eval_size: int = 448
+    resize: Resize = "short_side"
+    interpolation: Interpolation = "bilinear"
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """Whose maps select the tags and are the targets.
+
+    Args:
+        kind: the student ``self``, as in the paper; the student as it was at the start (``frozen``); or its
+            moving average (``ema``).
+        decay: of the moving average, a step.
+    """
+
+    kind: Literal["self", "frozen", "ema"] = "self"
+    decay: float = 0.999
+
+
+@dataclass(frozen=True)
+class ContrastOptions:
+    """A contrastive loss of images, as the mean over their pixels, and captions beside those of the paper.
+
+    Args:
+        weight: 0 for none, as in the paper. Without the paper's losses, it trains a CLIP.
+        scale: of the cosines, e.g. 100 as CLIP has learnt it.
+    """
+
+    weight: float = 0.0
+    scale: float = 100.0

@@ -25,7 +25,7 @@ from tests.parity import assert_parity
 
 
 @pytest.fixture
-def kind() -> type[BLIPBackbone]:
+def backbone_class() -> type[BLIPBackbone]:
     return BLIPBackbone
 
 

@@ -79,7 +79,7 @@ def valid_cells(padding: Tensor | None, grid: Sequence[int]) -> Tensor | None:
     """(N,H,W) bool, where pixels are padding -> (N,h,w) bool, the cells of which half or more is none."""
     if padding is None:
         return None
-    return F.adaptive_avg_pool2d((~padding).float(), tuple(grid)) >= 0.5
+    return F.adaptive_avg_pool2d((~padding).float(), (grid[0], grid[1])) >= 0.5
 
 
 def mean_pixel(pixels: Tensor, valid: Tensor | None) -> Tensor:

@@ -14,6 +14,8 @@ from commands import COMMANDS, USAGE
 from commands.disk_errors import disk_fault
 from commands.suggest import nearest
 
+NO_READER = 141  # as a shell calls it: nobody has read the output to its end
+
 
 def main(argv: list[str]) -> int:
     """Runs a subcommand.
@@ -22,13 +24,14 @@ def main(argv: list[str]) -> int:
         argv: the subcommand and its options.
 
     Returns:
-        The exit code: 0, 1 for what a user can mend, 2 for a wrong command line or configuration.
+        The exit code: 0, 1 for what a user can mend, 2 for a wrong command line or configuration, or another
+        of docs/clusters.md.
     """
     try:
         return run(argv)
     except BrokenPipeError:  # nobody reads on, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return NO_READER
     except ModuleNotFoundError as error:
         if error.name not in {"torch", "lightning"}:
             raise
@@ -64,7 +67,7 @@ def run(argv: list[str]) -> int:
 
 def program(argv: list[str]) -> int:
     """Runs a subcommand as the only thing that this process does; returns the exit code."""
-    if argv and argv[0] in COMMANDS and COMMANDS[argv[0]].module == "commands.trainer":
+    if argv and argv[0] in COMMANDS and COMMANDS[argv[0]].module == "commands.start":
         # Before the heavy imports, and to the very end: a cluster may send a signal at any moment.
         signals.listen()
     return main(argv)

@@ -24,8 +24,9 @@ from benchmarks._common import Report, Size, best_seconds, report
 from benchmarks.hist_step import DEMO, demo_network
 from lightning_modules.backbones.albef import ALBEFBackbone
 from lightning_modules.pretraining.module import VisionLanguagePretrain
-from networks.albef import ALBEF, ContrastSize
+from networks.albef import ALBEF
 from networks.layers.class_activation import minmax
+from networks.layers.momentum_contrast import ContrastSize
 
 PHRASES = [
     "a red circle",

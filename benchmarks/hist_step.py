@@ -28,8 +28,9 @@ from lightning_modules.backbones.albef import ALBEFBackbone, EncodedImages
 from lightning_modules.backbones.base import Texts, TrainingStep
 from lightning_modules.backbones.losses import Features, contrastive_loss, matching_loss
 from lightning_modules.hist.module import HISTFinetune
-from networks.albef import ALBEF, ContrastSize
+from networks.albef import ALBEF
 from networks.layers.bert import BertSize
+from networks.layers.momentum_contrast import ContrastSize
 from networks.layers.vit import ViTSize
 
 DEMO = Path(__file__).parents[1] / "configs" / "demo"
@@ -114,10 +115,10 @@ class SeparatePasses(ALBEFBackbone):
                 hidden,
                 tokens.mask,
                 encoded.tokens[rows[kind]],
-                attention_layers=self.map_layers,
+                attention_layers=self.training_reading.layers,
                 create_graph=True,
             )
-            maps.append(self.activation_map(fused, tokens.mask, create_graph=True))
+            maps.append(self.activation_map(fused, tokens, self.training_reading, create_graph=True))
         return torch.cat(maps)
 
 

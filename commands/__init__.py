@@ -33,14 +33,14 @@ GENERAL = {
         'find phrases in a photograph: ground photo.jpg "the dog" "a red ball" [--model RUN]',
     ),
     "fit": Command(
-        "commands.trainer", "train: --config configs/hist_albef.yaml [--name NAME] [--ckpt_path last]"
+        "commands.start", "train: --config configs/hist_albef.yaml [--name NAME] [--ckpt_path last]"
     ),
     "validate": Command(
-        "commands.trainer", "judge on the validation sets: --config FILE --ckpt_path best|last|FILE"
+        "commands.start", "judge on the validation sets: --config FILE --ckpt_path best|last|FILE"
     ),
-    "test": Command("commands.trainer", "judge on the test sets; alone, it judges the newest run"),
+    "test": Command("commands.start", "judge on the test sets; alone, it judges the newest run"),
     "predict": Command(
-        "commands.trainer", "find phrases in images of your own: heat maps, points and boxes as files"
+        "commands.start", "find phrases in images of your own: heat maps, points and boxes as files"
     ),
     "report": Command(
         "commands.report", "what was measured, a table for each kind of evaluation: report [RUN ...]"
@@ -63,6 +63,10 @@ GENERAL = {
         "commands.ablation",
         "run a table of configs/ablation and print it beside the paper's numbers: "
         "ablation FILE [--scale demo]",
+    ),
+    "leaderboard": Command(
+        "commands.leaderboard",
+        "run every method of a table of configs/leaderboards, and write a page that compares them",
     ),
     "launch": Command(
         "commands.launch",

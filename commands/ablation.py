@@ -21,6 +21,7 @@ from typing import Any
 
 from callbacks.evaluations.results import format_estimate, format_rows
 from commands.curves import draw_curves
+from commands.option_parser import option_parser
 from commands.runs import RunError, claim, read_metrics
 from commands.tables import Row, Table, arguments, read_table
 
@@ -153,11 +154,9 @@ def gallery(table: Table, folder: Path) -> Path | None:
     return None
 
 
-def options_parser() -> argparse.ArgumentParser:
-    """The options of this command; what it does not know is given to every run."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def options_parser(name: str = "ablation", description: str | None = __doc__) -> argparse.ArgumentParser:
+    """The options of a command that runs a table; what it does not know is given to every run."""
+    parser = option_parser(name, description)
     parser.add_argument("table", type=Path, help="a file of configs/ablation")
     parser.add_argument("--scale", help="one of the table's scales, e.g. paper or demo; by default its first")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -193,6 +192,39 @@ def run_table(options: argparse.Namespace, extra: list[str]) -> int:
     table = read_table(options.table)
     scale = options.scale or table.scales[0]
     rows = table.chosen(options.only, scale)
+    code = run_rows(table, rows, options, extra)
+    if code:
+        print("\nnot done; the same command goes on from here.")
+        return code
+    if not options.dry:
+        print(f"\n{format_table(table, rows, scale, options.seeds, options.runs)}\n")
+        figure = draw_curves(table, rows, scale, options.seeds, options.runs)
+        if figure:
+            print(f"Curves: {figure}")
+        last_run = options.runs / table.run_name(rows[-1], scale, options.seeds[-1])
+        pictures = gallery(table, last_run)
+        if pictures:
+            print(f"Pictures of what the last row's model found: {pictures}")
+        print(f"{time.monotonic() - started:.0f} seconds in all.")
+    return 0
+
+
+def run_rows(table: Table, rows: Sequence[Row], options: argparse.Namespace, extra: list[str]) -> int:
+    """Runs some rows and what they start from, or prints their commands with ``--dry``.
+
+    Args:
+        table: that they are in.
+        rows: to be run.
+        options: see `main`.
+        extra: options for every run.
+
+    Returns:
+        The exit code of the command that failed, or 0.
+
+    Raises:
+        RunError: a run's folder cannot be used.
+    """
+    scale = options.scale or table.scales[0]
     for seed in options.seeds:
         for row in table.before(rows, scale):
             folder = options.runs / table.run_name(row, scale, seed)
@@ -205,18 +237,7 @@ def run_table(options: argparse.Namespace, extra: list[str]) -> int:
             claim(folder, words)
             code = run_row(row, words, folder, judged, _train)
             if code:
-                print("\nnot done; the same command goes on from here.")
                 return code
-    if not options.dry:
-        print(f"\n{format_table(table, rows, scale, options.seeds, options.runs)}\n")
-        figure = draw_curves(table, rows, scale, options.seeds, options.runs)
-        if figure:
-            print(f"Curves: {figure}")
-        last_run = options.runs / table.run_name(rows[-1], scale, options.seeds[-1])
-        pictures = gallery(table, last_run)
-        if pictures:
-            print(f"Pictures of what the last row's model found: {pictures}")
-        print(f"{time.monotonic() - started:.0f} seconds in all.")
     return 0
 
 

@@ -10,7 +10,7 @@ import collections.abc
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,11 @@ from typing import Any
 import lightning.pytorch as pl
 import yaml
 
+from commands.command_line import ConfigError, config_files, options_in
 from commands.options import (
+    STARTS,
     accepted_arguments,
+    classes_for,
     classes_in,
     is_ours,
     known_classes,
@@ -28,10 +31,18 @@ from commands.options import (
 )
 from commands.renamed import RENAMED_CLASSES, renamed_option, without_init_args
 from commands.suggest import nearest
+from datamodules.base import GroundingDataModule
+from lightning_modules.base import WeakgroundModule
 
-
-class ConfigError(Exception):
-    """A configuration or a command line that cannot be used. The message is for the user."""
+# Where the configuration itself names a class: what kind of class it is.
+KINDS = {"model": WeakgroundModule, "data": GroundingDataModule, "trainer.callbacks": pl.Callback}
+# The least values of numbers whose types allow for less.
+LEAST = {
+    "seed_everything": 0,
+    "save_every": 1,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.log_every_n_steps": 1,
+}
 
 
 def check_config(argv: list[str]) -> None:
@@ -44,33 +55,11 @@ def check_config(argv: list[str]) -> None:
         ConfigError: a file is missing or no YAML, or an option or a class does not exist.
     """
     check_command_line(argv)
-    paths = [Path(value) for option, value in options_in(argv) if option in {"--config", "-c"} and value]
-    for path in paths:
-        if path.is_file():
-            try:
-                check_content(read_config(path))
-            except ConfigError as error:
-                raise ConfigError(f"{path}: {error}") from error
-    for path in paths:
-        if not path.is_file():
-            neighbours = [neighbour.name for neighbour in path.parent.glob("*.yaml")]
-            raise ConfigError(f"config {path} not found{nearest(path.name, neighbours) or '.'}")
-
-
-def options_in(argv: list[str]) -> Iterator[tuple[str, str]]:
-    """The options of a command line with their values; an empty one for an option that has none.
-
-    Example:
-        >>> list(options_in(["fit", "--name", "a", "--runs=b", "--help"]))
-        [('--name', 'a'), ('--runs', 'b'), ('--help', '')]
-    """
-    for position, word in enumerate(argv):
-        if not word.startswith("-") or not word.lstrip("-")[:1].isalpha():
-            continue
-        option, equals, value = word.partition("=")
-        if not equals and position + 1 < len(argv) and not argv[position + 1].startswith("--"):
-            value = argv[position + 1]
-        yield option, value
+    for path in config_files(argv):
+        try:
+            check_content(read_config(path))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
 
 
 def check_command_line(argv: list[str]) -> None:
@@ -89,9 +78,9 @@ def check_command_line(argv: list[str]) -> None:
         _check_option(name, 0, parts[0], top_level_options())
         if parts[0] == "trainer" and len(parts) > 1:
             _check_option(name, 1, parts[1], trainer_options())
-        names_a_class = parts[-1] == "class_path" or name in {"model", "data", "trainer.callbacks"}
+        names_a_class = parts[-1] == "class_path" or name in KINDS
         if names_a_class and value.isidentifier() and value != "null" and not Path(value).is_file():
-            find_class(value, name)
+            find_class(value, name.removesuffix(".class_path"))
 
 
 def _check_option(option: str, known_parts: int, part: str, names: Iterable[str]) -> None:
@@ -148,6 +137,22 @@ def check_content(content: dict[str, Any]) -> None:
         check_keys(trainer, trainer_options(), "trainer", "trainer")
     for key in ("model", "data", "trainer"):
         check_value(content.get(key), None, key)
+    _check_numbers(content)
+
+
+def _check_numbers(content: dict[str, Any]) -> None:
+    for option, least in LEAST.items():
+        value: Any = content
+        for key in option.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if isinstance(value, int) and value < least:
+            raise ConfigError(f"{option} must be at least {least}, not {value}.")
+    trainer = content.get("trainer")
+    if isinstance(trainer, dict) and trainer.get("overfit_batches"):
+        raise ConfigError(
+            "trainer.overfit_batches would change the order of the images, which a run must know to go on: "
+            "use a smaller data set, or --trainer.limit_train_batches."
+        )
 
 
 def check_keys(content: dict[str, Any], names: Iterable[str], option: str, owner: str) -> None:
@@ -275,14 +280,31 @@ def find_class(name: str, option: str) -> type | None:
         kind = _import_class(module, short_name)
     elif kind is None:
         kind = getattr(pl.callbacks, name, None) or getattr(pl.loggers, name, None)
-    if kind is not None:
+    base = KINDS.get(option.split("[")[0], object)
+    if kind is not None and issubclass(kind, base):
         return kind if is_ours(kind) else None
     renamed = RENAMED_CLASSES.get(short_name)
     if renamed:
         raise ConfigError(f"{option}: class {name!r} is now called {renamed!r}.")
-    if module and short_name in known_classes():
+    if kind is None and module and short_name in known_classes():
         raise ConfigError(f"{option}: class {name!r} has moved; write {short_name!r}.")
-    raise ConfigError(f"{option}: no class {name!r}{nearest(short_name, known_classes()) or '.'}")
+    raise ConfigError(no_class(option, name))
+
+
+def no_class(option: str, name: str) -> str:
+    """The sentence about a class that does not exist, or that does not fit where it stands.
+
+    Args:
+        option: where it stands.
+        name: as it was given.
+    """
+    place = option.split("[")[0]
+    if place in KINDS:
+        names = [kind.__name__ for kind in STARTS if issubclass(kind, KINDS[place])]
+    else:
+        names = classes_for(place.rpartition(".")[2]) or list(known_classes())
+    suggestion = nearest(name.rpartition(".")[2], names) or f"; known are {', '.join(names)}."
+    return f"{option}: no class {name!r} for this{suggestion}"
 
 
 def _import_class(module: str, name: str) -> type | None:

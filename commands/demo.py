@@ -8,12 +8,12 @@ command, printed before it starts; one that is done already is not done again.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import sys
 from pathlib import Path
 
 from commands import ablation, ground
+from commands.option_parser import option_parser
 
 TABLE = "configs/ablation/demo.yaml"
 PHRASES = ("the temple", "the lake", "trees")
@@ -32,9 +32,7 @@ def ground_photograph(folder: Path) -> int:
 
 def main(argv: list[str]) -> int:
     """Runs the demo as a command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser("demo", __doc__)
     parser.add_argument(
         "--size",
         choices=("small", "full"),

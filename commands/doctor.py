@@ -4,7 +4,6 @@ and what to do about what is not.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import inspect
 import sys
@@ -20,6 +19,7 @@ from commands.machine import (
     package_findings,
     packaged_weights_findings,
 )
+from commands.option_parser import option_parser
 from commands.prepare import next_step
 from datamodules.published_weights import WEIGHTS
 from datamodules.storage.layout import Layout, instructions
@@ -30,7 +30,7 @@ OUTPUTS = frozenset({"cache_dir"})  # folders that are written, not needed
 
 def main(argv: list[str]) -> int:
     """Runs the subcommand; returns 0 if all that is needed is in order, 1 otherwise."""
-    parser = argparse.ArgumentParser(prog="cli.py doctor", description=__doc__)
+    parser = option_parser("doctor", __doc__)
     parser.add_argument(
         "--config",
         "-c",
@@ -58,7 +58,8 @@ def main(argv: list[str]) -> int:
 
 def diagnose_config(paths: list[Path]) -> int:
     """Prints what configurations need, laid over each other; returns 0 if all of it is in order."""
-    from commands.config_errors import ConfigError, check_config
+    from commands.command_line import ConfigError
+    from commands.config_errors import check_config
 
     words: list[str] = []
     for path in paths:

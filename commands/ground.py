@@ -13,15 +13,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commands.option_parser import option_parser
+
 if TYPE_CHECKING:
     from weakground.grounder import GroundingResult
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py ground", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser("ground", __doc__)
     parser.add_argument("photo", type=Path, help="an image file")
     parser.add_argument("phrases", nargs="+", metavar="phrase", help="what to find")
     parser.add_argument(

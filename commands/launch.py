@@ -22,8 +22,10 @@ import sys
 from pathlib import Path
 
 from callbacks.evaluations.results import format_rows
+from commands.command_line import config_paths, option_value
 from commands.launch_table import table_jobs
-from commands.runs import RunError, name_of, option_value
+from commands.option_parser import option_parser
+from commands.runs import RunError, name_of
 from commands.sbatch import Cluster, Commands, read_cluster, sbatch_script
 
 TRAINER = ("fit", "validate", "test", "predict")
@@ -32,9 +34,7 @@ ROOT = Path(__file__).parents[1]
 
 def main(argv: list[str]) -> int:
     """Launches a command; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py launch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser("launch", __doc__)
     parser.add_argument("--cluster", type=Path, help="description of the cluster: configs/cluster/*.yaml")
     parser.add_argument("--dry", action="store_true", help="print the script, submit nothing")
     parser.add_argument("--status", action="store_true", help="list the jobs beside their runs")
@@ -97,8 +97,7 @@ def launch(cluster: Cluster, command: list[str], dry: bool) -> int:
     if command[0] == "ablation":
         name, arrays = table_jobs(command, dry)
     else:
-        config = option_value(command, "--config")
-        name = option_value(command, "--name") or name_of([config] if config else [])
+        name = option_value(command, "--name") or name_of(config_paths(command))
         arrays = [[[with_automatic_start(command)]]]
     before = None
     for number, jobs in enumerate(arrays):
@@ -158,8 +157,7 @@ def note(logs: Path, job: str, jobs: list[Commands]) -> None:
     with (logs / "jobs.jsonl").open("a", encoding="utf-8") as file:
         for number, commands in enumerate(jobs):
             words = commands[0]
-            config = option_value(words, "--config")
-            run = option_value(words, "--name") or name_of([config] if config else [])
+            run = option_value(words, "--name") or name_of(config_paths(words))
             task = f"{job}_{number}" if len(jobs) > 1 else job
             file.write(json.dumps({"job": task, "run": run, "command": words[0]}) + "\n")
 

@@ -13,7 +13,7 @@ from lightning.fabric.plugins.environments import (
     TorchElasticEnvironment,
 )
 
-from commands.config_errors import ConfigError
+from commands.command_line import ConfigError
 from commands.peers import Place
 
 # Jobs in which a person types commands; they are not meant to start several processes by themselves.

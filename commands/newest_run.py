@@ -6,7 +6,8 @@ from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from commands.runs import RunError, default_checkpoint, newest_run, option_value
+from commands.command_line import option_value
+from commands.runs import RunError, default_checkpoint, newest_run
 
 
 def with_newest_run(argv: list[str]) -> list[str]:

@@ -127,6 +127,20 @@ def known_classes() -> dict[str, type]:
     return named
 
 
+def classes_for(argument: str) -> list[str]:
+    """The names of the known classes that an argument of this name takes, whichever class has it.
+
+    Example:
+        >>> classes_for("backbone")
+        ['ALBEFBackbone']
+    """
+    bases: set[type] = set()
+    for kind in reachable_classes():
+        bases.update(classes_in(accepted_arguments(kind).get(argument)))
+    ours = {base for base in bases if is_ours(base)}
+    return [name for name, kind in known_classes().items() if ours.intersection(kind.__mro__)]
+
+
 @cache
 def trainer_options() -> tuple[str, ...]:
     """The options below ``trainer``."""

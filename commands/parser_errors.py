@@ -7,8 +7,9 @@ class of ours says in its constructor.
 from __future__ import annotations
 
 import re
+import traceback
 
-from commands.config_errors import unknown_option
+from commands.config_errors import no_class, unknown_option
 from commands.options import known_options
 from commands.suggest import nearest
 
@@ -33,7 +34,7 @@ def explain(error: Exception) -> str | None:
         The sentence, or None for any other error.
     """
     text = re.sub(r"\s+", " ", str(error)).strip()
-    if type(error).__name__ == "MisconfigurationException" or text.startswith("You selected an invalid"):
+    if _is_refused_by_lightning(error) or text.startswith("You selected an invalid"):
         return text
     package = type(error).__module__.split(".")[0]
     if package not in {"jsonargparse", "argparse"} and UNION.search(text) is None:
@@ -44,10 +45,21 @@ def explain(error: Exception) -> str | None:
     return (
         _unknown_option(keys, inner)
         or _unknown_field(inner)
+        or _wrong_class(keys, text)
         or _wrong_value(keys, inner)
         or _wrong_value_of_union(keys, inner, text)
         or inner[:MESSAGE_LENGTH]
     )
+
+
+def _is_refused_by_lightning(error: Exception) -> bool:
+    """Whether Lightning does not accept an option; its messages name the option between backticks."""
+    if type(error).__name__ == "MisconfigurationException":
+        return True
+    if not isinstance(error, TypeError | ValueError) or "`" not in str(error):
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals["__name__"].startswith("lightning.")
 
 
 def unwrap(text: str) -> tuple[list[str], str]:
@@ -84,6 +96,14 @@ def _unknown_field(text: str) -> str | None:
     return f"{unknown[1]} has no field {unknown[2]!r}{nearest(unknown[2], known_options()) or '.'}"
 
 
+def _wrong_class(keys: list[str], text: str) -> str | None:
+    """The sentence about a value where a class must be named."""
+    wrong = re.search(r"Expected a path but (\S+) either not accessible", text)
+    if not wrong or not keys:
+        return None
+    return no_class(".".join(keys), wrong[1])
+
+
 def _wrong_value(keys: list[str], text: str) -> str | None:
     wrong = re.match(r"Expected an? (.+?)\. Got value: (.*)", text)
     if not wrong:
@@ -104,11 +124,15 @@ def _wrong_value_of_union(keys: list[str], inner: str, text: str) -> str | None:
     if start < 0 or value is None or not inner.startswith("Expected a"):
         return None
     names = [_type_name(name) for name in re.findall(r"Expected an? (.+?)(?= - Expected|$)", types)]
-    return f"{'.'.join(keys)} must be of type {' or '.join(names)}, not {value[1]!r}."
+    choices = re.findall(r"'([^']+)'", " ".join(names))
+    suggestion = nearest(value[1], choices) or "."
+    return f"{'.'.join(keys)} must be of type {' or '.join(names)}, not {value[1]!r}{suggestion}"
 
 
 def _type_name(text: str) -> str:
     """A type as a user would call it: ``<class 'collections.abc.Sequence'>`` -> ``Sequence``."""
+    if text.startswith("typing.Literal["):
+        return text.removeprefix("typing.Literal[").removesuffix("]")
     name = re.match(r"<class '(?:.+\.)?(.+)'>", text)
     if not name:
         return text

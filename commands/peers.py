@@ -118,11 +118,17 @@ class Peers:
         except RuntimeError:  # the first process is gone, and with it the store
             return self.place.rank == 1
 
-    def fail(self) -> None:
-        """Ends the others, since the run has failed here."""
-        if self._store is not None:
-            with suppress(RuntimeError):
-                self._end_all(1)
+    def fail(self, code: int) -> None:
+        """Ends all processes, this one with an exit code, since the run has failed here. Alone, it goes on.
+
+        Where the first process fails, the others end with 0. None waits for Python to clear up: srun answers
+        a bad exit code with SIGTERM, which would become the exit code of one that is still at it.
+        """
+        if self._store is None:
+            return
+        with suppress(RuntimeError):
+            self._end_all(0 if self.place.rank == 0 else code)
+        self._end_here(code)
 
     def dismiss(self) -> None:
         """Ends the others, wherever they are; the first process then does what is left to do."""

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from callbacks.evaluations.results import format_rows
+from commands.option_parser import option_parser
 from commands.suggest import nearest
 from datamodules.errors import DataError
 from datamodules.published_weights import WEIGHTS
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 def parse_arguments(words: list[str]) -> argparse.Namespace:
     """The command line; options of a data set may stand between those of the command."""
-    parser = argparse.ArgumentParser(prog="cli.py prepare", description=__doc__)
+    parser = option_parser("prepare", __doc__)
     parser.add_argument(
         "dataset", nargs="?", help="class of a data set, or name of published weights; all if it is left out"
     )
@@ -73,14 +74,19 @@ def named(name: str) -> Layout:
     Raises:
         DataError: there is none of that name.
     """
-    layouts_by_plain_name = {_plain(key): layout for key, layout in all_layouts().items()}
-    layout = layouts_by_plain_name.get(_plain(name))
-    if layout is None:
-        suggestion = nearest(_plain(name), layouts_by_plain_name) or ","
-        raise DataError(
-            f"no data set or published weights {name!r}{suggestion} `python cli.py prepare` lists them."
+    known_layouts = all_layouts()
+    for key, layout in known_layouts.items():
+        if _plain(key) == _plain(name):
+            return layout
+    longer = [key for key in known_layouts if _plain(name) in _plain(key)]
+    suggestion = nearest(name, known_layouts) or ","
+    if longer:
+        suggestion = (
+            f"; there are {', '.join(longer)}:" if len(longer) > 1 else f", did you mean {longer[0]!r}?"
         )
-    return layout
+    raise DataError(
+        f"no data set or published weights {name!r}{suggestion} `python cli.py prepare` lists them."
+    )
 
 
 def _plain(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -51,14 +52,30 @@ def name_of(configs: Any) -> str:
     return path.parent.name if path.name == "config.yaml" else path.stem
 
 
-def option_value(argv: list[str], name: str) -> str | None:
-    """The value of an option, written as ``--name value`` or ``--name=value``."""
-    for position, argument in enumerate(argv):
-        if argument == name and position + 1 < len(argv):
-            return argv[position + 1]
-        if argument.startswith(f"{name}="):
-            return argument.split("=", 1)[1]
-    return None
+def run_folder(runs: Path, name: str) -> Path:
+    """The folder of a run.
+
+    Args:
+        runs: folder of all runs.
+        name: of the run: ``RUN`` or ``GROUP/RUN``.
+
+    Raises:
+        RunError: the run would not lie below ``runs``, or that is a file.
+
+    Example:
+        >>> run_folder(Path("runs"), "seeds/hist-0").as_posix()
+        'runs/seeds/hist-0'
+    """
+    if runs.exists() and not runs.is_dir():
+        raise RunError(f"--runs {runs} is a file; it takes a folder.")
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        folder = Path(os.path.normpath(runs / path))
+        raise RunError(
+            f"--name {name} is a path; a run has its name below --runs: --runs {folder.parent} --name "
+            f"{folder.name}."
+        )
+    return runs / path
 
 
 def claim(folder: Path, options: list[str]) -> None:
@@ -144,11 +161,7 @@ def find_checkpoint(folder: Path, name: str) -> Path:
         RunError: it does not exist.
     """
     if name not in {"best", "last"}:
-        if not Path(name).is_file():
-            raise RunError(
-                f"checkpoint {Path(name).absolute()} not found; --ckpt_path takes best, last or a file."
-            )
-        return readable(Path(name))
+        return readable(checkpoint_file(name))
     path = folder / "checkpoints" / f"{name}.ckpt"
     if not path.is_file():
         present = ", ".join(checkpoint.name for checkpoint in checkpoints(folder)) or "none"
@@ -157,6 +170,15 @@ def find_checkpoint(folder: Path, name: str) -> Path:
             "takes best, last or a file."
         )
     return readable(path)
+
+
+def checkpoint_file(name: str) -> Path:
+    """A checkpoint that is named by its path. Raises `RunError` if there is no such file."""
+    if not Path(name).is_file():
+        raise RunError(
+            f"checkpoint {Path(name).absolute()} not found; --ckpt_path takes best, last or a file."
+        )
+    return Path(name)
 
 
 def readable(path: Path) -> Path:

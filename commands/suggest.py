@@ -16,11 +16,14 @@ def nearest(word: str, names: Iterable[str]) -> str:
     Returns:
         ``", did you mean 'X'?"`` with the name nearest to ``word``, or an empty string if none is near.
 
+    Capitals do not matter.
+
     Example:
         >>> nearest("max_stpes", ["max_steps", "max_epochs"])
         ", did you mean 'max_steps'?"
     """
-    matches = get_close_matches(word, list(names), n=1, cutoff=0.5)
+    by_small_letters = {name.lower(): name for name in names}
+    matches = get_close_matches(word.lower(), by_small_letters, n=1, cutoff=0.5)
     if not matches:
         return ""
-    return f", did you mean {matches[0]!r}?"
+    return f", did you mean {by_small_letters[matches[0]]!r}?"

@@ -6,7 +6,6 @@ upload has sent is not sent again, and every run keeps its one id.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -16,18 +15,17 @@ from typing import Any
 
 import yaml
 
-from callbacks.run.metrics_file import Row, read_rows
+from commands.option_parser import option_parser
 from commands.runs import RunError
-from commands.wandb_logger import STEP, has_account, run_options
+from commands.wandb_account import STEP, has_account, run_options
 
+Row = dict[str, str]
 ALREADY = "sync/rows"  # in W&B's summary: how many rows of metrics.csv an upload has sent
 
 
 def main(argv: list[str]) -> int:
     """Uploads runs; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py sync", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser("sync", __doc__)
     parser.add_argument("run", nargs="*", help="names of runs; by default all that have a metrics.csv")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs")
     parser.add_argument("--best", action="store_true", help="send the best checkpoints, too, as artifacts")
@@ -86,6 +84,8 @@ def upload(folder: Path, name: str, best: bool) -> str:
     """
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
+
+    from callbacks.run.metrics_file import read_rows  # here, so that --help is instant
 
     try:
         run = wandb.init(**run_options(folder, name), mode="online", config=_configuration(folder))

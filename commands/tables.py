@@ -29,6 +29,7 @@ class Row:
             configuration says.
         curve: name of the curve of the table's figure that it is a point of; none for no curve.
         at: where on the curve.
+        about: what it is and learns from, for a leaderboard.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Row:
     scales: tuple[str, ...] = ()
     curve: str = ""
     at: float = 0.0
+    about: str = ""
 
     def runs_at(self, scale: str) -> bool:
         """Whether there is such a run at a scale."""
@@ -115,6 +117,8 @@ def read_table(path: Path) -> Table:
     Raises:
         RunError: no such file, or it lacks something.
     """
+    if not path.is_file():
+        raise RunError(f"table {path} not found; those that there are lie in configs/ablation.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         table = _table(path.stem, content)

@@ -29,7 +29,8 @@ from callbacks.run.predictions import Predictions
 from callbacks.run.run_record import RunRecord
 from callbacks.run.step_seeds import StepSeeds
 from callbacks.run.stopping import Stopping
-from commands.config_errors import ConfigError, check_command_line, check_config, check_content
+from commands.command_line import ConfigError
+from commands.config_errors import check_command_line, check_config, check_content
 from commands.connect import connect
 from commands.disk_errors import disk_fault
 from commands.ending import DONE, USAGE_ERROR, USER_ERROR, close_loggers, stopped_code
@@ -46,6 +47,7 @@ from commands.runs import (
     default_checkpoint,
     find_checkpoint,
     name_of,
+    run_folder,
 )
 from commands.wandb_logger import wandb_logger
 from datamodules.base import GroundingDataModule
@@ -53,7 +55,6 @@ from datamodules.errors import DataError
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.errors import ModelError
 
-SUBCOMMANDS = ("fit", "validate", "test", "predict")
 AUTO = "auto"  # a --ckpt_path
 USER_ERRORS = (ConfigError, DataError, ModelError, RunError)
 TRAINER_DEFAULTS = {
@@ -70,6 +71,13 @@ TRAINER_DEFAULTS = {
 OF_ONE_START = ("config", "ckpt_path", "verbose", "weights_only", "name", "return_predictions")
 
 
+class Parser(LightningArgumentParser):
+    """A parser of options that are written in full: ``max_step`` is a mistake, and not ``max_steps``."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, allow_abbrev=False, **options)
+
+
 class WeakgroundCLI(LightningCLI):
     """LightningCLI whose runs live in ``<runs>/<name>/``.
 
@@ -82,7 +90,12 @@ class WeakgroundCLI(LightningCLI):
     def __init__(self, peers: Peers, environment: ClusterEnvironment | None, **options: Any) -> None:
         self.peers = peers
         self.environment = environment
+        self.asked_subcommand = options["args"][0]
         super().__init__(**options)
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # (Lightning's is static)
+        """The one that is asked for: the options of all four would take a second longer to set up."""
+        return {self.asked_subcommand: LightningCLI.subcommands()[self.asked_subcommand]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the options of a run."""
@@ -99,7 +112,7 @@ class WeakgroundCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Finds the run's folder and the checkpoint to start from. Raises `RunError`."""
         config = self.config[self.subcommand]
-        self.folder = Path(config.runs) / (config.name or name_of(config.config))
+        self.folder = run_folder(Path(config.runs), config.name or name_of(config.config))
         config.trainer.default_root_dir = str(self.folder)
         config.weights_only = True  # our checkpoints hold plain types only
         if self.subcommand in {"validate", "test"}:
@@ -277,10 +290,8 @@ def run(
         save_config_callback=None,  # RunRecord keeps it
         auto_configure_optimizers=False,  # a module's own `optimisation`
         trainer_defaults=TRAINER_DEFAULTS,
-        parser_kwargs={
-            "exit_on_error": False,
-            **{subcommand: {"exit_on_error": False} for subcommand in SUBCOMMANDS},
-        },
+        parser_kwargs={"exit_on_error": False, argv[0]: {"exit_on_error": False}},
+        parser_class=Parser,
         args=argv,
     )
 
@@ -295,6 +306,9 @@ def main(argv: list[str]) -> int:
     listening = signals.listen()
     try:
         return _run(argv, peers)
+    except BrokenPipeError:  # nobody reads the output any more
+        peers.fail(USER_ERROR)
+        raise
     except Exception as error:
         message, code = explained(error)
         if peers.speaks_of_failure():
@@ -302,7 +316,7 @@ def main(argv: list[str]) -> int:
                 traceback.print_exc()
             else:
                 print(f"error: {message}", file=sys.stderr)
-        peers.fail()
+        peers.fail(code)
         return code
     finally:
         if listening:

@@ -87,6 +87,8 @@ class GroundingDataModule(pl.LightningDataModule):
         super().__init__()
         if batch_size < 1 or (eval_batch_size or 1) < 1:
             raise DataError("batch_size and eval_batch_size must be at least 1.")
+        if (num_workers or 0) < 0:
+            raise DataError(f"num_workers must not be negative, as {num_workers} is.")
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = spare_cores() if num_workers is None else num_workers

@@ -202,6 +202,7 @@ class GroundingBatch(ImageBatch):
             coreference chain). Numbers are unique within the batch.
         boxes: Q float tensors (K,4).
         sizes: (N,2) long, height and width of the original images.
+        image_keys: N names of images.
         keys: Q strings, unique within the data set.
         masks: Q bool tensors (H,W) at original size, or None where the data set has none.
     """
@@ -211,6 +212,7 @@ class GroundingBatch(ImageBatch):
     chain_of_query: Tensor
     boxes: list[Tensor]
     sizes: Tensor
+    image_keys: list[str]
     keys: list[str]
     masks: list[Tensor] | None = None
 

@@ -41,7 +41,7 @@ class Optimisation:
         min_lr: the last learning rate.
 
     Raises:
-        ValueError: a rate that is not positive, or a negative number of steps.
+        ValueError: a learning rate that is not positive, or a negative number.
 
     Example:
         >>> optimisation = Optimisation(lr=0.1, schedule="cosine", min_lr=0.0)
@@ -66,8 +66,9 @@ class Optimisation:
     def __post_init__(self) -> None:
         if not self.lr > 0:
             raise ValueError(f"the learning rate lr must be above 0, not {self.lr}")
-        if self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps must not be negative, as {self.warmup_steps} is")
+        for name in ("warmup_steps", "weight_decay", "min_lr"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, as {getattr(self, name)} is")
 
     def lr_at(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
         """The learning rate of optimiser step ``step``, counted from 0."""

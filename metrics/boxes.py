@@ -138,7 +138,7 @@ def _named(index: int, keys: Sequence[str] | None) -> str:
 
 
 @cache
-def cubehelix_grey() -> Tensor:
+def cubehelix_grey() -> np.ndarray:
     """(256,) uint8: the grey value of each entry of the colour map that the reference code paints a heat map
     with before it looks for boxes.
 
@@ -155,15 +155,7 @@ def cubehelix_grey() -> Tensor:
         np.outer(np.cos(angle), cos) + np.outer(np.sin(angle), sin)
     )
     rgb = (rgb.clip(0, 1).astype(np.float32) * np.float32(255)).astype(np.uint8)
-    return torch.from_numpy(cv2.cvtColor(rgb[None], cv2.COLOR_RGB2GRAY)[0])
-
-
-def min_max(heatmaps: Tensor) -> Tensor:
-    """(q,h,w) -> (q,h,w) float64, each map stretched to [0, 1]; a constant map becomes zeros."""
-    shifted = heatmaps.double()
-    shifted = shifted - shifted.amin((1, 2), keepdim=True)
-    top = shifted.amax((1, 2), keepdim=True)
-    return torch.where(top > 0, shifted / top, 0.0)
+    return cv2.cvtColor(rgb[None], cv2.COLOR_RGB2GRAY)[0]
 
 
 def boxes_from_heatmaps(
@@ -205,19 +197,7 @@ def boxes_from_heatmaps(
     pixels = _CPU_PIXELS if heatmaps.device.type == "cpu" else _PIXELS
     blocks = heatmaps.split(max(1, pixels // max(1, heatmaps[0].numel())))
     find_boxes = _clean_boxes if rule == "clean" else _reference_boxes
-    prepared = (_above_threshold(block, rule, threshold) for block in blocks)
-    return [find_boxes(heat, nms_iou, drop) for block in prepared for heat in block]
-
-
-def _above_threshold(heatmaps: Tensor, rule: BoxRule, threshold: float) -> np.ndarray:
-    """(q,h,w), zero below the threshold: float64 in [0, 1] for ``clean``, uint8 grey for ``reference``."""
-    stretched = min_max(heatmaps)
-    if rule == "clean":
-        return (stretched * (stretched >= threshold)).cpu().numpy()
-    index = (stretched * 256).int().clamp(max=255)
-    grey = cubehelix_grey().to(index.device)[index]
-    cut = (grey.amax((1, 2), keepdim=True) * threshold).int()
-    return (grey * (grey > cut)).cpu().numpy()
+    return [boxes for block in blocks for boxes in find_boxes(block, threshold, nms_iou, drop)]
 
 
 def boxes_from_heatmap(
@@ -234,28 +214,86 @@ def boxes_from_heatmap(
     return boxes_from_heatmaps(torch.as_tensor(heatmap)[None], rule, **options)[0]
 
 
-def _reference_boxes(grey: np.ndarray, nms_iou: float, drop: float) -> np.ndarray:
+def _reference_boxes(heatmaps: Tensor, threshold: float, nms_iou: float, drop: float) -> list[np.ndarray]:
+    """The boxes of each map by the rule of WWbL's code: (q,h,w) -> q arrays (n,5)."""
+    stretched = heatmaps.double()
+    stretched = stretched - stretched.amin((1, 2), keepdim=True)
+    # A constant map is zero everywhere; it is divided by the least positive number.
+    stretched /= stretched.amax((1, 2), keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
+    levels = stretched.mul_(256).clamp_(max=255).to(torch.uint8).cpu().numpy()
+    return [_reference_boxes_of(map_levels, threshold, nms_iou, drop) for map_levels in levels]
+
+
+def _reference_boxes_of(levels: np.ndarray, threshold: float, nms_iou: float, drop: float) -> np.ndarray:
+    """The boxes of one map, given as entries of the colour map (h,w) uint8."""
+    grey = cv2.LUT(levels, cubehelix_grey())
+    _, grey = cv2.threshold(grey, int(int(grey.max()) * threshold), 255, cv2.THRESH_TOZERO)
     contours, _ = cv2.findContours(grey, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return np.array([[0.0, 0.0, 1.0, 1.0, 0.0]])
     xywh = np.array([cv2.boundingRect(contour) for contour in contours])
-    return _confident(xywh, _means(grey, xywh) / 255, xywh, nms_iou, drop)
-
-
-def _clean_boxes(heat: np.ndarray, nms_iou: float, drop: float) -> np.ndarray:
-    count, _, stats, _ = cv2.connectedComponentsWithStats((heat > 0).astype(np.uint8), connectivity=8)
-    if count == 1:
-        return np.zeros((0, 5))
-    xywh = stats[1:, :4]
-    corners = np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), 1)
-    return _confident(xywh, _means(heat, xywh), corners, nms_iou, drop)
-
-
-def _means(image: np.ndarray, xywh: np.ndarray) -> np.ndarray:
-    """Mean of the image (h,w) over each rectangle (n,4), by its integral image: (n,)."""
-    total = cv2.integral(image)
+    total = cv2.integral(grey)
     x, y, w, h = xywh.T
-    return (total[y + h, x + w] - total[y, x + w] - total[y + h, x] + total[y, x]) / (w * h)
+    sums = total[y + h, x + w] - total[y, x + w] - total[y + h, x] + total[y, x]
+    return _confident(xywh, sums / (w * h) / 255, xywh, nms_iou, drop)
+
+
+def _clean_boxes(heatmaps: Tensor, threshold: float, nms_iou: float, drop: float) -> list[np.ndarray]:
+    """The boxes of each map by our own rule: (q,h,w) -> q arrays (n,5)."""
+    if heatmaps.dtype != torch.float64:
+        heatmaps = heatmaps.float()
+    low = heatmaps.amin((1, 2), keepdim=True)
+    reach = heatmaps.amax((1, 2), keepdim=True).double() - low.double()
+    above = (heatmaps >= _at_least(low + threshold * reach, heatmaps.dtype)) & (reach > 0)
+    maps = zip(
+        heatmaps.cpu().numpy(),
+        above.to(torch.uint8).cpu().numpy(),
+        low.flatten().tolist(),
+        reach.flatten().tolist(),
+        strict=True,
+    )
+    return [_clean_boxes_of(*one, nms_iou, drop) for one in maps]
+
+
+def _at_least(numbers: Tensor, dtype: torch.dtype) -> Tensor:
+    """The least number of a type that is not below a float64, so that a comparison with it is exact."""
+    rounded = numbers.to(dtype)
+    infinity = torch.tensor(torch.inf, dtype=dtype, device=rounded.device)
+    return torch.where(rounded.double() < numbers, rounded.nextafter(infinity), rounded)
+
+
+def _first_pixel(contour: np.ndarray) -> tuple[int, int]:
+    """Where a contour (n,1,2) begins, row by row."""
+    x, y = contour[0, 0].tolist()
+    return y, x
+
+
+def _clean_boxes_of(
+    heatmap: np.ndarray, above: np.ndarray, low: float, reach: float, nms_iou: float, drop: float
+) -> np.ndarray:
+    """The boxes of one map.
+
+    Args:
+        heatmap: (h,w).
+        above: (h,w) uint8, 1 at the threshold and above it.
+        low: its least value.
+        reach: its largest less its least value.
+        nms_iou, drop: see `boxes_from_heatmaps`.
+    """
+    contours, hierarchy = cv2.findContours(above, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return np.zeros((0, 5))
+    # Contours without a parent go around components, the others around holes.
+    outer = [contour for contour, (*_, parent) in zip(contours, hierarchy[0], strict=True) if parent < 0]
+    outer.sort(key=_first_pixel)  # of equally confident boxes the first one stays
+    xywh = np.array([cv2.boundingRect(contour) for contour in outer])
+    confidence = np.empty(len(xywh))
+    for number, (x, y, w, h) in enumerate(xywh):
+        mask = above[y : y + h, x : x + w]
+        mean = cv2.mean(heatmap[y : y + h, x : x + w], mask)[0]
+        confidence[number] = (mean - low) / reach * cv2.countNonZero(mask) / (w * h)
+    corners = np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:]), 1)
+    return _confident(xywh, confidence, corners, nms_iou, drop)
 
 
 def _confident(

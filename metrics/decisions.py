@@ -159,19 +159,24 @@ def decide(
     judged = _judged(targets, size, rules)
     kept = judged if judged_only else torch.ones_like(judged)
 
-    maps = _average(heatmaps, unit_of_query, kept).to(getattr(torch, rules.precision))
-    squares = {side: _square(maps, side) for side in {rules.point_size, rules.box_size}}
     size = size[kept]
     targets = targets[kept]
-    points = _points(squares[rules.point_size], size, rules)
+    if _is_one_map(heatmaps):  # a baseline that says the same of every query
+        maps = heatmaps[:1].to(getattr(torch, rules.precision))
+        map_of_unit = torch.zeros(len(size), dtype=torch.long)
+    else:
+        maps = _average(heatmaps, unit_of_query, kept).to(getattr(torch, rules.precision))
+        map_of_unit = torch.arange(len(size))
+    squares = {side: _square(maps, side) for side in {rules.point_size, rules.box_size}}
+    points = _points(squares[rules.point_size], map_of_unit, size, rules)
     scale = size.flip(-1).repeat(1, 2).double()
-    predicted = _predicted_boxes(squares[rules.box_size], rules)
+    predicted = _predicted_boxes(squares[rules.box_size], rules)[map_of_unit]
     row_of_unit = torch.where(kept, kept.cumsum(0) - 1, -1)
     return Decisions(
         queries=first[kept],
         row_of_query=row_of_unit[unit_of_query],
         sizes=size,
-        maps=maps,
+        maps=maps[map_of_unit.to(maps.device)],
         points=points,
         boxes=predicted * scale,
         targets=targets,
@@ -261,15 +266,29 @@ def _square(maps: Tensor, side: int | None) -> Tensor:
     return interpolate(maps[:, None], size=(side, side), mode="bilinear", align_corners=False)[:, 0]
 
 
-def _points(maps: Tensor, size: Tensor, rules: Protocol) -> Tensor:
-    """(U,2) on the CPU: one resize for all maps whose images have the same size."""
-    points = torch.zeros(len(maps), 2, dtype=torch.long)
-    if not len(maps):
+def _is_one_map(heatmaps: Tensor) -> bool:
+    """Whether all maps are the same memory, as `Tensor.expand` makes them."""
+    return len(heatmaps) > 1 and heatmaps.stride(0) == 0
+
+
+def _points(maps: Tensor, map_of_unit: Tensor, size: Tensor, rules: Protocol) -> Tensor:
+    """(U,2) on the CPU: one resize for each map and size of image.
+
+    Args:
+        maps: (M,h,w).
+        map_of_unit: (U,) long, into the maps.
+        size: (U,2), height and width of the images.
+        rules: the protocol.
+    """
+    points = torch.zeros(len(size), 2, dtype=torch.long)
+    if not len(size):
         return points
     distinct_sizes, index_of_size = size.unique(dim=0, return_inverse=True)
     for index, (height, width) in enumerate(distinct_sizes.tolist()):
         rows = (index_of_size == index).nonzero()[:, 0]
-        points[rows] = peak_points(maps[rows.to(maps.device)], (height, width), rules.point_resize).cpu()
+        chosen, index_of_map = map_of_unit[rows].unique(return_inverse=True)
+        peaks = peak_points(maps[chosen.to(maps.device)], (height, width), rules.point_resize).cpu()
+        points[rows] = peaks[index_of_map]
     return points
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from networks.layers.precision import full_precision
-from networks.text_templates import TEMPLATES, Templates, fill
+from networks.text_templates import Templates, fill, sentences
 
 Refine = Callable[[Tensor, Tensor], Tensor]
 """Makes masks (N,M,h,w) follow the edges of their images (N,3,H,W), as `networks.pamr.pamr` does."""
@@ -74,7 +74,7 @@ class DenseEncoder(nn.Module, ABC):
         vectors = self._in_pieces(fill(list(names), self.templates))
         if self.normalise_each:
             vectors = F.normalize(vectors, dim=-1)
-        mean = vectors.unflatten(0, (len(names), len(TEMPLATES[self.templates]))).mean(dim=1)
+        mean = vectors.unflatten(0, (len(names), len(sentences(self.templates)))).mean(dim=1)
         return F.normalize(mean, dim=-1)
 
     def masks(self, images: Tensor, texts: Tensor, refine: Refine | None = None) -> Tensor:

@@ -95,7 +95,7 @@ def _fcn_resnet50(stride: int) -> tuple[nn.Module, int]:
 
 
 def _timm_network(name: str, stride: int) -> tuple[nn.Module, int]:
-    import timm  # here, since it takes a second
+    import timm  # here, since it takes seconds
 
     if not timm.is_model(name):
         raise ValueError(f"neither torchvision's vgg16 and fcn_resnet50 nor timm has a network {name!r}.")

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -47,6 +46,8 @@ class ImageTower(nn.Module):
     """
 
     def __init__(self, name: str = "tf_efficientnet_lite0", keep_last_stride: bool = True) -> None:
+        import timm  # here, since it takes seconds
+
         super().__init__()
         options: dict[str, Any] = {} if keep_last_stride else {"output_stride": 16}
         body = timm.create_model(name, features_only=True, out_indices=(-2, -1), **options)

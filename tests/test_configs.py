@@ -15,7 +15,9 @@ from commands.trainer import WeakgroundCLI
 from tests.tiny import ROOT
 
 CONFIGS = sorted(
-    path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name not in {"ablation", "cluster"}
+    path
+    for path in (ROOT / "configs").rglob("*.yaml")
+    if path.parent.name not in {"ablation", "leaderboards", "cluster"}
 )  # tables of runs: tests/commands/test_ablation.py; clusters: tests/commands/test_launch.py
 WHOLE = [
     path for path in CONFIGS if "class_path" in str((yaml.safe_load(path.read_text()) or {}).get("model"))

@@ -121,6 +121,7 @@ class Grounder:
             chain_of_query=torch.arange(len(texts)),
             boxes=[],
             sizes=torch.tensor([image.shape[:2]]),
+            image_keys=["photograph"],
             keys=texts,
         )
         batch = move_data_to_device(batch, next(self.module.parameters()).device)

@@ -5,12 +5,14 @@ config names.
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 from torch import Tensor
 
 from callbacks.evaluations.base import Evaluation, Scores
+from callbacks.evaluations.decision_table import DecisionTable, write_decisions
 from callbacks.heatmaps import baseline_heatmaps, model_heatmaps
 from datamodules.batches import GroundingBatch
 from datamodules.handover import JudgedSet
@@ -23,6 +25,9 @@ from metrics.protocols import Protocol, PublishedBoxes, changed_protocol
 class GroundingEvaluation(Evaluation):
     """Pointing game, box accuracy and mean IoU, beside two baselines that look at nothing: random places, and
     the centre.
+
+    ``test`` keeps what was decided on every query in ``test/decisions.parquet``, see
+    `callbacks.evaluations.decision_table`.
 
     Args:
         protocols: names of presets of `metrics.protocols`; validation uses the first.
@@ -44,6 +49,7 @@ class GroundingEvaluation(Evaluation):
         metrics: list[DecisionMetric] | None = None,
     ) -> None:
         self.metrics = metrics or []
+        self.decisions: DecisionTable | None = None
         self.protocols = [changed_protocol(name, changes) for name in protocols]
         self.protocols_of = {
             dataset: [changed_protocol(name, changes) for name in names]
@@ -73,18 +79,36 @@ class GroundingEvaluation(Evaluation):
             for rules in protocols
         }
 
+    def begin(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Makes empty scores and, in ``test``, an empty table of decisions."""
+        super().begin(trainer, pl_module, stage)
+        self.decisions = DecisionTable() if stage == "test" else None
+
+    def see(self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, judged: JudgedSet) -> None:
+        """Adds a batch to the scores of its set."""
+        self.dataset = judged.name
+        super().see(trainer, pl_module, batch, judged)
+
+    def end(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        """Also writes the decisions of a test."""
+        super().end(trainer, pl_module, stage)
+        if self.decisions is not None:
+            table = self.decisions.gather()
+            if trainer.is_global_zero:
+                write_decisions(Path(trainer.default_root_dir) / "test" / "decisions.parquet", table)
+
     def update(self, trainer: pl.Trainer, pl_module: Any, batch: GroundingBatch, scores: Scores) -> None:
         """Adds a batch. Protocols with the same prompt share their maps, and an image is encoded once for all
         of its phrases.
         """
         maps: dict[tuple[str, str], Tensor] = {}
-        for (_, method), score in scores.items():
+        for (protocol, method), score in scores.items():
             prompt = score.rules.prompt if method == "model" else ""
             if (method, prompt) not in maps and method == "model":
                 maps[method, prompt] = model_heatmaps(trainer, pl_module, batch, prompt)
             elif (method, prompt) not in maps:
                 maps[method, prompt] = baseline_heatmaps(method, batch)
-            score.update(
+            decisions = score.update(
                 maps[method, prompt],
                 batch.boxes,
                 batch.image_of_query,
@@ -92,3 +116,5 @@ class GroundingEvaluation(Evaluation):
                 batch.sizes,
                 batch.keys,
             )
+            if self.decisions is not None:
+                self.decisions.add(self.dataset, protocol, method, batch, decisions)

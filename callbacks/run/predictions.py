@@ -21,9 +21,9 @@ from metrics.protocols import changed_protocol
 
 
 class Predictions(pl.Callback):
-    """Writes ``<run>/predict/predictions-rank<r>.jsonl``, a line a query ``{key, phrase, protocol, point: [x,
-    y], box: [x0, y0, x1, y1], heatmap}`` in pixels of the original image, and the heat maps as 8-bit grey PNG
-    files of the image's size.
+    """Writes ``<run>/predict/predictions-rank<r>.jsonl``, a line a query ``{image, key, phrase, protocol,
+    point: [x, y], box: [x0, y0, x1, y1], heatmap}`` in pixels of the original image, and the heat maps as
+    8-bit grey PNG files of the image's size.
 
     Point and box are those that `GroundingEvaluation` counts under the same protocol; where that averages the
     mentions of a chain, each mention has the decision on its chain.
@@ -79,6 +79,7 @@ class Predictions(pl.Callback):
 
     def _record(self, batch: GroundingBatch, query: int, decision: Decision) -> dict[str, Any]:
         record: dict[str, Any] = {
+            "image": batch.image_keys[int(batch.image_of_query[query])],
             "key": batch.keys[query],
             "phrase": batch.phrases[query],
             "protocol": self.protocol.name,

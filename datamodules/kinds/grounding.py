@@ -95,7 +95,7 @@ class GroundingView(EvaluationView[GroundingSource]):
     """An image and its sound queries."""
 
     def read(self, index: int) -> JudgedSample:
-        """The image, its sound queries, and its size; None if no query is sound."""
+        """The image, its sound queries, its size and its name; None if no query is sound."""
         queries = self.source.queries(index)
         image = self.source.image(index)
         height, width = size_of(image)
@@ -104,13 +104,13 @@ class GroundingView(EvaluationView[GroundingSource]):
         sound = [query for query, fault in faults if not fault]
         if not sound:
             return None, skipped
-        return (self.resize(image), sound, (height, width)), skipped
+        return (self.resize(image), sound, (height, width), self.source.key(index)), skipped
 
 
 def collate_queries(samples: list[JudgedSample]) -> GroundingBatch:
     """Samples of a `GroundingView` -> a batch."""
     read, skipped = gather(samples)
-    images, queries_of_images, sizes = columns(read, 3)
+    images, queries_of_images, sizes, image_keys = columns(read, 4)
     queries: list[tuple[int, Query]] = [
         (n, query) for n, of_image in enumerate(queries_of_images) for query in of_image
     ]
@@ -125,6 +125,7 @@ def collate_queries(samples: list[JudgedSample]) -> GroundingBatch:
         chain_of_query=torch.tensor(chain_of_query, dtype=torch.long),
         boxes=[torch.from_numpy(np.asarray(query.boxes, dtype=np.float32)) for _, query in queries],
         sizes=as_sizes(sizes),
+        image_keys=list(image_keys),
         keys=[query.key for _, query in queries],
         masks=masks if len(masks) == len(queries) else None,
         extents=extents,

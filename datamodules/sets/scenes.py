@@ -115,6 +115,8 @@ class Scenes(GroundingDataModule):
         super().__init__(**kwargs)
         if image_size < 32:
             raise DataError(f"a scene needs 32 pixels or more, not {image_size}: set --data.image_size.")
+        if min(train_size, val_size, test_size) < 0:
+            raise DataError("train_size, val_size and test_size must not be negative.")
         self.image_size = image_size
         self.scene_seed = scene_seed
         self.holdout = holdout

@@ -95,6 +95,9 @@ class PhraseCache:
         Returns:
             How many captions were computed.
         """
+        if self._is_read_only():
+            self._check_complete(captions, batch_size)
+            return 0
         computed = 0
         total = len(captions) if isinstance(captions, Sized) else None
         description = f"phrases -> {self.path.name}"
@@ -108,9 +111,7 @@ class PhraseCache:
 
     def _fill_batch(self, connection: sqlite3.Connection, chunker_id: int, batch: Sequence[str]) -> int:
         """Stores the phrases of the captions that are missing; returns their number."""
-        captions_by_key = {_key(caption): caption for caption in batch}
-        stored = _select(connection, chunker_id, list(captions_by_key))
-        missing = {key: caption for key, caption in captions_by_key.items() if key not in stored}
+        missing = _missing(connection, chunker_id, batch)
         if not missing:
             return 0
         results = self.chunker(list(missing.values()))
@@ -118,6 +119,22 @@ class PhraseCache:
         with connection:
             connection.executemany("INSERT OR IGNORE INTO phrases VALUES (?, ?, ?)", rows)
         return len(rows)
+
+    def _is_read_only(self) -> bool:
+        """Whether the file is there, and SQLite could not write it or its journal beside it."""
+        places = (self.path, self.path.parent)
+        return self.path.exists() and not all(os.access(place, os.W_OK) for place in places)
+
+    def _check_complete(self, captions: Iterable[str], batch_size: int) -> None:
+        """Raises `DataError` if phrases are missing in a file that cannot be written."""
+        with self._readable_errors():
+            reader = self._open_reader()
+            for batch in _batches(captions, batch_size):
+                if reader is None or _missing(reader.connection, reader.chunker_id, batch):
+                    raise DataError(
+                        f"The phrase cache {self.path} cannot be written, and lacks phrases: name another "
+                        "folder by --data.cache_dir."
+                    )
 
     def lookup(self, captions: Sequence[str]) -> list[list[Phrase]]:
         """The phrases of each caption.
@@ -190,7 +207,7 @@ class PhraseCache:
         if not self.path.exists():
             return None
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
-        if not (os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)):
+        if self._is_read_only():
             uri += "&immutable=1"
         connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
         try:
@@ -291,6 +308,13 @@ def _select(connection: sqlite3.Connection, chunker_id: int, keys: Sequence[byte
         query = f"SELECT caption, phrases FROM phrases WHERE chunker = ? AND caption IN ({marks})"
         records.update(connection.execute(query, (chunker_id, *some_keys)))
     return records
+
+
+def _missing(connection: sqlite3.Connection, chunker_id: int, captions: Sequence[str]) -> dict[bytes, str]:
+    """Those captions that the file does not hold, by key."""
+    captions_by_key = {_key(caption): caption for caption in captions}
+    stored = _select(connection, chunker_id, list(captions_by_key))
+    return {key: caption for key, caption in captions_by_key.items() if key not in stored}
 
 
 def _batches(items: Iterable[str], size: int) -> Iterator[list[str]]:

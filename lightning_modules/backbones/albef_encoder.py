@@ -45,8 +45,7 @@ class ALBEFEncoder(ImageTextEncoder):
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """(M,D). See `ImageTextEncoder.encode_texts`."""
-        hidden, _ = self.backbone.encode_full_texts(texts)
-        return self.network.text_feature(hidden)
+        return self.backbone.full_text_features(texts)
 
     def relevance(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """Class activation maps (N,h,w) of the matching head. See `ImageTextEncoder.relevance`."""

@@ -1,6 +1,6 @@
-"""The vision-language losses of ALBEF as pure functions: contrast, matching, masked language modelling.
+"""The vision-language losses of ALBEF and BLIP as pure functions: contrast, matching, language modelling.
 
-ALBEF: Li et al. 2021, arXiv:2107.07651.
+ALBEF: Li et al. 2021, arXiv:2107.07651; BLIP: Li et al. 2022, arXiv:2201.12086.
 Legend: B rows of a batch, E embedding width, K queue length, M predicted tokens, T tokens, V vocabulary.
 """
 
@@ -183,6 +183,21 @@ def masked_language_loss(
     assert momentum_logits is not None
     soft = -(logits.float().log_softmax(dim=-1) * momentum_logits.float().softmax(dim=-1)).sum(dim=-1).mean()
     return (1 - alpha) * loss + alpha * soft
+
+
+def next_token_loss(logits: Tensor, ids: Tensor, mask: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """LM of BLIP: the cross-entropy of each token after those before it, padding aside.
+
+    Args:
+        logits: (B,T,V), of what follows each token.
+        ids: (B,T).
+        mask: (B,T), 1 = token.
+        label_smoothing: share of the target that is spread over the vocabulary.
+    """
+    targets = ids[:, 1:].masked_fill(mask[:, 1:] == 0, -100)
+    return F.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), targets.flatten(), label_smoothing=label_smoothing
+    )
 
 
 def legacy_distillation(logits: Tensor, chosen: Tensor, momentum_logits: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from datamodules.batches import Interpolation
-from networks.layers.class_activation import Relu, Target, TokenReduce
+from networks.layers.class_activation import Join, Relu, Target, TokenReduce
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -36,6 +36,11 @@ class MapOptions:
         layers: the text layers whose cross-attention is explained, counted from 0; None for the network's
             default, which is the 9th layer in all public code. The map is the mean over them. In networks
             that are trained from scratch, which of the layers localises is a matter of chance.
+        heads: what is shown and judged, as pairs of a layer and one of its heads, both counted from 0; None
+            for the mean over all heads of ``layers``. HIST judges BLIP by (7, 9) and (8, 9), which its text
+            calls L8H10 and L9H10.
+        combine: how the maps of ``heads`` are joined, see `networks.layers.class_activation.join_maps`.
+        train_on: what a loss on maps sees: all heads of the ``layers``, or the ``heads``.
         target: what the map is the gradient of: the matching logit as in all public codes. The cross-entropy
             (HIST's text taken literally) has the opposite sign and vanishes for confident matches.
         relu: where negative gradients are dropped: ``per_element`` (codes), or ``after_mean``.
@@ -45,6 +50,9 @@ class MapOptions:
     """
 
     layers: Sequence[int] | None = None
+    heads: Sequence[tuple[int, int]] | None = None
+    combine: Join = "mean"
+    train_on: Literal["layers", "heads"] = "layers"
     target: Target = "itm_logit"
     relu: Relu = "per_element"
     tokens: TokenReduce = "mean_valid"
@@ -68,8 +76,19 @@ class NegativeOptions:
 
 
 @dataclass(frozen=True)
-class DistillationOptions:
+class ContrastDistillation:
     """How much of the momentum model is in the targets.
+
+    Args:
+        share: of the momentum model in the targets of ITC, ramped up linearly over the first epoch.
+    """
+
+    share: float = 0.4
+
+
+@dataclass(frozen=True)
+class DistillationOptions(ContrastDistillation):
+    """How much of the momentum model is in the targets, those of masked language modelling included.
 
     Args:
         share: of the momentum model in the targets of ITC and MLM, ramped up linearly over the first epoch.
@@ -77,5 +96,4 @@ class DistillationOptions:
         legacy_mlm: the distillation of SelfEQ's and AMC's code, whose log-soft-max runs over the token axis.
     """
 
-    share: float = 0.4
     legacy_mlm: bool = False

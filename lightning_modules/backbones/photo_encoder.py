@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import timm
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
@@ -92,6 +91,8 @@ def load_image_tower(name: str, weights: Weights) -> tuple[ImageTower, nn.Linear
     Raises:
         ModelError: the weights are not there, or timm does not know the name.
     """
+    import timm  # here, since it takes seconds
+
     if name not in timm.list_models():
         raise ModelError(f"timm has no model {name!r}; timm.list_models() lists them.")
     if weights == "online":

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import timm
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -84,6 +83,8 @@ class SimilarityMapModule(WeakgroundModule):
         self.freeze_part("clip", brings_weights=clip.brings_weights)
         self.part_files.append(PartFile("clip", clip_use.pretrained, "--model.clip_use.pretrained"))
         if trunk_weights == "package":
+            import timm  # here, since it takes seconds
+
             state = packaged_image_state(size.trunk, timm.create_model(size.trunk))
             self.network.E.load_state_dict(self.network.E.adapt_state_dict(state))
         elif pretrained is None:

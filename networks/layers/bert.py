@@ -75,7 +75,7 @@ class AttentionHeads(nn.Module):
         Args:
             hidden: (B,T,W).
             memory: (N,L,D), or None for self-attention.
-            mask: (B,1,1,T or L) bool, True where a key may be attended to; None for all.
+            mask: (B,1,1 or T,T or L) bool, True where a key may be attended to; None for all.
             memory_of_row: (B,) long into the N memories; None where row b attends to memory b.
             explicit: whether to compute the probabilities, which fused kernels do not give.
 
@@ -281,6 +281,7 @@ class BertModel(nn.Module):
         *,
         attention_layers: Collection[int] = (),
         create_graph: bool = False,
+        causal: bool = False,
     ) -> tuple[Tensor, list[Tensor]]:
         """The layers from ``fusion_layer`` on.
 
@@ -291,6 +292,7 @@ class BertModel(nn.Module):
             image_of_text: (B,) long into the N images, or None where text b goes with image b.
             attention_layers: indices of the layers whose cross-attention probabilities are wanted.
             create_graph: whether gradients to those probabilities will themselves be differentiated.
+            causal: whether a token sees only those before it, as in a decoder.
 
         Returns:
             hidden (B,T,W), and one (B,H,T,L) for each of ``attention_layers``, in ascending order. From the
@@ -307,6 +309,9 @@ class BertModel(nn.Module):
                 "image_of_text must say which belongs to which"
             )
         mask = key_mask(mask)
+        if causal:
+            length = hidden.shape[1]
+            mask = mask & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
         layers = self.encoder.layer
         lowest = min(attention_layers, default=len(layers))
         for layer in layers[self.fusion_layer : lowest]:

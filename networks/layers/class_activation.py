@@ -21,6 +21,7 @@ from torch.nn import functional as F
 Target = Literal["itm_logit", "itm_loss", "log_probability"]
 Relu = Literal["per_element", "after_mean"]
 TokenReduce = Literal["mean_valid", "mean_all", "sum", "mean_no_special"]
+Join = Literal["mean", "product"]
 
 
 def grad_mode_of(tensor: Tensor) -> torch.set_grad_enabled:
@@ -125,6 +126,30 @@ def class_activation_map(
         weights = _token_weights(token_mask.float(), token_reduce, denominator)
         cam = torch.einsum("qhtp,qt->qp", attention * gradient, weights) / attention.shape[1]
         return cam.clamp(min=0).unflatten(-1, grid)
+
+
+def join_maps(maps: Tensor, join: Join = "mean") -> Tensor:
+    """Maps of several layers or heads as one.
+
+    Args:
+        maps: (S,Q,h,w), non-negative.
+        join: ``mean``; or ``product``, which is high only where all are, divided by the highest value of all
+            as often as leaves it the size of one map.
+
+    Returns:
+        (Q,h,w).
+
+    Example:
+        >>> maps = torch.tensor([[[[0.2, 0.4]]], [[[0.0, 0.2]]]])
+        >>> join_maps(maps).tolist()
+        [[[0.10000000149011612, 0.30000001192092896]]]
+        >>> join_maps(maps, "product").tolist()
+        [[[0.0, 0.20000001788139343]]]
+    """
+    if join == "mean":
+        return maps.mean(dim=0)
+    highest = maps.amax(dim=(0, -2, -1)).clamp(min=torch.finfo(maps.dtype).tiny)[:, None, None]
+    return (maps / highest).prod(dim=0) * highest
 
 
 def minmax(cam: Tensor, eps: float = 1e-7) -> Tensor:

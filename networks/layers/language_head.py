@@ -1,4 +1,4 @@
-"""BERT's masked language head, tied to the word embeddings, under the official key names.
+"""BERT's language head, masked or causal, tied to the word embeddings, under the official key names.
 
 Legend: W text width, V vocabulary.
 """
@@ -26,7 +26,7 @@ class PredictionTransform(nn.Module):
 
 
 class Predictions(nn.Module):
-    """The masked language head; its decoder is the word embedding, and ``bias`` is known under two names."""
+    """The language head; its decoder is the word embedding, and ``bias`` is known under two names."""
 
     def __init__(self, word_embeddings: nn.Embedding) -> None:
         super().__init__()
@@ -43,8 +43,8 @@ class Predictions(nn.Module):
         return self.decoder(self.transform(hidden))
 
 
-class MaskedLanguageHead(nn.Module):
-    """The masked language head, under its official name."""
+class LanguageHead(nn.Module):
+    """The language head, under its official name."""
 
     def __init__(self, word_embeddings: nn.Embedding) -> None:
         super().__init__()
@@ -55,10 +55,10 @@ class MaskedLanguageHead(nn.Module):
         return self.predictions(hidden)
 
 
-class BertForMaskedLM(nn.Module):
-    """A `BertModel` and its masked language head: ``bert.*`` and ``cls.predictions.*``."""
+class BertWithHead(nn.Module):
+    """A `BertModel` and its language head: ``bert.*`` and ``cls.predictions.*``."""
 
     def __init__(self, bert: BertModel) -> None:
         super().__init__()
         self.bert = bert
-        self.cls = MaskedLanguageHead(bert.embeddings.word_embeddings)
+        self.cls = LanguageHead(bert.embeddings.word_embeddings)

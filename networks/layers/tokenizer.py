@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 
 ALBEF_CLEANING = str.maketrans("-/", "  ", ",.'!?\"()*#:;~")
@@ -72,8 +72,13 @@ class WordPieceTokenizer:
         )
         self._tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        self._tokenizer.decoder = decoders.WordPiece()
         # A special token that stands literally in a text is itself, as in the reference tokenizers.
         self._tokenizer.add_special_tokens([token for token in [*needed, "[SEP]"] if token in vocabulary])
+
+    def decode(self, ids: Tensor) -> str:
+        """The text of token ids (T,), without special tokens."""
+        return self._tokenizer.decode(ids.tolist())
 
     def __call__(
         self, texts: list[str], max_length: int | None = 25, device: torch.device | str | None = None

@@ -58,6 +58,7 @@ def random_batch() -> GroundingBatch:
         chain_of_query=chain_of_query,
         boxes=boxes,
         sizes=torch.tensor([[120, 160], [160, 120], [75, 100], [224, 224]]),
+        image_keys=["a", "b", "c", "d"],
         keys=[str(query) for query in range(QUERIES)],
     )
 

@@ -33,6 +33,7 @@ def batch(extents: Tensor | None) -> GroundingBatch:
         chain_of_query=torch.arange(3),
         boxes=[torch.zeros(0, 4)] * 3,
         sizes=torch.tensor([[8, 8], [8, 16]]),
+        image_keys=["a", "b"],
         keys=["0", "1", "2"],
         extents=extents,
     )

@@ -22,8 +22,13 @@ def fail(peers: Peers) -> None:
     if peers.place.rank == 0:
         time.sleep(SLEEP)
     print(f"speaks: {peers.speaks_of_failure()}")
-    peers.fail()
-    sys.exit(1)
+    peers.fail(1)
+
+
+def fail_first(peers: Peers) -> None:
+    if peers.place.rank:
+        time.sleep(SLEEP)
+    peers.fail(2)
 
 
 def lose_the_first(peers: Peers) -> None:

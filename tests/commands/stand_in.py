@@ -37,7 +37,9 @@ class StandIn:
                 {**self.result, "low": 0.4, "high": 0.6, "n": 9, "method": method, "value": value}
                 for method, value in methods.items()
             ]
-            (folder / "test" / "metrics.json").write_text(json.dumps({"step": 7, "results": rows}))
+            (folder / "test" / "metrics.json").write_text(
+                json.dumps({"step": 7, "commit": "0123abc", "seed": 0, "protocols": {}, "results": rows})
+            )
         return 0
 
     @property

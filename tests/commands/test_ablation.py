@@ -34,7 +34,9 @@ TABLE: dict[str, Any] = {
     ],
 }
 RESULT = ("digits", "map", "average_iou")
-TABLES = sorted((ROOT / "configs" / "ablation").glob("*.yaml"))
+TABLES = sorted(
+    path for folder in ("ablation", "leaderboards") for path in (ROOT / "configs" / folder).glob("*.yaml")
+)
 
 
 @pytest.fixture
@@ -224,7 +226,7 @@ def test_pictures_of_the_last_row_are_named(
 
 def test_what_is_wrong_is_said(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ablation.main(["ablation", str(tmp_path / "gone.yaml")]) == 1
-    assert "is no table of runs" in capsys.readouterr().err
+    assert "gone.yaml not found" in capsys.readouterr().err
     assert ablation.main(["ablation", str(path), "--only", "nothing"]) == 1
     assert "no row of" in capsys.readouterr().err
     assert ablation.main(["ablation", str(path), "--dry"]) == 1
@@ -254,13 +256,50 @@ def test_every_table_can_be_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(WeakgroundCLI, "before_instantiate_classes", stop)
     table = read_table(path)
-    parsed: set[str] = set()
-    for row in (*table.stages, *table.rows):
-        for scale in row.config:
-            command = ["fit", *arguments(table, row, scale, 0, Path("runs"))]
-            check_config(command)
-            kind = str([row.config[scale], list(row.options)])
-            if kind not in parsed:
-                parsed.add(kind)
-                with pytest.raises(Parsed):
-                    trainer.run(command)
+    commands = [
+        ["fit", *arguments(table, row, scale, 0, Path("runs"))]
+        for row in (*table.stages, *table.rows)
+        for scale in row.config
+    ]
+    for command in commands:
+        check_config(command)
+    for command in together(commands):
+        with pytest.raises(Parsed):
+            trainer.run(command)
+
+
+def together(commands: list[list[str]]) -> list[list[str]]:
+    """Fewer commands with the same options, since each takes two seconds to be parsed: one for each choice of
+    options of a configuration, and those that do not contradict each other become one.
+    """
+    merged: list[dict[str, str]] = []
+    choices: set[tuple[str, ...]] = set()
+    for command in commands:
+        options = dict(zip(command[1::2], command[2::2], strict=True))
+        options["--name"] = "any"
+        choice = (options["--config"], *options)
+        if choice in choices:
+            continue
+        choices.add(choice)
+        for others in merged:
+            if all(others.get(name, value) == value for name, value in options.items()):
+                others.update(options)
+                break
+        else:
+            merged.append(options)
+    return [["fit", *(word for option in options.items() for word in option)] for options in merged]
+
+
+def test_commands_are_merged_without_losing_an_option() -> None:
+    commands = [
+        ["fit", "--config", "a", "--name", "1", "--x", "1"],
+        ["fit", "--config", "a", "--name", "2", "--y", "1"],
+        ["fit", "--config", "a", "--name", "3", "--x", "2"],
+        ["fit", "--config", "a", "--name", "4", "--x", "2", "--z", "1"],
+        ["fit", "--config", "b", "--name", "5"],
+    ]
+    assert together(commands) == [
+        ["fit", "--config", "a", "--name", "any", "--x", "1", "--y", "1"],
+        ["fit", "--config", "a", "--name", "any", "--x", "2", "--z", "1"],
+        ["fit", "--config", "b", "--name", "any"],
+    ]

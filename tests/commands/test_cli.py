@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import cli
 from commands import COMMANDS, commands_of_methods
 from commands.newest_run import with_newest_run
 from commands.options import known_options
-from commands.runs import RunError, default_checkpoint, newest_run
+from commands.runs import RunError, RunOptions, default_checkpoint, newest_run
 from commands.suggest import nearest
 from tests.tiny import ROOT
 
@@ -38,12 +39,48 @@ def test_importing_the_entry_imports_nothing_heavy() -> None:
     assert python("-c", code).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", commands_of_methods())
-def test_help_of_a_methods_own_command_imports_nothing_heavy(name: str) -> None:
-    run = f"try: cli.main([{name!r}, '--help'])\nexcept SystemExit: pass"
-    finished = python("-c", f"import sys, cli\n{run}\nprint({{'torch', 'lightning'}} & set(sys.modules))")
-    assert f"usage: cli.py {name}" in finished.stdout
-    assert finished.stdout.splitlines()[-1] == "set()"
+HELP_OF_ALL = """
+import sys
+import cli
+from commands import COMMANDS
+for name in COMMANDS:
+    try:
+        cli.main([name, "--help"])
+    except SystemExit:
+        pass
+    print(name, "imports", sorted({"torch", "lightning"} & set(sys.modules)))
+"""
+
+
+def test_help_of_a_subcommand_imports_nothing_heavy() -> None:
+    printed = python("-c", HELP_OF_ALL).stdout
+    for name in COMMANDS:
+        assert f"cli.py {name} [" in printed
+        assert f"\n{name} imports []" in printed
+
+
+def test_help_names_every_option_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fit", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n  --{field.name} " in printed for field in fields(RunOptions))
+
+
+def test_wrong_paths_are_told_before_torch_is_imported(tmp_path: Path) -> None:
+    wrong = [["--config", "gone.yaml"], ["--ckpt_path", "gone.ckpt"], ["--runs", "cli.py"], ["--name", "/a"]]
+    lines = [f"cli.main(['fit', *{options}])" for options in wrong]
+    finished = python("-c", "\n".join(["import cli, sys", *lines, "print('torch' in sys.modules)"]))
+    assert finished.stdout == "False\n"
+    assert finished.stderr.count("error: ") == len(wrong)
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["fit", "--help"], ["report", "--help"]])
+def test_nobody_reads_on(argv: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ``| head``: no traceback, and the exit code that a shell gives."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert cli.main(argv) == cli.NO_READER
 
 
 def test_methods_list_their_own_commands() -> None:

@@ -34,15 +34,15 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
     ),
     "method": (
         lambda c: c["model"].update(class_path="HISTFintune"),
-        ["model: no class 'HISTFintune', did you mean 'HISTFinetune'?"],
+        ["model: no class 'HISTFintune' for this, did you mean 'HISTFinetune'?"],
     ),
     "data set": (
         lambda c: c["data"].update(class_path="Scene"),
-        ["data: no class 'Scene', did you mean 'Scenes'?"],
+        ["data: no class 'Scene' for this, did you mean 'Scenes'?"],
     ),
     "callback": (
         lambda c: c["trainer"]["callbacks"][0].update(class_path="Grounding"),
-        ["callbacks[0]: no class 'Grounding', did you mean 'GroundingE"],
+        ["callbacks[0]: no class 'Grounding' for this, did you mean 'GroundingE"],
     ),
     "module key": (
         lambda c: model(c).update(optimization={}),
@@ -54,7 +54,7 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
     ),
     "backbone class": (
         lambda c: model(c)["backbone"].update(class_path="ALBEFBackbon"),
-        ["model.backbone: no class 'ALBEFBackbon', did you mean 'ALBEFBackbone'?"],
+        ["model.backbone: no class 'ALBEFBackbon' for this, did you mean 'ALBEFBackbone'?"],
     ),
     "class that has moved": (
         lambda c: c["model"].update(class_path="lightning_modules.older.VisionLanguagePretrain"),
@@ -70,7 +70,7 @@ CONFIGS: dict[str, tuple[Change, list[str]]] = {
     ),
     "network class": (
         lambda c: backbone(c)["network"].update(class_path="ALBEV"),
-        ["no class 'ALBEV', did you mean 'ALBEF'?"],
+        ["no class 'ALBEV' for this, did you mean 'ALBEF'?"],
     ),
     "optimisation key": (
         lambda c: model(c)["optimisation"].update(weight_decy=0),
@@ -211,9 +211,40 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
         ["--model.backbone.init_args.network.fusion_layr", "4"],
         "no option 'model.backbone.network.fusion_layr', did you mean 'fusion_layer'?",
     ),
-    "class": (["--model", "HISTFintune"], "model: no class 'HISTFintune', did you mean 'HISTFinetune'?"),
-    "data class": (["--data.class_path", "Scene"], "no class 'Scene', did you mean 'Scenes'?"),
-    "callback": (["--trainer.callbacks+=Picture"], "no class 'Picture', did you mean 'Pictures'?"),
+    "class": (["--model", "HISTFintune"], "model: no class 'HISTFintune' for this, did you mean 'HISTFinet"),
+    "class of no method": (["--model", "ALBF"], "model: no class 'ALBF' for this; known are DigitPretrain, "),
+    "class of another kind": (["--model", "ALBEF"], "model: no class 'ALBEF' for this; known are DigitPretr"),
+    "class in a class": (
+        ["--model.backbone", "ALBF"],
+        "model.backbone: no class 'ALBF' for this; known are",
+    ),
+    "number for a class": (["--data", "3"], "data: no class '3' for this; known are COCOCaptions, "),
+    "data class": (["--data.class_path", "Scene"], "data: no class 'Scene' for this, did you mean 'Scenes'?"),
+    "data class in other letters": (["--data", "CocoCaptions"], "did you mean 'COCOCaptions'?"),
+    "callback": (["--trainer.callbacks+=Picture"], "no class 'Picture' for this, did you mean 'Pictures'?"),
+    "abbreviation": (["--trainer.max_step", "3"], "no option 'trainer.max_step', did you mean 'max_steps'?"),
+    "abbreviation in a class": (
+        ["--model.optimisation.l", "3"],
+        "no option 'model.optimisation.l', did you mean 'lr'?",
+    ),
+    "negative rate": (["--model.optimisation.lr", "-1"], "the learning rate lr must be above 0, not -1.0"),
+    "negative decay": (
+        ["--model.optimisation.weight_decay=-1"],
+        "weight_decay must not be negative, as -1",
+    ),
+    "negative seed": (["--seed_everything", "-1"], "seed_everything must be at least 0, not -1."),
+    "negative workers": (["--data.num_workers", "-1"], "num_workers must not be negative, as -1 is."),
+    "negative number of images": (["--data.val_size", "-1"], "val_size and test_size must not be negative."),
+    "save every 0": (["--save_every", "0"], "save_every must be at least 1, not 0."),
+    "no accumulation": (
+        ["--trainer.accumulate_grad_batches", "0"],
+        "trainer.accumulate_grad_batches must be at least 1, not 0.",
+    ),
+    "overfitting": (["--trainer.overfit_batches", "1"], "trainer.overfit_batches would change the order"),
+    "refused by Lightning": (["--trainer.devices", "abc"], "`devices` selected with `CPUAccelerator` should"),
+    "name that is a path": (["--name", "/tmp/runs/a"], "--runs /tmp/runs --name a."),
+    "name above": (["--name", "../a"], "a run has its name below --runs"),
+    "runs in a file": (["--runs", __file__], "is a file; it takes a folder."),
     "not null": (
         ["--model.backbone.network.fusion_layer", "null"],
         "model.backbone.network.fusion_layer must be of type int, not null; leave it out",
@@ -225,6 +256,11 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "stray word": (["extra"], "no option 'extra'"),
     "type": (["--data.batch_size", "abc"], "data.batch_size must be of type int, not 'abc'."),
     "trainer type": (["--trainer.max_steps", "many"], "trainer.max_steps must be of type int, not 'many'."),
+    "trainer type or null": (
+        ["--trainer.max_epochs", "abc"],
+        "trainer.max_epochs must be of type int or null, not 'abc'.",
+    ),
+    "precision": (["--trainer.precision", "bf16-mixd"], "did you mean 'bf16-mixed'?"),
     "choice": (
         ["--model.init_args.backbone.init_args.negatives.exclude", "foo"],
         "must be one of diagonal, same_text, mentioned, not 'foo'.",
@@ -308,11 +344,8 @@ def test_a_command_line_is_checked_before_a_run_is_looked_for(
     monkeypatch.chdir(tmp_path)
     assert "no option 'naem', did you mean 'name'?" in refused(["test", "--naem", "x"], capsys)
     assert "did you mean 'max_steps'?" in refused(["test", "--trainer.max_stepz=3"], capsys)
-    assert "no class 'Scene', did you mean" in refused(
-        ["fit", "--config", "gone.yaml", "--data", "Scene"], capsys
-    )
     (tmp_path / "c.yaml").write_text("modle: {}\n")
-    line = refused(["fit", "--config", "gone.yaml", "--config", "c.yaml"], capsys)
+    line = refused(["fit", "--config", "c.yaml"], capsys)
     assert "c.yaml: a configuration has no key 'modle', did you mean 'model'?" in line
 
 

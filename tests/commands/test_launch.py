@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from commands import launch
-from commands.config_errors import ConfigError
+from commands.command_line import ConfigError
 from commands.ending import requeue
 from commands.launchers import check_tasks, fit_trainer
 from commands.runs import RunError

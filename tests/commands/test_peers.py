@@ -13,7 +13,7 @@ import pytest
 from commands.peers import Peers, is_lost_connection
 from tests.tiny import ROOT, finish
 
-CASES = ("agree", "fail", "lose_the_first", "pass_a_signal_on")
+CASES = ("agree", "fail", "fail_first", "lose_the_first", "pass_a_signal_on")
 
 
 def start(case: str, rank: int, port: int) -> subprocess.Popen[str]:
@@ -45,6 +45,7 @@ def running() -> Iterator[dict[str, list[subprocess.Popen[str]]]]:
     [
         ("agree", (0, 0), "of process 0\n", "of process 0\n"),
         ("fail", (1, 1), "", "speaks: True\n"),
+        ("fail_first", (2, 0), "", ""),
         ("lose_the_first", (-signal.SIGKILL, 1), "", ""),
         ("pass_a_signal_on", (0, 0), f"received [{int(signal.SIGUSR1)}]\n", ""),
     ],
@@ -61,7 +62,7 @@ def test_a_process_alone_decides_and_speaks_itself() -> None:
     peers = Peers()
     assert peers.decide("answer", lambda: "mine") == "mine"
     assert peers.speaks_of_failure()
-    peers.fail()
+    peers.fail(1)
     peers.dismiss()
     peers.part()
 

@@ -71,6 +71,21 @@ def test_nothing_is_fetched_unless_asked_for(
     assert f"next: python cli.py prepare Tiny --root {tmp_path} --download" in output
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("coco", "there are COCOCaptions, RefCOCO, "),
+        ("flickr", "there are Flickr30kEntities, "),
+        ("VisualGenom", "did you mean 'VisualGenome'?"),
+        ("CocoCaption5", "did you mean 'COCOCaptions'?"),
+        ("zzz", "'zzz', `python cli.py prepare` lists them."),
+    ],
+)
+def test_a_name_that_is_none(name: str, words: str, capsys: pytest.CaptureFixture) -> None:
+    assert command.main(["prepare", name]) == 1
+    assert words in capsys.readouterr().err
+
+
 def test_download_brings_what_is_free(
     layout: Layout, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from commands.wandb_logger import STEP, has_account, run_id, run_options, wandb_logger
+from commands.wandb_account import STEP, has_account, run_id, run_options
+from commands.wandb_logger import wandb_logger
 
 
 def test_the_id_is_made_once(tmp_path: Path) -> None:

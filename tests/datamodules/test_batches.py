@@ -41,15 +41,16 @@ def picture(value: int) -> torch.Tensor:
 def test_queries_of_images_without_any_are_not_mixed_up() -> None:
     samples = [
         (None, ["a\ttorn"]),
-        ((picture(1), [query("x", "1"), query("y", "1"), query("z", "2")], (5, 6)), []),
+        ((picture(1), [query("x", "1"), query("y", "1"), query("z", "2")], (5, 6), "a"), []),
         (None, ["b/0\tno box"]),
-        ((picture(2), [query("v", "1")], (7, 8)), ["c/1\tno box"]),
+        ((picture(2), [query("v", "1")], (7, 8), "c"), ["c/1\tno box"]),
     ]
     batch = collate_queries(samples)
     assert batch.images[:, 0, 0, 0].tolist() == [1, 2]
     assert batch.image_of_query.tolist() == [0, 0, 0, 1]
     assert batch.chain_of_query.tolist() == [0, 0, 1, 2]  # chain "1" of another image is another chain
     assert batch.sizes.tolist() == [[5, 6], [7, 8]]
+    assert batch.image_keys == ["a", "c"]
     assert batch.boxes[0].dtype == torch.float32
     assert batch.masks is not None
     assert len(batch.masks) == len(batch) == 4
@@ -58,7 +59,9 @@ def test_queries_of_images_without_any_are_not_mixed_up() -> None:
 
 def test_masks_only_if_every_query_has_one() -> None:
     assert (
-        collate_queries([((picture(0), [query("x", "1"), query("y", "2", mask=False)], (2, 2)), [])]).masks
+        collate_queries(
+            [((picture(0), [query("x", "1"), query("y", "2", mask=False)], (2, 2), "a"), [])]
+        ).masks
         is None
     )
 
@@ -72,7 +75,7 @@ def test_a_batch_of_unreadable_images_is_empty() -> None:
 
 
 def test_lightning_moves_a_batch_by_itself() -> None:
-    batch = collate_queries([((picture(0), [query("x", "1")], (2, 2)), [])])
+    batch = collate_queries([((picture(0), [query("x", "1")], (2, 2), "a"), [])])
     moved = move_data_to_device(batch, torch.device("meta"))
     assert isinstance(moved, GroundingBatch)
     assert {
@@ -153,7 +156,7 @@ def test_a_batch_is_pinned_with_all_its_tensors(monkeypatch: pytest.MonkeyPatch)
         return tensor.clone()
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    batch = collate_queries([((picture(3), [query("x", "1")], (2, 2)), [])])
+    batch = collate_queries([((picture(3), [query("x", "1")], (2, 2), "a"), [])])
     copy = batch.pin_memory()
     assert isinstance(copy, GroundingBatch)
     assert sorted(pinned) == [1, 1, 2, 4, 4, 12]  # image and chain, sizes, box and mask, pixels

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import cli
@@ -117,4 +118,9 @@ def test_two_processes_judge_as_one(shared: Any) -> None:
     together, alone = metrics(base / "runs" / "tiny"), metrics(shared[2] / "runs" / "tiny")
     assert (together["processes"], alone["processes"]) == (2, 1)
     assert together["results"] == alone["results"]
+    decisions = [
+        pq.read_table(folder / "runs" / "tiny" / "test" / "decisions.parquet") for folder in (base, shared[2])
+    ]
+    assert decisions[0].num_rows
+    assert decisions[0].equals(decisions[1])
     assert output.count("written to") == 1  # the first process speaks for both

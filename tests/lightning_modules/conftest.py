@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +15,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lightning_modules.backbones.albef import ALBEFBackbone
+from lightning_modules.backbones.blip import BLIPBackbone
+from lightning_modules.backbones.momentum import MomentumBackbone
 from lightning_modules.backbones.options import MapOptions
-from networks.albef import ALBEF, ContrastSize
+from networks.albef import ALBEF
+from networks.blip import BLIP
 from networks.layers.bert import BertSize
+from networks.layers.momentum_contrast import ContrastSize, MomentumContrast
 from networks.layers.vit import ViTSize
 
 WORDS = [
@@ -40,25 +45,31 @@ WORDS = [
     "old",
 ]
 WORDS += ["man", "dog", "cat", "car", "tree", "hat"]
+TEXT = BertSize(
+    width=16, depth=4, heads=2, intermediate=24, vocab_size=len(WORDS), max_positions=32, dropout=0.0
+)
 NETWORK: dict[str, Any] = {
     "vision": ViTSize(image_size=32, patch_size=8, width=16, depth=2, heads=2),
-    "text": BertSize(
-        width=16, depth=4, heads=2, intermediate=24, vocab_size=len(WORDS), max_positions=32, dropout=0.0
-    ),
     "contrast": ContrastSize(embed_dim=8, queue_size=6),
-    "fusion_layer": 2,
+}
+# A backbone -> its network, and the sizes of that alone.
+NETWORKS: dict[type[MomentumBackbone], tuple[type[MomentumContrast], dict[str, Any]]] = {
+    ALBEFBackbone: (ALBEF, {"text": TEXT, "fusion_layer": 2}),
+    BLIPBackbone: (BLIP, {"text": replace(TEXT, vocab_size=len(WORDS) + 2)}),
 }
 MAP_LAYERS = (2, 3)
 
 
-def tiny_network(**changes: Any) -> ALBEF:
+def tiny_network(kind: type[MomentumBackbone] = ALBEFBackbone, **changes: Any) -> Any:
     """Large weights, so that maps and similarities differ from text to text; twins that are no copies.
 
     Args:
+        kind: the backbone that it is for.
         changes: parts of other sizes, e.g. ``contrast=ContrastSize(embed_dim=4, queue_size=6)``.
     """
     torch.manual_seed(0)
-    network = ALBEF(**(NETWORK | changes))
+    network_class, sizes = NETWORKS[kind]
+    network = network_class(**(NETWORK | sizes | changes))
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if parameter.ndim > 1:
@@ -69,15 +80,21 @@ def tiny_network(**changes: Any) -> ALBEF:
 
 
 @pytest.fixture
-def build(tmp_path: Path) -> Callable[..., Any]:
+def kind() -> type[MomentumBackbone]:
+    """The backbone that modules are built upon; tests that are to run on all of them say so."""
+    return ALBEFBackbone
+
+
+@pytest.fixture
+def build(tmp_path: Path, kind: type[MomentumBackbone]) -> Callable[..., Any]:
     """``build(cls, network=None, words=WORDS, backbone={}, **arguments)``: a module in training mode.
 
-    ``backbone`` holds options of its `ALBEFBackbone`.
+    ``backbone`` holds options of its backbone.
     """
 
     def factory(
         cls: type,
-        network: ALBEF | None = None,
+        network: MomentumContrast | None = None,
         words: list[str] = WORDS,
         backbone: dict[str, Any] | None = None,
         **arguments: Any,
@@ -85,7 +102,7 @@ def build(tmp_path: Path) -> Callable[..., Any]:
         vocabulary = tmp_path / f"vocabulary{len(words)}.txt"
         vocabulary.write_text("\n".join(words))
         options = {"maps": MapOptions(layers=MAP_LAYERS)} if network is None else {}
-        built = ALBEFBackbone(network or tiny_network(), vocabulary, **options | (backbone or {}))
+        built = kind(network or tiny_network(kind), vocabulary, **options | (backbone or {}))  # type: ignore[arg-type]
         return cls(built, **arguments).train()
 
     return factory

@@ -27,7 +27,8 @@ from lightning_modules.capabilities import (
 from lightning_modules.errors import ModelError
 from lightning_modules.loading import PartFile
 from lightning_modules.pretraining.module import VisionLanguagePretrain
-from networks.albef import ALBEF, ContrastSize
+from networks.albef import ALBEF
+from networks.layers.momentum_contrast import ContrastSize
 from tests.lightning_modules.conftest import NETWORK, WORDS, fit, tiny_network
 
 Build = Callable[..., Any]

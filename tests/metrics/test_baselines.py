@@ -1,12 +1,14 @@
 import numpy as np
+import pytest
 import scipy.stats
 import torch
 
 from metrics.baselines import centre_heatmaps, random_heatmaps
 from metrics.boxes import boxes_from_heatmap
+from metrics.decisions import Queries, Truth, decide
 from metrics.grounding import GroundingScore
 from metrics.pointing_game import peak_points
-from metrics.protocols import protocol
+from metrics.protocols import PRESETS, protocol
 
 
 def test_centre_points_at_the_middle_with_half_the_sides():
@@ -14,6 +16,21 @@ def test_centre_points_at_the_middle_with_half_the_sides():
     assert peak_points(maps, (331, 501)).tolist() == [[165, 250]] * 3
     x0, y0, x1, y1, _ = boxes_from_heatmap(centre_heatmaps(1, 225)[0], "clean")[0]
     assert np.allclose(np.array([x0, y0, x1, y1]) / 225, [0.25, 0.25, 0.75, 0.75], atol=0.02)
+
+
+@pytest.mark.parametrize("rules", PRESETS)
+def test_the_centre_is_decided_on_once_for_all(rules):
+    """The same map in the same memory gives the decisions of as many copies of it."""
+    sizes = torch.tensor([[30, 40], [50, 20]])
+    image_of_query = torch.tensor([0, 1, 1, 0, 1])
+    queries = Queries(sizes, image_of_query, torch.tensor([0, 1, 1, 2, 3]))
+    truth = Truth([torch.tensor([[2.0, 3.0, 19.0, 18.0]])] * 5)
+    shared = decide(centre_heatmaps(5), queries, PRESETS[rules], truth)
+    copied = decide(centre_heatmaps(5).clone(), queries, PRESETS[rules], truth)
+    for name in ("points", "boxes", "hits", "row_of_query"):
+        assert getattr(shared, name).equal(getattr(copied, name))
+    torch.testing.assert_close(shared.maps, copied.maps)
+    torch.testing.assert_close(shared.ious, copied.ious)
 
 
 def test_random_is_a_function_of_the_key():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.pointing_game import peak_points, points_in_boxes
+from metrics.pointing_game import _resized, peak_points, points_in_boxes
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,26 @@ def test_peaks_at_the_far_borders_have_opencvs_first_point():
         maps[2, -1, -1] = 1.5
         maps[3, 0, 0] = 1.5
         want = [divmod(int(cv2.resize(heat, (int(width), int(height))).argmax()), width) for heat in maps]
-        assert peak_points(torch.from_numpy(maps), (int(height), int(width)), "bilinear").tolist() == [
+        size = (int(height), int(width))
+        assert peak_points(torch.from_numpy(maps), size, "bilinear").tolist() == [
             list(map(int, point)) for point in want
         ]
+        on_accelerator = _resized(torch.from_numpy(maps), size, "bilinear").flatten(1).argmax(1)
+        assert [divmod(int(flat), size[1]) for flat in on_accelerator] == want
+
+
+@pytest.mark.parametrize(
+    ("resize", "dtype", "tolerance"),
+    [("bicubic", torch.float32, 4e-6), ("bilinear", torch.float64, 1e-14)],
+)
+def test_opencv_points_where_torch_does(resize, dtype, tolerance):
+    """Both resize as the public codes do; they differ by rounding, and so in points of near ties alone."""
+    maps = torch.rand(300, 9, 9, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    full = _resized(maps, (75, 100), resize).flatten(1)
+    points = peak_points(maps, (75, 100), resize)
+    flat = points[:, 0] * 100 + points[:, 1]
+    assert (full.amax(1) - full.gather(1, flat[:, None])[:, 0]).max() <= tolerance
+    assert (flat == full.argmax(1)).float().mean() > 0.99
 
 
 def test_bilinear_is_opencvs_inter_linear():

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networks.albef import ALBEF, ContrastSize
+from networks.albef import ALBEF
 from networks.layers.bert import BertSize
+from networks.layers.momentum_contrast import ContrastSize
 from networks.layers.vit import ViTSize
 
 FOLDER = Path(__file__).parents[1] / "data" / "albef"

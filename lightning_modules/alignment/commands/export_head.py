@@ -11,14 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from commands.option_parser import option_parser
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py export_head",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = option_parser("export_head", __doc__)
     parser.add_argument("run", help="name or folder of a run, or a checkpoint of it")
     parser.add_argument("--out", type=Path, required=True, help="path of both files, without suffix")
     parser.add_argument("--runs", default="runs", help="folder of all runs")

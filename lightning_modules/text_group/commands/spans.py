@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from commands.option_parser import option_parser
 from datamodules.errors import DataError
 from lightning_modules.errors import ModelError
 
@@ -34,9 +35,7 @@ def main(argv: list[str]) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py spans", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser("spans", __doc__)
     judged = parser.add_argument_group("what is judged")
     judged.add_argument(
         "--spans", type=Path, nargs="*", default=[], help="files of json lines with tokens and phrases"

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from commands.option_parser import option_parser
 from datamodules.errors import DataError
 from lightning_modules.errors import ModelError
 
@@ -78,9 +79,7 @@ def encode(names: list[str], options: argparse.Namespace) -> tuple[list[str], np
 
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
-        prog="cli.py vectors", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = option_parser("vectors", __doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder of images, searched recursively")
     parser.add_argument(
         "--weights",

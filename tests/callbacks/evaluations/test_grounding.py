@@ -18,6 +18,7 @@ from callbacks.heatmaps import baseline_heatmaps
 from callbacks.pictures.grounding import Pictures
 from callbacks.run.epoch_lines import EpochLines
 from callbacks.run.predictions import Predictions
+from commands.decisions import read_decisions
 from datamodules.batches import GroundingBatch, Preprocessing
 from datamodules.cross import CrossDataset
 from datamodules.sets.image_caption_folder import ImageCaptionFolder
@@ -110,6 +111,25 @@ def test_an_oracle_is_right_where_it_should_be(sets: CrossDataset, tmp_path: Pat
     ]
     assert max(baselines) < 1
 
+    # The kept decisions give the same numbers.
+    groups = read_decisions(tmp_path / "test" / "decisions.parquet")
+    again = {
+        (group.dataset, group.protocol, group.method, metric): (estimate.value, estimate.n)
+        for group in groups
+        for metric, estimate in group.estimates().items()
+    }
+    for result in content["results"]:
+        place = (result["dataset"], result["protocol"], result["method"], result["metric"])
+        assert again.pop(place) == (pytest.approx(result["value"], abs=1e-6), result["n"])
+    assert not again
+    birds = read_decisions(tmp_path / "test" / "decisions.parquet", "phrase == 'a bird' and method == model")
+    assert {(group.dataset, group.protocol) for group in birds} == {("hard", "clean"), ("hard", "selfeq")}
+    rows = birds[0].rows.to_pylist()
+    assert {row["image"] for row in rows} == {"0.png", "2.png"}
+    assert not any(row["hit"] for row in rows)
+    assert {(row["point_x"], row["point_y"]) for row in rows} == {(70, 35)}
+    assert {round(row["box_area"], 4) for row in rows} == {round(100 / (40 * 80), 4)}
+
 
 @pytest.mark.filterwarnings("ignore")
 def test_images_are_encoded_once_for_all_protocols_of_one_prompt(sets: CrossDataset, tmp_path: Path) -> None:
@@ -198,6 +218,7 @@ def test_mentions_of_a_chain_share_their_random_place() -> None:
         torch.tensor([0, 1, 0]),
         [],
         torch.ones(1, 2),
+        ["image"],
         ["x", "y", "z"],
     )
     maps = baseline_heatmaps("random", batch)

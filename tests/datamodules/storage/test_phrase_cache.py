@@ -190,6 +190,21 @@ def test_a_read_only_file_is_opened_without_locks(filled: Path, monkeypatch: pyt
     assert [target.partition("?")[2] for target in opened] == ["mode=ro", "mode=ro&immutable=1"]
 
 
+def test_a_full_cache_on_a_read_only_disk_is_as_good(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(self: PhraseCache) -> sqlite3.Connection:
+        raise AssertionError("nothing may be written")
+
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(PhraseCache, "_open_writer", never)
+    cache = PhraseCache(filled, Counting())
+    assert cache.fill(CAPTIONS, progress=False) == 0
+    for captions, name in ((["A new bus"], "counting"), (CAPTIONS, "another")):
+        with pytest.raises(
+            DataError, match=r"phrases\.sqlite cannot be written, and lacks .*--data\.cache_dir"
+        ):
+            PhraseCache(filled, Counting(name)).fill(captions, progress=False)
+
+
 def test_a_folder_with_odd_characters(tmp_path: Path) -> None:
     cache = PhraseCache(tmp_path / "a b?#%20é" / "phrases.sqlite", Counting())
     assert cache.fill(["A dog"], progress=False) == 1

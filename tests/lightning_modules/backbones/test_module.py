@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,24 +12,30 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from datamodules.batches import PhraseBatch
+from lightning_modules.catalogue import BACKBONES
 from lightning_modules.errors import ModelError
 from lightning_modules.hist.module import HISTFinetune
 from networks.layers.class_activation import minmax
 from tests.lightning_modules.conftest import (
-    NETWORK,
-    WORDS,
+    TEXT,
     gradients,
     tiny_network,
 )
 from tests.lightning_modules.hist.one_by_one import (
     Build,
-    OneByOne,
     counted,
     map_options,
+    one_by_one,
 )
 
 QUERIES = ["a red dog", "the small tree on the left of the old car", "hat", "", "the tall man", "a red dog"]
 IMAGE_OF_QUERY = torch.tensor([1, 0, 0, 2, 2, 0])
+
+
+@pytest.fixture(params=BACKBONES, ids=lambda backbone: backbone.__name__)
+def kind(request: pytest.FixtureRequest) -> Any:
+    """Each listed backbone."""
+    return request.param
 
 
 @pytest.fixture
@@ -45,7 +52,7 @@ class TestGround:
         assert maps.min() >= 0
         assert maps.max() <= 1
         assert_close(maps.flatten(1).amin(dim=1), torch.zeros(6))
-        alone = OneByOne(module, PhraseBatch(images, [], [], [], []), 0.0)
+        alone = one_by_one(module, PhraseBatch(images, [], [], [], []), 0.0)
         alone.network = module.network
         for query, (phrase, image) in enumerate(zip(QUERIES, IMAGE_OF_QUERY.tolist(), strict=True)):
             assert_close(maps[query], minmax(alone.raw_map(phrase, image, 0)).detach(), rtol=1e-4, atol=1e-4)
@@ -96,6 +103,7 @@ def test_match_is_the_cosine_of_every_image_with_every_text(build: Build, images
     assert not similarities.requires_grad
 
 
-def test_vocabulary_and_network_must_agree(build: Build) -> None:
-    with pytest.raises(ModelError, match=f"has {len(WORDS)} tokens and the network's text.vocab_size is 99"):
-        build(HISTFinetune, tiny_network(text=replace(NETWORK["text"], vocab_size=99)))
+def test_vocabulary_and_network_must_agree(build: Build, kind: Any) -> None:
+    known = tiny_network(kind).vocab_size
+    with pytest.raises(ModelError, match=f"has {known} tokens and the network's text.vocab_size is 99"):
+        build(HISTFinetune, tiny_network(kind, text=replace(TEXT, vocab_size=99)))

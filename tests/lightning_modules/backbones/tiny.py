@@ -27,4 +27,35 @@ ALBEF = {
         "negatives": {"exclude": "same_text"},
     },
 }
-TINY = {"ALBEFBackbone": ALBEF}
+BLIP = {
+    "class_path": "BLIPBackbone",
+    "init_args": {
+        "network": {
+            "class_path": "BLIP",
+            "init_args": {
+                "vision": {
+                    "image_size": 32,
+                    "patch_size": 8,
+                    "width": 16,
+                    "depth": 2,
+                    "heads": 2,
+                    "drop_path": 0.1,
+                },
+                "text": {
+                    "width": 16,
+                    "depth": 3,
+                    "heads": 2,
+                    "intermediate": 32,
+                    "vocab_size": 69,
+                    "max_positions": 32,
+                    "dropout": 0.1,
+                },
+                "contrast": {"embed_dim": 8, "queue_size": 32},
+            },
+        },
+        "vocabulary": SCENE_WORDS,
+        "maps": {"layers": [1], "heads": [[0, 1], [2, 0]], "combine": "product"},
+        "negatives": {"exclude": "same_text"},
+    },
+}
+TINY = {"ALBEFBackbone": ALBEF, "BLIPBackbone": BLIP}

@@ -16,7 +16,7 @@ from lightning_modules.backbones.albef import MaskedTexts
 from lightning_modules.backbones.options import DistillationOptions, MapOptions
 from lightning_modules.hist.module import HISTFinetune
 from networks.layers.class_activation import minmax
-from networks.layers.tokenizer import Tokens, pre_caption
+from networks.layers.tokenizer import Tokens
 from tests.lightning_modules.conftest import (
     MAP_LAYERS,
 )
@@ -78,7 +78,7 @@ class OneByOne:
                     )
 
     def ids(self, text: str) -> Tensor:
-        return self.tokenizer([pre_caption(text, 50)]).ids
+        return self.tokenizer([self.backbone.clean(text)]).ids
 
     def fuse(self, ids: Tensor, row: int, momentum: bool = False, **options: Any) -> Any:
         ones = torch.ones_like(ids)
@@ -148,7 +148,9 @@ class OneByOne:
         return torch.stack(losses).mean()
 
     def raw_map(self, text: str, row: int, longest: int) -> Tensor:
-        fused = self.fuse(self.ids(text), row, attention_layers=self.backbone.map_layers, create_graph=True)
+        fused = self.fuse(
+            self.ids(text), row, attention_layers=self.backbone.training_reading.layers, create_graph=True
+        )
         logits = self.network.match_logits(fused.hidden)[0]
         target = {
             "itm_logit": logits[1],
@@ -162,7 +164,8 @@ class OneByOne:
             product = (gradient.clamp(min=0) if self.backbone.maps.relu == "per_element" else gradient)[
                 0, :, :, 1:
             ] * attention[0, :, :, 1:]
-            product = product[:, 1:] if self.backbone.maps.tokens == "mean_no_special" else product
+            if self.backbone.maps.tokens == "mean_no_special":
+                product = product[:, 1 : product.shape[1] - len(self.tokenizer.closing_ids)]
             maps.append(
                 (product.mean(dim=0).sum(dim=0) / (length or product.shape[1])).clamp(min=0).view(4, 4)
             )
@@ -196,13 +199,48 @@ class OneByOne:
 
     def terms(self) -> dict[str, Tensor]:
         terms = dict(zip(("itc", "itm"), self.alignment(self.batch.phrases), strict=True)) | {
-            "mlm": self.language()
+            self.backbone.language_term: self.language()
         }
         if self.module.weights.subject:
             terms |= zip(("subject_itc", "subject_itm"), self.alignment(self.batch.subjects), strict=True)
         if self.module.weights.add:
             terms["add"] = self.addition()
         return terms
+
+
+class BLIPOneByOne(OneByOne):
+    """The same on BLIP, whose texts begin with another token for each purpose."""
+
+    def begun_with(self, token: str, ids: Tensor) -> Tensor:
+        first = {"[DEC]": self.backbone.decode_id, "[ENC]": self.backbone.encode_id}[token]
+        return torch.tensor([[first, *ids[0, 1:].tolist()]])
+
+    def fuse(self, ids: Tensor, row: int, momentum: bool = False, **options: Any) -> Any:
+        assert not momentum, "nothing of BLIP's momentum model looks at texts and images at once"
+        image = self.network.encode_image(self.batch.images[row : row + 1])
+        return self.network.fuse(self.begun_with("[ENC]", ids), torch.ones_like(ids), image, **options)
+
+    def language(self) -> Tensor:
+        """All tokens of all phrases weigh alike."""
+        losses = []
+        smoothing = self.backbone.label_smoothing
+        for row in self.rows:
+            ids = self.ids(self.batch.phrases[row])
+            image = self.network.encode_image(self.batch.images[row : row + 1])
+            for length in range(1, ids.shape[1]):
+                read = self.begun_with("[DEC]", ids[:, :length])
+                logits = self.network.next_token_logits(read, torch.ones_like(read), image)[0, -1]
+                surprise = -F.log_softmax(logits, dim=-1)
+                losses.append((1 - smoothing) * surprise[ids[0, length]] + smoothing * surprise.mean())
+        return torch.stack(losses).mean()
+
+
+REFERENCES = {"ALBEFBackbone": OneByOne, "BLIPBackbone": BLIPOneByOne}
+
+
+def one_by_one(module: HISTFinetune, batch: PhraseBatch, distillation: float) -> OneByOne:
+    """The losses of a module's backbone, text by text; a new backbone is listed in ``REFERENCES``."""
+    return REFERENCES[type(module.backbone).__name__](module, batch, distillation)
 
 
 def counted(network: Any) -> Counter[str]:
@@ -221,6 +259,7 @@ def counted(network: Any) -> Counter[str]:
 
         setattr(network, name, wrapper)
 
-    for name in ("encode_image", "update_momentum", "fuse"):
-        wrap(name)
+    for name in ("encode_image", "update_momentum", "fuse", "next_token_logits"):
+        if hasattr(network, name):
+            wrap(name)
     return calls

@@ -10,9 +10,10 @@ import torch
 from torch.testing import assert_close
 
 from datamodules.batches import ImageTextBatch, PhraseBatch
-from lightning_modules.backbones.albef import EncodedImages
 from lightning_modules.backbones.losses import Contrast, Features
+from lightning_modules.backbones.momentum import EncodedImages
 from lightning_modules.backbones.options import NegativeOptions
+from lightning_modules.catalogue import BACKBONES
 from lightning_modules.errors import ModelError
 from lightning_modules.hist.module import AdditionOptions, HISTFinetune, LossWeights
 from lightning_modules.optimisation import Optimisation
@@ -26,22 +27,28 @@ from tests.lightning_modules.hist.one_by_one import (
     NO_DISTILLATION,
     PARTNERS,
     Build,
-    OneByOne,
     counted,
     hist_batch,
     map_options,
     mask_first_word,
+    one_by_one,
 )
+
+
+@pytest.fixture(params=BACKBONES, ids=lambda backbone: backbone.__name__)
+def kind(request: pytest.FixtureRequest) -> Any:
+    """Each listed backbone."""
+    return request.param
 
 
 def assert_same_step(
     module: HISTFinetune, batch: PhraseBatch, epochs: float, weights: dict[str, float]
 ) -> None:
     """One step gives the terms, the loss and the gradients that texts one by one give. ``weights``: of the
-    terms other than ITC, ITM, MLM.
+    terms other than those of L_phrase.
     """
     module.backbone.mask = mask_first_word
-    naive = OneByOne(module, batch, module.backbone.distillation.share * min(1.0, epochs))
+    naive = one_by_one(module, batch, module.backbone.distillation.share * min(1.0, epochs))
     loss, logged = train_step(module, batch, epochs)
     expected = naive.terms()
     assert set(logged) == {*expected, "loss"}
@@ -99,7 +106,7 @@ class TestStep:
         plain.backbone.mask = mask_first_word
         loss, logged = train_step(module, batch)
         expected, _ = train_step(plain, ImageTextBatch(batch.images, batch.phrases, batch.keys))
-        assert set(logged) == {"itc", "itm", "mlm", "loss"}
+        assert set(logged) == {"itc", "itm", module.backbone.language_term, "loss"}
         assert_close(loss, expected)
 
     @pytest.mark.parametrize(
@@ -120,8 +127,8 @@ class TestStep:
         batch = hist_batch("all")
         calls = counted(module.network)
         _, logged = train_step(module, batch, epochs)
-        assert set(logged) == {"itc", "itm", "mlm", "loss"}
-        assert calls["fuse rows"] == 4 * len(batch)
+        assert set(logged) == {"itc", "itm", module.backbone.language_term, "loss"}
+        assert calls["fuse rows"] + calls["next_token_logits rows"] == 4 * len(batch)
         assert calls["maps"] == 0
 
     @pytest.mark.parametrize(
@@ -146,7 +153,7 @@ class TestStep:
 
     def test_only_phrases_are_enqueued(self, build: Build) -> None:
         module, batch = build(HISTFinetune), hist_batch()
-        naive = OneByOne(module, batch, 0.0)
+        naive = one_by_one(module, batch, 0.0)
         before = module.network.text_queue.clone()
         train_step(module, batch)
         images, texts = naive.features(batch.phrases, momentum=True)
@@ -231,7 +238,7 @@ class TestRun:
         batch.images[:] = math.nan
         if cls is VisionLanguagePretrain:
             batch = ImageTextBatch(batch.images, batch.phrases, batch.keys)
-        with pytest.raises(
-            ModelError, match=r"the loss became nan at step 0 \(itc=nan, .*itm=nan, .*mlm=nan.*\): lower .*lr"
-        ):
-            train_step(build(cls), batch)
+        module = build(cls)
+        terms = rf"itc=nan, .*itm=nan, .*{module.backbone.language_term}=nan"
+        with pytest.raises(ModelError, match=rf"the loss became nan at step 0 \({terms}.*\): lower .*lr"):
+            train_step(module, batch)

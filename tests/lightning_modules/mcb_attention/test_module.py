@@ -352,7 +352,7 @@ class TestPretraining:
         boxes = [torch.ones(0 if phrase == "nine" else 1, 4) for phrase in phrases]
         zeros = torch.zeros(len(phrases), dtype=torch.long)
         queries = GroundingBatch(
-            batch().images[:1], phrases, zeros, zeros, boxes, torch.tensor([[16, 16]]), phrases
+            batch().images[:1], phrases, zeros, zeros, boxes, torch.tensor([[16, 16]]), ["image"], phrases
         )
         logged: dict[str, Any] = {}
         net.log = lambda name, value, **_: logged.update({name: value})  # type: ignore[method-assign, assignment]

@@ -88,7 +88,8 @@ def _groups(table: pa.Table) -> Iterator[Group]:
     keys = table.select(names).group_by(list(names)).aggregate([]).to_pylist()
     for key in keys:
         chosen = [pc.field(name) == key[name] for name in names]
-        yield Group(*(key[name] for name in names), rows=table.filter(chosen[0] & chosen[1] & chosen[2]))
+        rows = table.filter(chosen[0] & chosen[1] & chosen[2])
+        yield Group(key["dataset"], key["protocol"], key["method"], rows)
 
 
 def condition(text: str) -> pc.Expression:

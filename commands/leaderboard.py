@@ -162,8 +162,10 @@ def _gains(first: Path, second: Path, dataset: str, protocol: str) -> dict[str, 
 
     where = f"dataset == {dataset} and protocol == {protocol}"
     try:
-        groups = [read_decisions(folder / "test" / "decisions.parquet", where) for folder in (first, second)]
-        comparisons = compare(*groups)
+        groups, other_groups = (
+            read_decisions(folder / "test" / "decisions.parquet", where) for folder in (first, second)
+        )
+        comparisons = compare(groups, other_groups)
     except RunError:  # evaluations other than phrase grounding keep no decisions
         return {}
     return {

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -116,7 +117,7 @@ def _pictures(board: Board) -> str:
 
 def _embedded(path: Path) -> str:
     """A picture as a data address, no wider than `PICTURE_WIDTH`."""
-    image = cv2.imread(str(path))
+    image: Any = cv2.imread(str(path))
     height, width = image.shape[:2]
     if width > PICTURE_WIDTH:
         size = (PICTURE_WIDTH, round(height * PICTURE_WIDTH / width))

@@ -110,7 +110,8 @@ def main(argv: list[str]) -> int:
     options = options_parser().parse_args(argv[1:])
     if options.compare:
         try:
-            print_comparison(options.runs, *options.compare, options.where, options.format)
+            first, second = options.compare
+            print_comparison(options.runs, first, second, options.where, options.format)
         except RunError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
@@ -169,9 +170,11 @@ def print_comparison(runs: Path, first: str, second: str, where: str, form: str)
     """
     from commands.decisions import compare, read_decisions
 
-    groups = [read_decisions(runs / name / "test" / "decisions.parquet", where) for name in (first, second)]
+    groups, other_groups = (
+        read_decisions(runs / name / "test" / "decisions.parquet", where) for name in (first, second)
+    )
     lines = []
-    for dataset, protocol, metric, paired in compare(*groups):
+    for dataset, protocol, metric, paired in compare(groups, other_groups):
         lines.append(
             [
                 f"{dataset} ({protocol})",

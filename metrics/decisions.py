@@ -161,12 +161,7 @@ def decide(
 
     size = size[kept]
     targets = targets[kept]
-    if _is_one_map(heatmaps):  # a baseline that says the same of every query
-        maps = heatmaps[:1].to(getattr(torch, rules.precision))
-        map_of_unit = torch.zeros(len(size), dtype=torch.long)
-    else:
-        maps = _average(heatmaps, unit_of_query, kept).to(getattr(torch, rules.precision))
-        map_of_unit = torch.arange(len(size))
+    maps, map_of_unit = _distinct_maps(heatmaps, unit_of_query, kept, getattr(torch, rules.precision))
     squares = {side: _square(maps, side) for side in {rules.point_size, rules.box_size}}
     points = _points(squares[rules.point_size], map_of_unit, size, rules)
     scale = size.flip(-1).repeat(1, 2).double()
@@ -228,6 +223,19 @@ def _judged(targets: Tensor, size: Tensor, rules: Protocol) -> Tensor:
     return area(targets[:, 0] if rules.area_rule == "first" else union_box(targets)) > least
 
 
+def _distinct_maps(
+    heatmaps: Tensor, unit_of_query: Tensor, kept: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """The maps to decide on (M,h,w) in a type, and the one of each decision that is kept (U,).
+
+    Maps that are the same memory, as a baseline's that says the same of every query, are one.
+    """
+    units = int(kept.sum())
+    if len(heatmaps) > 1 and heatmaps.stride(0) == 0:
+        return heatmaps[:1].to(dtype), torch.zeros(units, dtype=torch.long)
+    return _average(heatmaps, unit_of_query, kept).to(dtype), torch.arange(units)
+
+
 def _average(heatmaps: Tensor, unit_of_query: Tensor, kept: Tensor) -> Tensor:
     """The mean map of each decision that is kept, in the order of decisions: (Q,h,w) -> (U,h,w), at least
     float32.
@@ -264,11 +272,6 @@ def _square(maps: Tensor, side: int | None) -> Tensor:
     if side is None or maps.shape[1:] == (side, side) or not len(maps):
         return maps
     return interpolate(maps[:, None], size=(side, side), mode="bilinear", align_corners=False)[:, 0]
-
-
-def _is_one_map(heatmaps: Tensor) -> bool:
-    """Whether all maps are the same memory, as `Tensor.expand` makes them."""
-    return len(heatmaps) > 1 and heatmaps.stride(0) == 0
 
 
 def _points(maps: Tensor, map_of_unit: Tensor, size: Tensor, rules: Protocol) -> Tensor:

@@ -37,7 +37,7 @@ def test_a_panel_shows_the_image_and_each_map() -> None:
     panel = draw_tags(image, ["a", "dog"], [DARK, HIT], maps)
     tiles = panel[-SIDE:].reshape(SIDE, -1, SIDE, 3)
     assert (tiles[:, 0] == 90).all()
-    assert tiles[:, 2].mean() > tiles[:, 1].mean()  # hot
+    assert tiles[:, 2, :, 0].mean() > tiles[:, 1, :, 0].mean()  # hot is red
     assert (tiles[:, 3:] == 255).all()
 
 

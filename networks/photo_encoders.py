@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+ROWS = 8  # of a table of texts
+LENGTHS = (4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64)  # of its rows, in tokens
+
 
 class FeatureShape(NamedTuple):
     """Features of one stride.
@@ -110,16 +113,17 @@ def _fold(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:
 
 
 class SentenceTower(nn.Module):
-    """A sentence encoder: the mean over the tokens of a BERT, of length 1.
+    """A sentence encoder: the mean over the tokens of a BERT, of length 1, without gradients.
 
-    Without gradients, texts are looked up if they were encoded before, since phrases come again and again. In
-    training they are not: the last digits of a vector depend on the texts that are encoded beside it, and a
-    resumed run would remember other texts than the uninterrupted one.
+    Each text is encoded once and then looked up, since phrases come again and again. A resumed run remembers
+    other texts than the uninterrupted one; both get the same digits, for a text's vector does not depend on
+    its company: texts are encoded in tables of one size, of `ROWS` rows, as long as the first of `LENGTHS`
+    that holds them, in which every row is computed alike.
 
     Args:
-        bert: a model of transformers that returns ``last_hidden_state``.
+        bert: a model of transformers that returns ``last_hidden_state``; it is not trained.
         tokenizer: that belongs to it; padding and length are set here.
-        max_tokens: longer texts are cut.
+        max_tokens: longer texts are cut; at most the last of `LENGTHS`.
         remembered: how many texts are kept.
 
     Attributes:
@@ -130,10 +134,10 @@ class SentenceTower(nn.Module):
         self, bert: nn.Module, tokenizer: Tokenizer, max_tokens: int = 64, remembered: int = 100_000
     ) -> None:
         super().__init__()
-        self.bert = bert
+        self.bert = bert.requires_grad_(False)
         self.tokenizer = tokenizer
         self.tokenizer.enable_truncation(max_tokens)
-        self.tokenizer.enable_padding()
+        self.tokenizer.no_padding()
         self.dim = int(bert.config.hidden_size)  # type: ignore[union-attr,arg-type]
         self.remembered = remembered
         self._memory: OrderedDict[str, Tensor] = OrderedDict()
@@ -143,31 +147,36 @@ class SentenceTower(nn.Module):
         device = next(self.bert.parameters()).device
         if not texts:
             return torch.zeros(0, self.dim, device=device)
-        if torch.is_grad_enabled():
-            return self._encode(texts)
-        new = [text for text in dict.fromkeys(texts) if text not in self._memory]
-        vectors = {text: self._memory[text] for text in texts if text in self._memory}
-        if new:
-            vectors.update(zip(new, self._encode(new).cpu(), strict=True))
-        for text in new:
-            self._memory[text] = vectors[text]
+        self._remember([text for text in dict.fromkeys(texts) if text not in self._memory])
+        vectors = torch.stack([self._memory[text] for text in texts]).to(device)
         while len(self._memory) > self.remembered:
             self._memory.popitem(last=False)
-        return torch.stack([vectors[text] for text in texts]).to(device)
+        return vectors
 
-    def _encode(self, texts: Sequence[str], at_once: int = 256) -> Tensor:
-        """Texts of similar length are encoded together, which saves most of the padding."""
+    @torch.no_grad()
+    def _remember(self, texts: Sequence[str]) -> None:
+        """Encodes texts, and keeps their vectors on the CPU."""
+        tables: dict[int, list[tuple[str, list[int]]]] = {}
+        for text, encoding in zip(texts, self.tokenizer.encode_batch(list(texts)), strict=True):
+            length = next(length for length in LENGTHS if len(encoding.ids) <= length)
+            tables.setdefault(length, []).append((text, encoding.ids))
+        for length, rows in tables.items():
+            for start in range(0, len(rows), ROWS):
+                part = rows[start : start + ROWS]
+                vectors = self._encode([ids for _, ids in part], length).cpu()
+                self._memory.update((text, vector) for (text, _), vector in zip(part, vectors, strict=False))
+
+    def _encode(self, rows: Sequence[Sequence[int]], length: int) -> Tensor:
+        """At most `ROWS` texts of at most ``length`` tokens -> (ROWS,D), theirs first."""
         device = next(self.bert.parameters()).device
-        by_length = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        parts = []
-        for start in range(0, len(texts), at_once):
-            encodings = self.tokenizer.encode_batch(
-                [texts[index] for index in by_length[start : start + at_once]]
-            )
-            ids = torch.tensor([encoding.ids for encoding in encodings], device=device)
-            mask = torch.tensor([encoding.attention_mask for encoding in encodings], device=device)
-            hidden = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        ids = torch.zeros(ROWS, length, dtype=torch.long)
+        mask = torch.zeros(ROWS, length, dtype=torch.long)
+        mask[:, 0] = 1  # rows without a text see one token
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = torch.tensor(row)
+            mask[number, : len(row)] = 1
+        mask = mask.to(device)
+        with torch.autocast(device.type, enabled=False):
+            hidden = self.bert(input_ids=ids.to(device), attention_mask=mask).last_hidden_state
             weights = mask[..., None].to(hidden.dtype)
-            parts.append(F.normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1))
-        order = torch.tensor(by_length, device=device)
-        return torch.cat(parts)[order.argsort()]
+            return F.normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1)

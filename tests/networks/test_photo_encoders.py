@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import cv2
 import pytest
 import timm
@@ -14,7 +17,7 @@ from lightning_modules.backbones.photo_encoder import (
     packaged_image_state,
 )
 from lightning_modules.packaged_weights import PACKAGED_WEIGHTS
-from networks.photo_encoders import ImageTower
+from networks.photo_encoders import ImageTower, SentenceTower
 from tests.lightning_modules.alignment.tiny import tiny_sentence_tower
 
 BUILDINGS = {442, 663, 698}  # classes of ImageNet: bell cote, monastery, palace
@@ -85,17 +88,30 @@ def test_a_sentence_is_the_mean_of_its_tokens() -> None:
 def test_sentences_are_remembered_until_there_are_too_many() -> None:
     tower = tiny_sentence_tower()
     tower.remembered = 2
-    with torch.no_grad():
-        tower(["a", "red", "ball"])
+    tower(["a", "red", "ball"])
     assert list(tower._memory) == ["red", "ball"]
     assert tower([]).shape == (0, 16)
+    assert not tower(["a red ball"]).requires_grad
 
 
-def test_sentences_have_gradients_when_the_tower_is_trained() -> None:
-    tower = tiny_sentence_tower()
-    tower(["a red ball"]).sum().backward()
-    assert any(weight.grad is not None for weight in tower.bert.parameters())
-    assert not tower._memory
+@pytest.mark.parametrize(
+    "make",
+    [
+        tiny_sentence_tower,
+        pytest.param(partial(load_sentence_tower, "all-MiniLM-L6-v2", "package"), marks=installed),
+    ],
+)
+def test_a_sentence_does_not_depend_on_its_company(make: Callable[[], SentenceTower]) -> None:
+    """To the last digit: a resumed run encodes other texts together than the uninterrupted one."""
+    words = ["a", "red", "ball", "dog", "on", "big", "car"]
+    texts = [" ".join(words[start : start + length]) for start in range(5) for length in range(1, 12, 2)]
+    texts = list(dict.fromkeys(texts))
+    torch.manual_seed(0)
+    together = make()(texts)
+    torch.manual_seed(0)
+    tower = make()  # that remembers nothing
+    alone = torch.cat([tower([text]) for text in reversed(texts)]).flip(0)
+    assert torch.equal(together, alone)
 
 
 @installed

@@ -28,14 +28,22 @@ class Number:
     """A measured number, in per cent.
 
     Args:
-        value, low, high: with its 95 % interval.
+        value: the number.
+        low, high: its 95 % interval, where it has one.
         samples: how many queries it stands on.
     """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     samples: int
+
+    @property
+    def interval(self) -> str:
+        """The interval in brackets, with a blank before it; empty if there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        return f" [{self.low:.1f}, {self.high:.1f}]"
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,8 @@ def boards(table: Table, rows: Sequence[Row], scale: str, seed: int, runs: Path)
             folder = runs / table.run_name(row, scale, seed)
             content = contents.get(row.name, {"results": []})
             numbers = _numbers(content, dataset, protocol, "model")
+            if content["results"] and not numbers:
+                continue  # it is judged on other sets
             gains = {}
             if numbers and above is not None:
                 gains = _gains(above, folder, dataset, protocol)
@@ -132,12 +142,16 @@ def boards(table: Table, rows: Sequence[Row], scale: str, seed: int, runs: Path)
 def _numbers(content: dict[str, Any], dataset: str, protocol: str, method: str) -> dict[str, Number]:
     return {
         result["metric"]: Number(
-            100 * result["value"], 100 * result["low"], 100 * result["high"], result["n"]
+            100 * result["value"], _in_per_cent(result["low"]), _in_per_cent(result["high"]), result["n"]
         )
         for result in content["results"]
         if (result["dataset"], result["protocol"], result["method"]) == (dataset, protocol, method)
         and result["value"] is not None
     }
+
+
+def _in_per_cent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _baselines(contents: Any, dataset: str, protocol: str) -> list[Entry]:
@@ -183,7 +197,8 @@ def write_csv(path: Path, made: Sequence[Board]) -> None:
         for board in made:
             for entry in board.entries:
                 for metric, number in entry.numbers.items():
-                    values = [f"{value:.2f}" for value in (number.value, number.low, number.high)]
+                    bounds = ["" if end is None else f"{end:.2f}" for end in (number.low, number.high)]
+                    values = [f"{number.value:.2f}", *bounds]
                     origin = [number.samples, entry.seed, entry.commit]
                     writer.writerow([board.dataset, board.protocol, entry.name, metric, *values, *origin])
 
@@ -208,10 +223,10 @@ def cell_text(entry: Entry, metric: str) -> str:
     number = entry.numbers.get(metric)
     if number is None:
         return "not measured" if not entry.numbers else "-"
-    text = f"{number.value:.1f} [{number.low:.1f}, {number.high:.1f}]"
+    text = f"{number.value:.1f}{number.interval}"
     gain = entry.gains.get(metric)
     if gain is not None:
-        text += f" ({gain.value:+.1f} [{gain.low:.1f}, {gain.high:.1f}])"
+        text += f" ({gain.value:+.1f}{gain.interval})"
     return text
 
 

@@ -90,17 +90,19 @@ def _cell(entry: Entry, metric: str) -> str:
     gain = entry.gains.get(metric)
     below = ""
     if gain is not None:
-        below = f'<div class="gain">{gain.value:+.1f} [{gain.low:.1f}, {gain.high:.1f}]</div>'
+        below = f'<div class="gain">{gain.value:+.1f}{gain.interval}</div>'
     return (
-        f'<td data-value="{number.value}"><strong>{number.value:.1f}</strong> '
-        f"[{number.low:.1f}, {number.high:.1f}]{_bar(number)}{below}</td>"
+        f'<td data-value="{number.value}"><strong>{number.value:.1f}</strong>'
+        f"{number.interval}{_bar(number)}{below}</td>"
     )
 
 
 def _bar(number: Number) -> str:
     """The number as a bar from 0 to 100, and its interval as a line on it."""
-    interval = f"left:{number.low:.1f}%;width:{number.high - number.low:.1f}%"
-    return f'<div class="bar"><i style="width:{number.value:.1f}%"></i><b style="{interval}"></b></div>'
+    line = ""
+    if number.low is not None and number.high is not None:
+        line = f'<b style="left:{number.low:.1f}%;width:{number.high - number.low:.1f}%"></b>'
+    return f'<div class="bar"><i style="width:{number.value:.1f}%"></i>{line}</div>'
 
 
 def _pictures(board: Board) -> str:

@@ -9,6 +9,7 @@ from callbacks.evaluations.spans import SpanEvaluation
 from callbacks.evaluations.tags import TagEvaluation
 from callbacks.pictures.grounding import Pictures
 from callbacks.pictures.groups import GroupPictures
+from callbacks.pictures.tags import TagPictures
 from callbacks.run.predictions import Predictions
 
 CALLBACKS = (
@@ -23,4 +24,5 @@ CALLBACKS = (
     SegmentationEvaluation,
     SpanEvaluation,
     TagEvaluation,
+    TagPictures,
 )

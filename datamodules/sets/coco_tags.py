@@ -34,15 +34,22 @@ LAYOUT = Layout(
     title="COCO as tags",
     page=coco_files.PAGE,
     licence=coco_files.LICENCE,
-    size="1 GB",
+    size="1 GB (val2017)",
     root="data/coco",
-    parts=(
-        coco_files.photographs("val2017"),
-        coco_files.annotation_file("captions_val2017", "captions"),
-        coco_files.annotation_file("instances_val2017", "outlines"),
+    options={"subset": "val2017"},
+    parts=tuple(
+        part
+        for subset in ("val2017", "train2017")
+        for part in (
+            coco_files.photographs(subset, {"subset": subset}),
+            coco_files.annotation_file(f"captions_{subset}", "captions", {"subset": subset}),
+            coco_files.annotation_file(f"instances_{subset}", "outlines", {"subset": subset}),
+        )
     ),
     judged_on="words of captions as tags, and their regions",
-    counts=(SplitCounts("test", 25_014, unit="captions", note="of the 5,000 images of val2017"),),
+    counts=(
+        SplitCounts("test", 25_014, unit="captions", note="of 5,000 images", needed_if={"subset": "val2017"}),
+    ),
 )
 
 Names = Mapping[tuple[str, ...], int]
@@ -182,10 +189,11 @@ class COCOTagSource(TagSource):
 
 
 class COCOTags(GroundingDataModule):
-    """COCO's captions and outlines as tags and regions. Both ``validate`` and ``test`` judge on val2017.
+    """COCO's captions and outlines as tags and regions; ``validate`` and ``test`` judge on the same images.
 
     Args:
         root: folder of the data set, as for `datamodules.sets.coco_captions.COCOCaptions`.
+        subset: of the photographs.
         words: file of the words that name categories.
         unnamed: words that name no category, which may be seen all the same, are ``left_out``, or count as
             ``negative``.
@@ -198,12 +206,14 @@ class COCOTags(GroundingDataModule):
     def __init__(
         self,
         root: Path = Path("data/coco"),
+        subset: Literal["val2017", "train2017"] = "val2017",
         words: Path = WORDS_FILE,
         unnamed: Literal["left_out", "negative"] = "left_out",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.root = Path(root)
+        self.subset = subset
         self.words = words
         self.unnamed = unnamed
 
@@ -212,10 +222,10 @@ class COCOTags(GroundingDataModule):
         return None
 
     def evaluation_source(self, split: Split) -> COCOTagSource:
-        """The images of val2017, for every split."""
-        annotations = self.root / "annotations"
-        copy = LocalCopy(LAYOUT, self.root)
-        copy.require(annotations / "instances_val2017.json", annotations / "captions_val2017.json")
-        captions = published_captions(self.root, "val2017", self.cache_dir)
-        instances = COCOInstances(self.root, cache_dir=self.cache_dir)
+        """The images of the subset, for every split."""
+        copy = LocalCopy(LAYOUT, self.root, {"subset": self.subset})
+        for kind in ("instances", "captions"):
+            copy.require(self.root / "annotations" / f"{kind}_{self.subset}.json")
+        captions = published_captions(self.root, self.subset, self.cache_dir)
+        instances = COCOInstances(self.root, self.subset, self.cache_dir)
         return COCOTagSource(captions, instances, read_names(self.words), self.unnamed)

@@ -29,27 +29,6 @@ class Phrases(NamedTuple):
     meaning: Tensor
 
 
-def attention_pool(cosines: Tensor, temperature: float) -> Tensor:
-    """The similarity of a phrase and an image: the cosines of its places, weighted by their own softmax.
-
-    Args:
-        cosines: (...,L).
-        temperature: towards 0, the best place alone counts.
-
-    Example:
-        >>> attention_pool(torch.tensor([[0.0, 1.0]]), temperature=0.01)
-        tensor([1.])
-    """
-    return (torch.softmax(cosines / temperature, dim=-1) * cosines).sum(-1)
-
-
-def phrase_image_similarity(phrases: Tensor, places: Tensor, temperature: float) -> Tensor:
-    """(P,D) phrases and (B,L,D) places -> (P,B) similarities."""
-    batch, number, dim = places.shape
-    cosines = (phrases @ places.reshape(batch * number, dim).T).view(len(phrases), batch, number)
-    return attention_pool(cosines, temperature)
-
-
 def near_duplicates(meaning: Tensor, threshold: float) -> Tensor:
     """(P,P) bool, which phrases mean nearly the same; each is a duplicate of itself."""
     return meaning @ meaning.T > threshold

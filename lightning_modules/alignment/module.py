@@ -20,12 +20,11 @@ from lightning_modules.alignment.losses import (
     caption_contrast,
     image_to_phrase,
     near_duplicates,
-    phrase_image_similarity,
     phrase_to_image,
 )
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.capabilities import Refine, ScoredWords, TagScore
-from lightning_modules.contrast import global_contrast
+from lightning_modules.contrast import global_contrast, phrase_image_similarity
 from lightning_modules.loading import digest
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.tags import score_words

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_modules.contrast import phrase_image_similarity
 from lightning_modules.tags import candidates
 from lightning_modules.ttd.losses import Maps
 from networks.layers.precision import full_precision
@@ -75,15 +76,30 @@ def as_maps(similarity: Tensor, texts: BatchTexts, valid: Tensor | None) -> Maps
     return Maps(similarity[:, 0], similarity[is_tag], is_tag.nonzero()[:, 0], valid)
 
 
-def valid_cells(padding: Tensor | None, grid: Sequence[int]) -> Tensor | None:
+def valid_cells(padding: Tensor | None, grid: tuple[int, int]) -> Tensor | None:
     """(N,H,W) bool, where pixels are padding -> (N,h,w) bool, the cells of which half or more is none."""
     if padding is None:
         return None
-    return F.adaptive_avg_pool2d((~padding).float(), (grid[0], grid[1])) >= 0.5
+    return F.adaptive_avg_pool2d((~padding).float(), grid) >= 0.5
 
 
-def mean_pixel(pixels: Tensor, valid: Tensor | None) -> Tensor:
-    """(N,D,h,w) -> (N,D) of length 1, the direction of the mean over the cells that are no padding."""
-    if valid is not None:
-        pixels = pixels * valid[:, None]
-    return F.normalize(full_precision(pixels).sum(dim=(2, 3)), dim=1)
+def caption_similarity(
+    pixels: Tensor, captions: Tensor, valid: Tensor | None, temperature: float | None
+) -> Tensor:
+    """How similar all captions and all images are.
+
+    Args:
+        pixels: (N,D,h,w), of length 1.
+        captions: (N,D), of length 1.
+        valid: (N,h,w) bool, cells that are no padding; None for all.
+        temperature: see `lightning_modules.ttd.options.ContrastOptions`.
+
+    Returns:
+        (N,N), captions by images.
+    """
+    places = full_precision(pixels if valid is None else pixels * valid[:, None]).flatten(2).transpose(1, 2)
+    captions = full_precision(captions)
+    with torch.autocast(pixels.device.type, enabled=False):
+        if temperature is None:
+            return captions @ F.normalize(places.sum(dim=1), dim=1).T
+        return phrase_image_similarity(captions, places, temperature)

@@ -16,14 +16,14 @@ from torch import Tensor
 from datamodules.batches import ImageTextBatch, Preprocessing, RandomWindow
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.capabilities import Refine, ScoredWords, TagScore
-from lightning_modules.contrast import global_contrast
+from lightning_modules.contrast import contrast_of_pairs
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.tags import score_words, select_by_largest_gap
 from lightning_modules.ttd.losses import LossOptions, Maps, ttd_losses
 from lightning_modules.ttd.maps import (
     BatchTexts,
     as_maps,
-    mean_pixel,
+    caption_similarity,
     similarity_maps,
     texts_of,
     valid_cells,
@@ -92,14 +92,14 @@ class TTDSelfDistill(WeakgroundModule):
         texts = texts_of(batch.captions)
         pixels = self.network.encode_pixels(batch.images)
         vectors = self.network.encode_texts(texts.texts)
-        valid = valid_cells(batch.padding, pixels.shape[-2:])
+        valid = valid_cells(batch.padding, (pixels.shape[2], pixels.shape[3]))
         student = self._maps(pixels, vectors, texts, valid)
         terms = ttd_losses(student, self._teacher_maps(batch, batch_idx, texts, valid), self.losses)
         loss = terms.pop("loss")
         if self.contrast.weight:
             captions = vectors[texts.text_of_map[:, 0].to(vectors.device)]
-            scale = torch.tensor(self.contrast.scale, device=self.device)
-            terms["contrast"] = global_contrast(mean_pixel(pixels, valid), captions, scale)
+            similarity = caption_similarity(pixels, captions, valid, self.contrast.temperature)
+            terms["contrast"] = contrast_of_pairs(self.contrast.scale * similarity)
             loss = loss + self.contrast.weight * terms["contrast"]
         self.log_terms(loss, terms)
         # All processes expect a gradient of each parameter, whatever the captions of their batch.

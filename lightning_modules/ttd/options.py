@@ -48,12 +48,15 @@ class TeacherOptions:
 
 @dataclass(frozen=True)
 class ContrastOptions:
-    """A contrastive loss of images, as the mean over their pixels, and captions beside those of the paper.
+    """A contrastive loss of images and captions beside those of the paper.
 
     Args:
         weight: 0 for none, as in the paper. Without the paper's losses, it trains a CLIP.
         scale: of the cosines, e.g. 100 as CLIP has learnt it.
+        temperature: of the pooling of a caption's map, see `lightning_modules.contrast.attention_pool`; None
+            to compare the caption with the mean over all pixels.
     """
 
     weight: float = 0.0
     scale: float = 100.0
+    temperature: float | None = None

@@ -173,9 +173,14 @@ def test_predictions_are_in_pixels_of_the_original(sets: CrossDataset, tmp_path:
         for line in (tmp_path / "predict" / "predictions-rank0.jsonl").read_text().splitlines()
     ]
     assert len(lines) == 5 * 2 + 2 * 4  # also for the query without a box
+    assert len({line["picture"] for line in lines}) == len(lines)
     for line in lines:
         assert line["protocol"] == "clean"
+        assert line["heatmap"] == line["picture"].removesuffix(".jpg") + "-heatmap.png"
+        assert line["image"] in line["picture"]
+        assert line["phrase"].replace(" ", "-") in line["picture"]
         assert (tmp_path / "predict" / line["heatmap"]).is_file()
+        assert (tmp_path / "predict" / line["picture"]).is_file()
         if line["phrase"] == "right cat":
             x, y = line["point"]
             assert 60 <= x < 80

@@ -8,13 +8,12 @@ import torch
 from torch.nn import functional as F
 
 from lightning_modules.alignment.losses import (
-    attention_pool,
     caption_contrast,
     image_to_phrase,
     near_duplicates,
-    phrase_image_similarity,
     phrase_to_image,
 )
+from lightning_modules.contrast import attention_pool, phrase_image_similarity
 
 # Five phrases of three images; phrases 1 and 3 mean the same, and image 2 has a phrase of its own.
 OWNER = torch.tensor([0, 0, 1, 1, 2])

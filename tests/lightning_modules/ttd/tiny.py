@@ -23,5 +23,6 @@ EVALUATION = [
     {"class_path": "TagEvaluation", "init_args": {"scores": ["pixel"]}},
     {"class_path": "CaptionEvaluation"},
     {"class_path": "SegmentationEvaluation"},
+    {"class_path": "TagPictures"},
 ]
 TINY = {"TTDSelfDistill": Tiny(MODEL, JUDGED, EVALUATION, "val/scenes_tags/pixel/f1")}

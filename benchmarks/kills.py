@@ -1,9 +1,10 @@
 """How often a run that is killed at random moments ends as one that is not: kill -9, again and again.
 
-A tiny model is trained on a made data set in the layout of Visual Genome, and judged. Each trial begins
-without index, phrases and checkpoints, is killed several times, at moments that are drawn over the whole
-length of its commands, and given the same command again each time. In the end all weights, the optimiser's
-state and all metrics must be those of the run that nobody killed, and nothing half-made may lie about.
+A made data set in the layout of Visual Genome is prepared, features of its images are stored, and a tiny
+model is trained on it and judged. Each trial begins without index, phrases and checkpoints, is killed several
+times, and given the same command again each time. Every other kill comes at a moment drawn over the whole
+length of a command, the others once its set-up is over. In the end all weights, the optimiser's state, all
+metrics and all features must be those of the run that nobody killed, and nothing half-made may lie about.
 
     python -m benchmarks.kills --kills 100
 """
@@ -32,12 +33,14 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks._common import Report, Size, report
+from datamodules.storage import features
 from datamodules.synthetic.scene_drawing import make_scene
 
 VOCABULARY = Path(__file__).parents[1] / "configs" / "demo" / "scenes_vocab.txt"
 SPLITS = {"train": range(100, 124), "val": range(200, 206), "test": range(300, 312)}
 STEPS = 9  # of training; six images a step, so that an epoch has four
 KILLS_A_TRIAL = 5
+COMMANDS = ("prepare", "features", "fit", "test")
 UNFINISHED = ("*.unfinished", "*.partial", "*.tmp", "*-journal")
 ALBEF = {
     "vision": {"image_size": 32, "patch_size": 8, "width": 16, "depth": 1, "heads": 2},
@@ -82,11 +85,13 @@ class Phases(pl.Callback):
 def write_data(root: Path) -> None:
     """A few made scenes with their phrases and boxes, in the layout of Visual Genome."""
     descriptions = []
-    (root / "VG_100K").mkdir(parents=True)
+    folders = [root / "VG_100K", root / "VG_100K_2"]
+    for folder in folders:
+        folder.mkdir(parents=True)
     for split, images in SPLITS.items():
         for image in images:
             scene = make_scene(0, split, image, 32)
-            Image.fromarray(scene.image).save(root / "VG_100K" / f"{image}.jpg", "PNG")
+            Image.fromarray(scene.image).save(folders[image % 2] / f"{image}.jpg", "PNG")
             regions = []
             for number, mention in enumerate(scene.phrases):
                 left, top, right, bottom = scene.objects[mention.objects[0]].box
@@ -140,9 +145,21 @@ def configuration(root: Path, processes: int) -> dict[str, Any]:
     }
 
 
+def feature_configuration(root: Path) -> dict[str, Any]:
+    """The features of the same images, by an encoder with weights of no meaning."""
+    encoder = {"class_path": "tests.lightning_modules.alignment.tiny.TinyEncoder"}
+    content = configuration(root, 1)
+    content["trainer"] = {"accelerator": "cpu", "callbacks": []}
+    model = {"encoder": encoder, "options": {"training_size": 32}}
+    content["model"] = {"class_path": "PhraseAlignment", "init_args": model}
+    content["data"]["init_args"]["features"] = str(root / "features")
+    return content
+
+
 def command(arguments: Sequence[str], environment: dict[str, str], output: Path) -> None:
     """In a process of its own: one subcommand, whose output goes to a file."""
     os.environ.update(environment)
+    features.CHUNK = 4  # images in a file, so that there are several
     torch.set_num_threads(1)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
@@ -164,6 +181,7 @@ class Run:
         write_data(self.root / "data")
         content = configuration(self.root, self.processes)
         (self.root / "tiny.yaml").write_text(yaml.safe_dump(content))
+        (self.root / "features.yaml").write_text(yaml.safe_dump(feature_configuration(self.root)))
 
     @property
     def folder(self) -> Path:
@@ -172,25 +190,34 @@ class Run:
 
     def start(self, subcommand: str) -> list[Any]:
         """Starts a subcommand as a user would after a kill; returns its processes."""
-        arguments = [subcommand, "--config", str(self.root / "tiny.yaml")]
-        arguments += ["--runs", str(self.root / "runs")]
-        arguments += ["--ckpt_path", "auto" if subcommand == "fit" else "last"]
-        environments = [{}] if self.processes == 1 else torchrun_environments(self.processes)
+        runs = ["--runs", str(self.root / "runs")]
+        tiny = ["--config", str(self.root / "tiny.yaml"), *runs]
+        options = ["split=densecap", f"cache_dir={self.root / 'cache'}"]
+        arguments = {
+            "prepare": ["VisualGenome", *options, "--root", str(self.root / "data")],
+            "features": ["--config", str(self.root / "features.yaml"), *runs],
+            "fit": [*tiny, "--ckpt_path", "auto"],
+            "test": [*tiny, "--ckpt_path", "last"],
+        }
+        alone = self.processes == 1 or subcommand in {"prepare", "features"}
+        environments = [{}] if alone else torchrun_environments(self.processes)
         started = []
         for environment in environments:
             process = self.context.Process(
-                target=command, args=(arguments, environment, self.root / "output")
+                target=command,
+                args=([subcommand, *arguments[subcommand]], environment, self.root / "output"),
             )
             process.start()
             started.append(process)
         return started
 
-    def finish(self, subcommand: str, seconds: float | None = None) -> float | None:
+    def finish(self, subcommand: str, seconds: float | None = None, aimed: bool = False) -> float | None:
         """Runs a subcommand to its end, or kills it.
 
         Args:
-            subcommand: ``fit`` or ``test``.
+            subcommand: one of ``COMMANDS``.
             seconds: after which it is killed; None for never.
+            aimed: whether these begin when its set-up is over.
 
         Returns:
             How long it took; None if it was killed.
@@ -200,6 +227,10 @@ class Run:
         """
         began = time.monotonic()
         started = self.start(subcommand)
+        while aimed and started[0].is_alive() and not (self.folder / "phase").exists():
+            time.sleep(0.01)
+        if aimed:
+            began = time.monotonic()
         for process in started:
             left = None if seconds is None else max(0.0, began + seconds - time.monotonic())
             process.join(left)
@@ -222,6 +253,7 @@ class Run:
             **{name: checkpoint[name] for name in ("state_dict", "optimizer_states", "global_step", "epoch")},
             **{name: metrics[name] for name in ("results", "records", "step")},
             "pictures": [path.read_bytes() for path in pictures],
+            "features": [path.read_bytes() for path in sorted((self.root / "features").iterdir())],
         }
 
 
@@ -254,30 +286,30 @@ def same(first: Any, second: Any) -> bool:
 
 def phase_of(run: Run, subcommand: str) -> str:
     """Where a kill has just hit."""
-    if subcommand == "fit" and not list((run.root / "data").rglob("*.arrow")):
-        return "building the index, or before"
+    if subcommand in {"prepare", "features"}:
+        return f"`{subcommand}`"
     path = run.folder / "phase"
     if not path.exists():
-        return "set-up"
+        return f"set-up of `{subcommand}`"
     phase = path.read_text()
     path.unlink()
-    return phase or "set-up"
+    return phase or f"set-up of `{subcommand}`"
 
 
 def trial(run: Run, kills: int, lengths: dict[str, float], rng: np.random.Generator) -> Counter[str]:
-    """A run that is killed ``kills`` times, and then goes on to its end; where the kills hit."""
+    """A run that is killed up to ``kills`` times, and then goes on to its end; where the kills hit."""
     hits: Counter[str] = Counter()
-    subcommands = ["fit", "test"]
-    while subcommands:
-        subcommand = subcommands[0]
-        seconds = None
-        if hits.total() < kills:
-            seconds = float(rng.uniform(0, lengths[subcommand]))
-        if run.finish(subcommand, seconds) is None:
-            hits[phase_of(run, subcommand)] += 1
-        else:
-            subcommands.pop(0)
-            (run.folder / "phase").unlink(missing_ok=True)
+    planned = Counter(rng.choice(COMMANDS, kills).tolist())
+    for subcommand in COMMANDS:
+        ended = False
+        while not ended:
+            planned[subcommand] -= 1
+            seconds = float(rng.uniform(0, lengths[subcommand])) if planned[subcommand] >= 0 else None
+            aimed = seconds is not None and subcommand in {"fit", "test"} and planned[subcommand] % 2 == 1
+            ended = run.finish(subcommand, seconds, aimed) is not None
+            if not ended:
+                hits[phase_of(run, subcommand)] += 1
+        (run.folder / "phase").unlink(missing_ok=True)
     return hits
 
 
@@ -292,7 +324,7 @@ def run(size: Size, kills: int = 100, seed: int = 0) -> Report:
         left = 2 if size == "tiny" else kills
         with tempfile.TemporaryDirectory() as folder:
             reference = Run(Path(folder, "reference"), processes, context)
-            lengths = {name: reference.finish(name) or 0.0 for name in ("fit", "test")}
+            lengths = {name: reference.finish(name) or 0.0 for name in COMMANDS}
             expected = reference.outcome()
             hits: Counter[str] = Counter()
             progress = tqdm(total=left, desc=f"kills on {processes} processes", leave=False)

@@ -3,6 +3,7 @@
 from callbacks.evaluations.attention_maps import MapEvaluation
 from callbacks.evaluations.grounding import GroundingEvaluation
 from callbacks.evaluations.ranking import RankEvaluation
+from callbacks.evaluations.referring import ReferringEvaluation
 from callbacks.evaluations.segmentation import CaptionEvaluation, SegmentationEvaluation
 from callbacks.evaluations.spans import SpanEvaluation
 from callbacks.evaluations.tags import TagEvaluation
@@ -19,6 +20,7 @@ CALLBACKS = (
     Pictures,
     Predictions,
     RankEvaluation,
+    ReferringEvaluation,
     SegmentationEvaluation,
     SpanEvaluation,
     TagEvaluation,

@@ -32,6 +32,9 @@ GENERAL = {
         "commands.ground",
         'find phrases in a photograph: ground photo.jpg "the dog" "a red ball" [--model RUN]',
     ),
+    "describe": Command(
+        "commands.describe", "say what is where in a photograph, with no phrase given: describe photo.jpg"
+    ),
     "fit": Command(
         "commands.start", "train: --config configs/hist_albef.yaml [--name NAME] [--ckpt_path last]"
     ),

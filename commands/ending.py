@@ -32,7 +32,8 @@ def close_loggers(trainer: Any) -> None:
 
 
 def stopped_code(progressed: bool) -> int:
-    """Ends a run that a signal has stopped: asks for another start where the cluster gave a warning.
+    """Ends a run that a signal has stopped: asks for another start where the cluster gave a warning, or needs
+    the nodes for another job.
 
     Args:
         progressed: whether this start has trained for a step at least. One that has not would not do so the
@@ -41,6 +42,9 @@ def stopped_code(progressed: bool) -> int:
     Returns:
         The exit code of the first process.
     """
+    if is_preempted():
+        requeue()
+        return CONTINUED
     if signals.WARNING not in signals.received():
         return STOPPED
     if not progressed:
@@ -51,6 +55,20 @@ def stopped_code(progressed: bool) -> int:
     elif "SLURM_JOB_ID" in os.environ:
         requeue()
     return CONTINUED
+
+
+def is_preempted() -> bool:
+    """Whether SLURM makes room for another job.
+
+    It sends SIGTERM then, as to a job that is cancelled, and puts the job back into the queue only if the job
+    has not ended by itself when its grace time is over.
+    """
+    scontrol = shutil.which("scontrol")
+    if scontrol is None or "SLURM_JOB_ID" not in os.environ:
+        return False
+    command = [scontrol, "show", "job", os.environ["SLURM_JOB_ID"]]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return "PreemptTime=" in answer and "PreemptTime=None" not in answer
 
 
 def requeue() -> bool:

@@ -54,15 +54,20 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     paths = write(result, options.out, options.photo.stem, str(options.model))
-    for record in records(result):
-        box = "no box" if record["box"] is None else "box {:.0f} {:.0f} {:.0f} {:.0f}".format(*record["box"])
-        print("{!r}: point {} {}, {}".format(record["phrase"], *record["point"], box))
+    report(result)
     height, width = result.image.shape[:2]
     print(
         f"pixels of {options.photo} ({width}x{height}); {seconds:.1f} s; "
         f"written: {', '.join(map(str, paths))}"
     )
     return 0
+
+
+def report(result: GroundingResult) -> None:
+    """Prints point and box of each phrase."""
+    for record in records(result):
+        box = "no box" if record["box"] is None else "box {:.0f} {:.0f} {:.0f} {:.0f}".format(*record["box"])
+        print("{!r}: point {} {}, {}".format(record["phrase"], *record["point"], box))
 
 
 def records(result: GroundingResult) -> list[dict[str, Any]]:

@@ -22,11 +22,12 @@ import sys
 from pathlib import Path
 
 from callbacks.evaluations.results import format_rows
-from commands.command_line import config_paths, option_value
+from commands.command_line import ConfigError, config_paths, option_value
 from commands.launch_table import table_jobs
 from commands.option_parser import option_parser
 from commands.runs import RunError, name_of
 from commands.sbatch import Cluster, Commands, read_cluster, sbatch_script
+from commands.start import check_paths
 
 TRAINER = ("fit", "validate", "test", "predict")
 ROOT = Path(__file__).parents[1]
@@ -48,11 +49,13 @@ def main(argv: list[str]) -> int:
             return 0
         if not options.command or options.command[0] not in (*TRAINER, "ablation"):
             raise RunError(f"launch takes {', '.join(TRAINER)} or ablation, with their options.")
+        if options.command[0] in TRAINER and not options.dry:
+            check_paths(options.command)
         if options.torchrun:
             return run_here(options.torchrun, options.command, options.dry)
         cluster = read_cluster(options.cluster) if options.cluster else Cluster()
         return launch(cluster, options.command, options.dry)
-    except RunError as error:
+    except (ConfigError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

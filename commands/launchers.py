@@ -14,6 +14,7 @@ from lightning.fabric.plugins.environments import (
 )
 
 from commands.command_line import ConfigError
+from commands.ending import USAGE_ERROR
 from commands.peers import Place
 
 # Jobs in which a person types commands; they are not meant to start several processes by themselves.
@@ -47,6 +48,7 @@ def check_tasks(variables: Mapping[str, str]) -> None:
 
     Raises:
         ConfigError: they were not started by srun, or not as many on each node.
+        SystemExit: as before, and the first of them says so.
     """
     tasks = int(variables.get("SLURM_NTASKS", 1))
     if tasks < 2 or variables.get("SLURM_JOB_NAME") in INTERACTIVE:
@@ -58,6 +60,8 @@ def check_tasks(variables: Mapping[str, str]) -> None:
         )
     if "SLURM_NTASKS_PER_NODE" not in variables:
         nodes = int(variables.get("SLURM_NNODES", 1))
+        if variables.get("SLURM_PROCID", "0") != "0":
+            raise SystemExit(USAGE_ERROR)
         raise ConfigError(
             f"srun started {tasks} tasks without saying how many on each node: give it "
             f"--ntasks-per-node={-(-tasks // nodes)} --nodes={nodes} in place of --ntasks."

@@ -243,9 +243,9 @@ def make(options: argparse.Namespace, extra: list[str]) -> int:
     table = read_table(options.table)
     scale = options.scale or table.scales[0]
     rows = table.chosen(options.only, scale)
-    failed = [row.name for row in rows if run_rows(table, [row], options, extra)]
     if options.dry:
-        return 0
+        return run_rows(table, rows, options, extra)
+    failed = [row.name for row in rows if run_rows(table, [row], options, extra)]
     made = boards(table, rows, scale, options.seeds[0], options.runs)
     if not made:
         raise RunError("no row was measured; what is printed above says why.")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -15,14 +15,24 @@ from torch.nn.functional import interpolate
 from callbacks.heatmaps import module_heatmaps
 from callbacks.pictures.gallery import contact_sheet
 from callbacks.pictures.grounding import draw
-from datamodules.batches import GroundingBatch, prepare_images
+from datamodules.batches import GroundingBatch, normalise, prepare_images
 from datamodules.errors import DataError
 from datamodules.storage.images import read_image, resize_image, to_tensor
-from lightning_modules.capabilities import CanGround, require
+from lightning_modules.capabilities import CanGround, CanMatch, require
+from lightning_modules.errors import ModelError
+from lightning_modules.similarity_map.description import (
+    GRID_SIDE,
+    agreed_texts,
+    crops,
+    find_regions,
+    say,
+)
 from metrics.decisions import Decision, Queries, decide
 from metrics.protocols import Protocol, protocol
+from networks.image_text_encoder import ImageTextEncoder
 
 Photo = str | Path | np.ndarray
+CROP_SIDE = 224  # pixels of the parts that `describe` looks at
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,13 @@ class GroundingResult:
     points: np.ndarray
     boxes: np.ndarray
     decisions: list[Decision]
+
+    @classmethod
+    def empty(cls, image: np.ndarray) -> Self:
+        """Of a photograph in which nothing is sought."""
+        height, width = image.shape[:2]
+        nothing = np.zeros((0, height, width), np.float32)
+        return cls(image, [], nothing, np.zeros((0, 2), int), np.zeros((0, 4)), [])
 
     def picture(self, columns: int = 1) -> np.ndarray:
         """The photograph beside each phrase's heat map with its point and box: (H,W,3) uint8 RGB."""
@@ -110,6 +127,48 @@ class Grounder:
             boxes=decisions.boxes.numpy(),
             decisions=[decisions.on(query) for query in range(len(texts))],
         )
+
+    def describe(
+        self,
+        photo: Photo,
+        bank: Sequence[str],
+        regions: Literal["grid", "search"] = "grid",
+        most: int | None = None,
+    ) -> GroundingResult:
+        """Finds what is where in a photograph of which nothing is said (the WWbL task).
+
+        Parts of the photograph get the phrases of a bank that are most like them; phrases on which several
+        parts agree are then found in it, see `lightning_modules.similarity_map.description`.
+
+        Args:
+            photo: a file, or (H,W,3) uint8 RGB.
+            bank: phrases to choose from.
+            regions: fixed grids, or also selective search.
+            most: phrases at most; None for all that are agreed on.
+
+        Returns:
+            The phrases that were chosen, the most agreed on first, possibly none.
+
+        Raises:
+            DataError: the file is no image, or the bank is empty.
+            ModelError: the module cannot compare images with texts, or OpenCV lacks selective search.
+        """
+        require(self.module, CanMatch, "describe")
+        if not bank:
+            raise DataError("the bank of phrases is empty.")
+        if not isinstance(self.module.network, ImageTextEncoder):
+            raise ModelError("describe needs a model that compares texts with each other, such as photos.")
+        image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
+        parts = [image, *crops(image, find_regions(image, regions), GRID_SIDE)]
+        texts = say(self.module, self._prepared(parts), bank)
+        chosen = agreed_texts(texts, self.module.network.encode_texts(texts))[:most]
+        return self.ground(image, chosen) if chosen else GroundingResult.empty(image)
+
+    def _prepared(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """Images as squares of `CROP_SIDE`, normalised for the module: (N,3,S,S)."""
+        preprocessing = replace(self.module.preprocessing, resize="square", image_size=CROP_SIDE)
+        pixels = torch.stack([to_tensor(resize_image(image, preprocessing)) for image in images])
+        return normalise(pixels.to(next(self.module.parameters()).device), preprocessing)
 
     def _heatmaps(self, image: np.ndarray, texts: list[str]) -> torch.Tensor:
         """(Q,h,w) on the CPU."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from datamodules.errors import DataError
 from datamodules.kinds.base import Source
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import GroundingSource, Query
+from datamodules.sets.scene_pairs import ScenePairSource
 from datamodules.sets.scene_tags import SceneShapeSource, SceneTagSource
 from datamodules.synthetic.scene_drawing import Scene, make_scene
 
@@ -94,7 +96,8 @@ class Scenes(GroundingDataModule):
         holdout: keep some pairs of shape and colour out of the training split, to measure compositional
             generalisation.
         judged: what a split is judged by: where ``phrases`` are (called scenes), which words of a caption are
-            ``tags`` and where (scenes_tags), the ``shapes`` in all pixels (scenes_shapes).
+            ``tags`` and where (scenes_tags), the ``shapes`` in all pixels (scenes_shapes), where two objects
+            are that are asked for together, in ``pairs`` (scenes_pairs).
         kwargs: as for `GroundingDataModule`.
     """
 
@@ -109,7 +112,7 @@ class Scenes(GroundingDataModule):
         test_size: int = 2_000,
         scene_seed: int = 0,
         holdout: bool = False,
-        judged: tuple[Literal["phrases", "tags", "shapes"], ...] = ("phrases",),
+        judged: tuple[Literal["phrases", "tags", "shapes", "pairs"], ...] = ("phrases",),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -140,10 +143,15 @@ class Scenes(GroundingDataModule):
         scenes = sources.get(self.name)
         if not isinstance(scenes, SceneSource):
             return sources
-        ways: dict[str, Source] = {
-            "phrases": scenes,
-            "tags": SceneTagSource(scenes),
-            "shapes": SceneShapeSource(scenes),
+        others: dict[str, Callable[[SceneSource], Source]] = {
+            "tags": SceneTagSource,
+            "shapes": SceneShapeSource,
+            "pairs": ScenePairSource,
         }
-        names = {"phrases": self.name, "tags": f"{self.name}_tags", "shapes": f"{self.name}_shapes"}
-        return {names[way]: ways[way] for way in self.judged}
+        judged: dict[str, Source] = {}
+        for way in self.judged:
+            if way == "phrases":
+                judged[self.name] = scenes
+            else:
+                judged[f"{self.name}_{way}"] = others[way](scenes)
+        return judged

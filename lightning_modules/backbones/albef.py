@@ -77,7 +77,15 @@ class ALBEFBackbone(MomentumBackbone):
     ) -> None:
         tokens = read_vocabulary(Path(vocabulary))
         super().__init__(
-            network, tokens, add_sep, images, maps, negatives, distillation, max_words, max_tokens
+            network,
+            tokens,
+            add_sep=add_sep,
+            images=images,
+            maps=maps,
+            negatives=negatives,
+            distillation=distillation,
+            max_words=max_words,
+            max_tokens=max_tokens,
         )
         self.mlm_probability = mlm_probability
 

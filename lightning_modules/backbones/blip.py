@@ -68,7 +68,17 @@ class BLIPBackbone(MomentumBackbone):
     ) -> None:
         tokens = read_vocabulary(Path(vocabulary))
         tokens += [token for token in (DECODE, ENCODE) if token not in tokens]
-        super().__init__(network, tokens, True, images, maps, negatives, distillation, max_words, max_tokens)
+        super().__init__(
+            network,
+            tokens,
+            add_sep=True,
+            images=images,
+            maps=maps,
+            negatives=negatives,
+            distillation=distillation,
+            max_words=max_words,
+            max_tokens=max_tokens,
+        )
         self.decode_id = tokens.index(DECODE)
         self.encode_id = tokens.index(ENCODE)
         self.label_smoothing = label_smoothing

@@ -94,6 +94,7 @@ class MomentumBackbone(VisionLanguageBackbone):
         self,
         network: MomentumContrast,
         tokens: list[str],
+        *,
         add_sep: bool,
         images: ImageOptions,
         maps: MapOptions,

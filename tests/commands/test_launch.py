@@ -81,6 +81,11 @@ def test_jobs_are_submitted_and_listed_beside_their_runs(
 
     monkeypatch.setattr(launch, "ask_slurm", answer)
     monkeypatch.chdir(tmp_path)
+    assert launch.main(["launch", "fit", "--config", "configs/hist.yaml"]) == 1
+    assert "config configs/hist.yaml not found" in capsys.readouterr().err
+    assert not asked
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "hist.yaml").touch()
     assert launch.main(["launch", "fit", "--config", "configs/hist.yaml"]) == 0
     assert asked == [["sbatch", "--parsable", str(tmp_path / "runs" / "slurm" / "hist.sh")]]
     assert "--ckpt_path auto" in (tmp_path / "runs" / "slurm" / "hist.sh").read_text()
@@ -128,6 +133,12 @@ SRUN = {"SLURM_NTASKS": "2", "SLURM_NNODES": "1", "SLURM_STEP_ID": "0"}
 def test_tasks_that_were_started_wrongly(variables: dict[str, str], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         check_tasks(variables)
+
+
+def test_one_of_the_tasks_speaks_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        check_tasks({**SRUN, "SLURM_PROCID": "1"})
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 import cli
-from commands.ending import STOPPED
+from commands.ending import CONTINUED, STOPPED
+from datamodules.sets.scenes import Scenes
 from tests.tiny import finish, last_checkpoint, metrics, start, tiny_config, write_config
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
@@ -78,24 +81,24 @@ def small(config: dict[str, Any]) -> None:
     config["trainer"]["callbacks"] = config["trainer"]["callbacks"][:1]
 
 
+def unchanged(config: dict[str, Any]) -> None:
+    """With pictures, too."""
+
+
 @pytest.fixture(scope="module")
 def shared(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[tuple[int, str, Path], tuple[int, str, Path], Path]:
-    """Two processes train; two processes judge an untrained model; one process judges the same model."""
+    """Two processes train; two processes judge an untrained model, and show what it found; one process does
+    the same.
+    """
     fit, test, alone = (tmp_path_factory.mktemp(name) for name in ("fit", "test", "alone"))
     running = [
         begin(fit, small, *TWO, "--trainer.max_steps", "3", "--data.init_args.train_size", "24"),
-        begin(test, small, *TWO, command="test"),
+        begin(test, unchanged, *TWO, command="test"),
     ]
-    config = tiny_config()
-    small(config)
-    assert (
-        cli.main(
-            ["test", "--config", write_config(alone / "tiny.yaml", config), "--runs", str(alone / "runs")]
-        )
-        == 0
-    )
+    config = write_config(alone / "tiny.yaml", tiny_config())
+    assert cli.main(["test", "--config", config, "--runs", str(alone / "runs")]) == 0
     first, second = (finish(process) for process in running)
     return (*first, fit), (*second, test), alone
 
@@ -123,4 +126,48 @@ def test_two_processes_judge_as_one(shared: Any) -> None:
     ]
     assert decisions[0].num_rows
     assert decisions[0].equals(decisions[1])
-    assert output.count("written to") == 1  # the first process speaks for both
+    assert output.count("metrics.json") == 1  # the first process speaks for both
+
+
+def pictures(base: Path) -> dict[str, np.ndarray]:
+    folder = base / "runs" / "tiny" / "test" / "pictures"
+    return {path.name: cv2.imread(str(path)).astype(int) for path in folder.iterdir()}
+
+
+def test_two_processes_show_what_one_does(shared: Any) -> None:
+    """But for roundings: the last digits of an image's numbers depend on which others are in its batch."""
+    together, alone = pictures(shared[1][2]), pictures(shared[2])
+    assert together.keys() == alone.keys()
+    assert len(alone) == 2 * 7 + 1  # two phrases of each image, and the sheet
+    for name, picture in alone.items():
+        difference = np.abs(together[name] - picture)
+        assert difference.max() <= 3  # of 255
+        assert np.count_nonzero(difference) < 1e-4 * picture.size
+
+
+@pytest.mark.parametrize(
+    ("number", "moment", "code"),
+    [
+        (signal.SIGTERM, "training_source", STOPPED),
+        (signal.SIGUSR1, "evaluation_source", CONTINUED),
+    ],
+)
+def test_a_signal_during_set_up(
+    number: int, moment: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Nothing has been done yet, so that the same command begins again."""
+    opened = getattr(Scenes, moment)
+
+    def interrupted(self: Scenes, *arguments: Any) -> Any:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        return opened(self, *arguments)
+
+    monkeypatch.setattr(Scenes, moment, interrupted)
+    command = ["fit", "--config", write_config(tmp_path / "tiny.yaml", tiny_config())]
+    command += ["--runs", str(tmp_path / "runs"), "--trainer.limit_val_batches", "0"]
+    assert cli.main(command) == code
+    assert "stopped before anything was done; the same command begins again." in capsys.readouterr().err
+    monkeypatch.setattr(Scenes, moment, opened)
+    assert cli.main([*command, "--trainer.max_steps", "1"]) == 0
+    assert last_checkpoint(tmp_path / "runs" / "tiny")["global_step"] == 1

@@ -60,15 +60,15 @@ NETWORKS: dict[type[MomentumBackbone], tuple[type[MomentumContrast], dict[str, A
 MAP_LAYERS = (2, 3)
 
 
-def tiny_network(kind: type[MomentumBackbone] = ALBEFBackbone, **changes: Any) -> Any:
+def tiny_network(backbone_class: type[MomentumBackbone] = ALBEFBackbone, **changes: Any) -> Any:
     """Large weights, so that maps and similarities differ from text to text; twins that are no copies.
 
     Args:
-        kind: the backbone that it is for.
+        backbone_class: the backbone that it is for.
         changes: parts of other sizes, e.g. ``contrast=ContrastSize(embed_dim=4, queue_size=6)``.
     """
     torch.manual_seed(0)
-    network_class, sizes = NETWORKS[kind]
+    network_class, sizes = NETWORKS[backbone_class]
     network = network_class(**(NETWORK | sizes | changes))
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -80,13 +80,13 @@ def tiny_network(kind: type[MomentumBackbone] = ALBEFBackbone, **changes: Any) -
 
 
 @pytest.fixture
-def kind() -> type[MomentumBackbone]:
+def backbone_class() -> type[MomentumBackbone]:
     """The backbone that modules are built upon; tests that are to run on all of them say so."""
     return ALBEFBackbone
 
 
 @pytest.fixture
-def build(tmp_path: Path, kind: type[MomentumBackbone]) -> Callable[..., Any]:
+def build(tmp_path: Path, backbone_class: type[MomentumBackbone]) -> Callable[..., Any]:
     """``build(cls, network=None, words=WORDS, backbone={}, **arguments)``: a module in training mode.
 
     ``backbone`` holds options of its backbone.
@@ -102,7 +102,9 @@ def build(tmp_path: Path, kind: type[MomentumBackbone]) -> Callable[..., Any]:
         vocabulary = tmp_path / f"vocabulary{len(words)}.txt"
         vocabulary.write_text("\n".join(words))
         options = {"maps": MapOptions(layers=MAP_LAYERS)} if network is None else {}
-        built = kind(network or tiny_network(kind), vocabulary, **options | (backbone or {}))  # type: ignore[arg-type]
+        built = backbone_class(
+            network or tiny_network(backbone_class), vocabulary, **options | (backbone or {})
+        )  # type: ignore[arg-type]
         return cls(built, **arguments).train()
 
     return factory

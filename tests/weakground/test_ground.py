@@ -109,6 +109,28 @@ def test_command_with_a_bad_photo(
     assert message in capsys.readouterr().err
 
 
+@pytest.fixture
+def photo_of_china() -> Path:
+    import sklearn
+
+    return Path(sklearn.__file__).parent / "datasets" / "images" / "china.jpg"
+
+
+@installed
+def test_the_shipped_model_describes_a_photograph(
+    photo_of_china: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["describe", str(photo_of_china), "--out", str(tmp_path / "out"), "--most", "4"]
+    assert cli.main(words) == 0
+    printed = capsys.readouterr().out
+    assert "'a building'" in printed
+    content = json.loads((tmp_path / "out" / "china.json").read_text())
+    assert 0 < len(content["queries"]) <= 4
+    (tmp_path / "bank.txt").write_text("\n")
+    assert cli.main([*words, "--phrases", str(tmp_path / "bank.txt")]) == 1
+    assert "the bank of phrases is empty" in capsys.readouterr().err
+
+
 @installed
 def test_the_shipped_model_finds_a_pavilion() -> None:
     from sklearn.datasets import load_sample_image

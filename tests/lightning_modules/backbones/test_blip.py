@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_model
 from torch import Tensor
 
 from lightning_modules.backbones.blip import BLIPBackbone
 from lightning_modules.backbones.options import MapOptions
+from lightning_modules.errors import ModelError
+from lightning_modules.loading import PartFile
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from networks.blip import BLIP
 from networks.layers.beam_search import Beams
@@ -22,7 +25,7 @@ from tests.parity import assert_parity
 
 
 @pytest.fixture
-def kind() -> type[BLIPBackbone]:
+def backbone_class() -> type[BLIPBackbone]:
     return BLIPBackbone
 
 
@@ -79,6 +82,19 @@ def test_language_loss_is_that_of_transformers(tmp_path: Path) -> None:
         return {"lm": backbone.language_modelling(tokens, backbone.encode(images.to(dtype)))}
 
     assert_parity(numbers, {"lm": reference})
+
+
+def test_a_matching_model_of_transformers_is_a_start(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(blip_transformers.theirs("BlipForImageTextRetrieval"), str(path))
+    module = torch.nn.ModuleDict({"network": blip_transformers.ours("BlipForImageTextRetrieval")})
+    line = PartFile("network", path, "--model.pretrained").load(module)
+    assert "37 missing (temp, text_decoder." in line
+    assert line.endswith("...)"), "nothing is unexpected"
+    path = tmp_path / "captioner.safetensors"
+    save_model(blip_transformers.theirs("BlipForConditionalGeneration"), str(path))
+    with pytest.raises(ModelError, match=r"does not fit network: .* missing \(text_encoder"):
+        PartFile("network", path, "--model.pretrained").load(module)
 
 
 def test_losses_see_the_layers_and_evaluations_the_heads(build: Callable[..., Any]) -> None:

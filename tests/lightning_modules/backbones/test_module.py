@@ -33,7 +33,7 @@ IMAGE_OF_QUERY = torch.tensor([1, 0, 0, 2, 2, 0])
 
 
 @pytest.fixture(params=BACKBONES, ids=lambda backbone: backbone.__name__)
-def kind(request: pytest.FixtureRequest) -> Any:
+def backbone_class(request: pytest.FixtureRequest) -> Any:
     """Each listed backbone."""
     return request.param
 
@@ -103,7 +103,7 @@ def test_match_is_the_cosine_of_every_image_with_every_text(build: Build, images
     assert not similarities.requires_grad
 
 
-def test_vocabulary_and_network_must_agree(build: Build, kind: Any) -> None:
-    known = tiny_network(kind).vocab_size
+def test_vocabulary_and_network_must_agree(build: Build, backbone_class: Any) -> None:
+    known = tiny_network(backbone_class).vocab_size
     with pytest.raises(ModelError, match=f"has {known} tokens and the network's text.vocab_size is 99"):
-        build(HISTFinetune, tiny_network(kind, text=replace(TEXT, vocab_size=99)))
+        build(HISTFinetune, tiny_network(backbone_class, text=replace(TEXT, vocab_size=99)))

@@ -36,7 +36,7 @@ from tests.lightning_modules.hist.one_by_one import (
 
 
 @pytest.fixture(params=BACKBONES, ids=lambda backbone: backbone.__name__)
-def kind(request: pytest.FixtureRequest) -> Any:
+def backbone_class(request: pytest.FixtureRequest) -> Any:
     """Each listed backbone."""
     return request.param
 

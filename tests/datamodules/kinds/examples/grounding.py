@@ -12,7 +12,9 @@ from tests.datamodules.kinds.examples.pictures import Pictures, shade
 
 class Example(Pictures, GroundingSource):
     def queries(self, index: int) -> list[Query]:
-        return [Query("a dog", np.array([[0, 0, 3, 3]], np.float32), f"{index}/0", "1")]
+        mask = np.zeros(self.image(index).shape[:2], bool)
+        mask[:3, :3] = True
+        return [Query("a dog", np.array([[0, 0, 3, 3]], np.float32), f"{index}/0", "1", mask)]
 
 
 def record(source: GroundingSource, index: int) -> Any:

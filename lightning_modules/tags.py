@@ -8,6 +8,7 @@ Legend: T candidates of a caption, L pixels or places of its image, D numbers of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from string import punctuation
 from typing import NamedTuple
 
 import torch
@@ -46,7 +47,8 @@ class Candidates(NamedTuple):
 def candidates(words: Sequence[str], stop_words: frozenset[str] = STOP_WORDS) -> Candidates:
     """The candidates among the words of a caption.
 
-    If nothing but stop words is left, they are candidates themselves.
+    Punctuation at either end of a word does not belong to it. If nothing but stop words is left, they are
+    candidates themselves.
 
     Args:
         words: of the caption, split at blanks.
@@ -54,15 +56,15 @@ def candidates(words: Sequence[str], stop_words: frozenset[str] = STOP_WORDS) ->
 
     Example:
         >>> candidates("A dog , the dog 's tail".split())
-        Candidates(texts=['dog', "'s", 'tail'], text_of_word=[-1, 0, -1, -1, 0, 1, 2])
+        Candidates(texts=['dog', 'tail'], text_of_word=[-1, 0, -1, -1, 0, -1, 1])
         >>> candidates(["to", "be", "!"]).texts
         ['to', 'be']
     """
-    lowered = [word.lower() for word in words]
-    spoken = [word for word in lowered if any(letter.isalnum() for letter in word)]
+    bare = [word.lower().strip(punctuation) for word in words]
+    spoken = [word for word in bare if any(letter.isalnum() for letter in word)]
     chosen = [word for word in spoken if word not in stop_words] or spoken
     place_of_text = {text: place for place, text in enumerate(dict.fromkeys(chosen))}
-    return Candidates(list(place_of_text), [place_of_text.get(word, -1) for word in lowered])
+    return Candidates(list(place_of_text), [place_of_text.get(word, -1) for word in bare])
 
 
 def select_by_largest_gap(scores: Tensor) -> Tensor:

@@ -70,8 +70,7 @@ def read_names(path: Path) -> Names:
         if not colon or category.strip() not in COCO_THINGS:
             raise DataError(f"{path}:{number}: not `category: word, word` with a category of COCO")
         label = 1 + COCO_THINGS.index(category.strip())
-        for name in listed.split(","):
-            *before, last = name.split()
+        for *before, last in (name.split() for name in listed.split(",") if name.strip()):
             for form in {last, *plurals(last)}:
                 names.setdefault((*before, form), label)
     return names

@@ -14,6 +14,7 @@ from lightning_modules.loading import PartFile, read_weights
 from networks.clip import build_clip
 from networks.clip_dense import DenseCLIP, DenseOptions
 from networks.tcl import FROM_CLIP, TCL
+from networks.text_templates import Templates
 
 OPTION = "--model.backbone.init_args"
 
@@ -56,6 +57,7 @@ class MaskCLIP(DenseCLIP):
         weights: file of its weights: OpenAI's, open_clip's, or a checkpoint of this project. None for random
             weights, or those that ``clip.download`` names.
         options: how patches get their vectors, and cosines become masks.
+        templates: sentences for the names of classes; those of TTD's published commands are ``imagenet``.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class MaskCLIP(DenseCLIP):
         clip: CLIPModel = CLIPModel(),
         weights: Path | None = None,
         options: DenseOptions = DenseOptions(),  # noqa: B008 (frozen)
+        templates: Templates = "maskclip",
     ) -> None:
         super().__init__(*clip.build(), options)
+        self.templates = templates
         if weights is not None:
             rank_zero_info(PartFile("network", weights, f"{OPTION}.weights").load_into(self))
         self.brings_weights = weights is not None or clip.download is not None
@@ -78,6 +82,7 @@ class PublishedTCL(TCL):
         weights: file of its weights, ``tcl.pth`` or a checkpoint of this project; None for random ones.
         clip_weights: file of CLIP's weights, where ``weights`` lacks them.
         kept_share: share of the undecoded mask in the result, see `networks.tcl.TCL`.
+        templates: sentences for the names of classes; those of TTD's published commands are ``imagenet``.
 
     Raises:
         ModelError: ``weights`` lack those of CLIP, and nothing else brings them.
@@ -89,9 +94,11 @@ class PublishedTCL(TCL):
         weights: Path | None = None,
         clip_weights: Path | None = None,
         kept_share: float = 0.3,
+        templates: Templates = "tcl",
     ) -> None:
         base = MaskCLIP(clip, clip_weights)
         super().__init__(base.clip, base.tokenize, kept_share)
+        self.templates = templates
         if weights is not None:
             file = PartFile("network", weights, f"{OPTION}.weights")
             if not base.brings_weights and self._lacks_clip(read_weights(weights, file.part, file.option)):

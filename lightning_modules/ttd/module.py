@@ -120,11 +120,9 @@ class TTDSelfDistill(WeakgroundModule):
         first_of_step = batch_idx % self.trainer.accumulate_grad_batches == 0
         if self.teacher_options.kind == "ema" and first_of_step:
             self.teacher.move(self.network, self.teacher_options.decay)
-        with self.teacher.inside(self.network):
-            # With gradients, since frozen text towers remember texts without (and resumed runs would not).
-            vectors = self.network.encode_texts(texts.texts).detach()
-            with torch.no_grad():
-                return self._maps(self.network.encode_pixels(batch.images), vectors, texts, valid)
+        with torch.no_grad(), self.teacher.inside(self.network):
+            pixels = self.network.encode_pixels(batch.images)
+            return self._maps(pixels, self.network.encode_texts(texts.texts), texts, valid)
 
     # Capabilities.
 

@@ -36,6 +36,7 @@ def test_repeated_words_are_scored_once() -> None:
     texts, text_of_word = candidates(["Cats", "and", "cats", "on", "a", "mat", "."])
     assert texts == ["cats", "mat"]
     assert text_of_word == [0, -1, 0, -1, -1, 1, -1]
+    assert candidates(["(cats)", "mat."]).texts == ["cats", "mat"]
 
 
 @pytest.mark.parametrize("case", CASES)

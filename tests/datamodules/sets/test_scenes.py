@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from datamodules.errors import DataError
 from datamodules.sets.scenes import Scenes, SceneSource
 from datamodules.synthetic.scene_drawing import HELD_OUT, make_scene
+from datamodules.synthetic.scene_objects import COLOURS, SHAPE_OF_NOUN
 
 
 def test_a_phrase_is_asked_once_with_the_boxes_of_all_it_names() -> None:
@@ -68,3 +71,25 @@ def test_sizes_and_what_is_too_small() -> None:
     assert (len(data.training_source()), data.evaluation_source("val")) == (5, None)
     with pytest.raises(DataError, match=r"32 pixels or more, not 31: set --data.image_size"):
         Scenes(image_size=31)
+
+
+def test_tags_and_shapes_are_those_of_the_objects() -> None:
+    data = Scenes(image_size=32, train_size=0, test_size=12, judged=("phrases", "tags", "shapes"))
+    sources: dict[str, Any] = data.evaluation_sources("test")
+    assert list(sources) == ["scenes", "scenes_tags", "scenes_shapes"]
+    assert data.evaluation_sources("val")
+    tags, shapes = sources["scenes_tags"], sources["scenes_shapes"]
+    for index in range(12):
+        scene = make_scene(0, "test", index, 32)
+        words = tags.words(index)
+        assert " ".join(words) == scene.captions[0]
+        visible = [word for word, tag in zip(words, tags.tags(index), strict=True) if tag]
+        assert set(words) & set(COLOURS) <= set(visible)
+        assert not {"a", "left", "small"} & set(visible)
+        labels = shapes.labels(index)
+        for word, region in zip(visible, tags.masks(index), strict=True):
+            if word in SHAPE_OF_NOUN:
+                assert (region == (labels == shapes.class_names.index(SHAPE_OF_NOUN[word]))).all()
+            elif word in COLOURS:
+                objects = [thing.mask for thing in scene.objects if thing.colour == word]
+                assert (region == np.logical_or.reduce(objects)).all()

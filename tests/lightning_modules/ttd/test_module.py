@@ -18,9 +18,9 @@ from lightning_modules.ttd.backbones import CLIPModel, MaskCLIP, PublishedTCL
 from lightning_modules.ttd.losses import LossOptions
 from lightning_modules.ttd.module import TTDSelfDistill
 from lightning_modules.ttd.options import ContrastOptions, ImageOptions, TeacherOptions
+from networks.clip_dense import DenseOptions
 from networks.dense_dual_encoder import DenseDualEncoder
-from networks.dense_encoder import DenseEncoder
-from networks.layers.lora import LoRAOptions, adapted_layers
+from networks.layers.lora import LoRAOptions
 from tests.lightning_modules.alignment.tiny import TinyEncoder
 from tests.lightning_modules.conftest import gradients, train_step
 from tests.lightning_modules.ttd.tiny import SIZES
@@ -278,9 +278,18 @@ def test_a_model_that_open_clip_lacks() -> None:
         MaskCLIP(CLIPModel(sizes=SIZES), Path("nowhere.pt"))
 
 
-def test_class_token_and_mean() -> None:
-    network: DenseEncoder = maskclip()
+def test_class_names_are_put_into_the_chosen_sentences() -> None:
+    torch.manual_seed(0)
+    network = MaskCLIP(CLIPModel(sizes=SIZES), templates="none")
+    torch.testing.assert_close(network.encode_class_names(["dog"]), network.encode_texts(["dog"]))
+    assert (maskclip().encode_class_names(["dog"]) - network.encode_texts(["dog"])).abs().max() > 1e-3
+
+
+def test_a_whole_image_is_its_class_token_or_the_mean_of_its_patches() -> None:
     images = batch().images
-    whole = network.encode_images(images)
-    torch.testing.assert_close(whole, F.normalize(maskclip().clip.encode_image(images), dim=-1))
-    assert len(list(adapted_layers(network))) == 0
+    network = maskclip()
+    token = F.normalize(network.clip.encode_image(images), dim=-1)
+    torch.testing.assert_close(network.encode_images(images), token)
+    network.options = DenseOptions(whole_image="mean")
+    mean = F.normalize(network.encode_pixels(images).mean(dim=(2, 3)), dim=-1)
+    torch.testing.assert_close(network.encode_images(images), mean)

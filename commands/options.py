@@ -131,8 +131,8 @@ def classes_for(argument: str) -> list[str]:
     """The names of the known classes that an argument of this name takes, whichever class has it.
 
     Example:
-        >>> classes_for("backbone")
-        ['ALBEFBackbone']
+        >>> "RuleChunker" in classes_for("chunker")
+        True
     """
     bases: set[type] = set()
     for kind in reachable_classes():

@@ -100,8 +100,10 @@ class WeakgroundModule(pl.LightningModule):
         return self._digests[part]
 
     def _frozen_tensors(self, part: str) -> dict[str, Tensor]:
-        """The tensors of a part that are not trained, by their names in it."""
-        module = self.get_submodule(part)
+        """The tensors of a part that are not trained, by their names in it; none if there is no such part."""
+        module = dict(self.named_modules()).get(part)
+        if module is None:  # a checkpoint was trained with a part that is not needed here
+            return {}
         trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
         return {name: tensor for name, tensor in module.state_dict().items() if name not in trained}
 

@@ -140,11 +140,11 @@ def join_maps(maps: Tensor, join: Join = "mean") -> Tensor:
         (Q,h,w).
 
     Example:
-        >>> maps = torch.tensor([[[[0.2, 0.4]]], [[[0.0, 0.2]]]])
+        >>> maps = torch.tensor([[[[0.25, 0.5]]], [[[0.0, 0.25]]]])
         >>> join_maps(maps).tolist()
-        [[[0.10000000149011612, 0.30000001192092896]]]
+        [[[0.125, 0.375]]]
         >>> join_maps(maps, "product").tolist()
-        [[[0.0, 0.20000001788139343]]]
+        [[[0.0, 0.25]]]
     """
     if join == "mean":
         return maps.mean(dim=0)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.ablation import options_parser, run_rows
+from commands.ending import CONTINUED, STOPPED
 from commands.runs import RunError, read_metrics
 from commands.tables import Row, Table, read_table
 
@@ -250,7 +251,7 @@ def make(options: argparse.Namespace, extra: list[str]) -> int:
         extra: options for every run.
 
     Returns:
-        1 if a row could not be run, else 0.
+        1 if a row could not be run, the code of a run that a signal has stopped, else 0.
 
     Raises:
         RunError: the table cannot be used, or nothing was measured.
@@ -260,7 +261,14 @@ def make(options: argparse.Namespace, extra: list[str]) -> int:
     rows = table.chosen(options.only, scale)
     if options.dry:
         return run_rows(table, rows, options, extra)
-    failed = [row.name for row in rows if run_rows(table, [row], options, extra)]
+    failed = []
+    for row in rows:
+        code = run_rows(table, [row], options, extra)
+        if code in {STOPPED, CONTINUED}:
+            print("\nnot done; the same command goes on from here.")
+            return code
+        if code:
+            failed.append(row.name)
     made = boards(table, rows, scale, options.seeds[0], options.runs)
     if not made:
         raise RunError("no row was measured; what is printed above says why.")

@@ -17,6 +17,7 @@ import yaml
 import cli
 from callbacks.evaluations.decision_table import SCHEMA, write_decisions
 from commands import trainer
+from commands.ending import STOPPED
 from tests.commands.stand_in import StandIn, option
 
 TABLE = {
@@ -108,3 +109,15 @@ def test_nothing_measured_is_one_sentence(
     words = ["leaderboard", str(tmp_path / "table.yaml"), "--runs", str(tmp_path / "runs")]
     assert cli.main(words) == 1
     assert "no row was measured" in capsys.readouterr().err
+
+
+def test_a_signal_ends_all_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "table.yaml").write_text(yaml.safe_dump(TABLE, sort_keys=False))
+    stopped = StandIn("set", "clean", "pointing_game", end_at=1, code=STOPPED)
+    monkeypatch.setattr(trainer, "main", stopped)
+    words = ["leaderboard", str(tmp_path / "table.yaml"), "--runs", str(tmp_path / "runs")]
+    assert cli.main(words) == STOPPED
+    assert len(stopped.commands) == 1
+    assert "the same command goes on from here" in capsys.readouterr().out

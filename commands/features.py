@@ -7,11 +7,11 @@ the work (--part 0/4 to --part 3/4), and an interrupted command goes on where it
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 from commands.option_parser import option_parser
+from commands.parts import add_part_option, run_as_fit
 
 if TYPE_CHECKING:
     from datamodules.storage.features import FeatureFolder
@@ -20,30 +20,14 @@ if TYPE_CHECKING:
 def main(argv: list[str]) -> int:
     """Computes and stores features as a command; returns the exit code."""
     parser = option_parser("features", __doc__)
-    parser.add_argument("--part", default="0/1", help="which part of the images, such as 0/4; by default all")
+    add_part_option(parser, "images")
     options, words = parser.parse_known_args(argv[1:])
-    number, _, parts = options.part.partition("/")
-    if not (number.isdigit() and parts.isdigit() and int(number) < int(parts)):
-        print(
-            f"error: --part {options.part!r} is no part: 0/4 is the first of four, 3/4 the last",
-            file=sys.stderr,
-        )
-        return 2
-    # Here, so that --help is instant.
-    from commands.compute_features import FeatureCLI
-    from commands.trainer import explained, run
+    from commands.compute_features import FeatureCLI  # here, so that --help is instant
 
-    try:
-        cli = run(
-            ["fit", *words, "--trainer.logger", "false"], cli=partial(FeatureCLI, (int(number), int(parts)))
-        )
-    except Exception as error:
-        message, code = explained(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
+    code, cli = run_as_fit(words, partial(FeatureCLI, options.part))
+    if code:
         return code
-    folder: FeatureFolder = cli.datamodule.feature_folder()  # type: ignore[attr-defined]
+    folder: FeatureFolder = cli.datamodule.feature_folder()
     ready = sum(folder.is_complete(chunk) for chunk in folder.chunks)
     print(
         f"features of {folder.images:,} images: {ready} of {len(folder.chunks)} parts are in {folder.folder}"

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 VISIBLE = frozenset({*SHAPE_OF_NOUN, *COLOURS, *FILLS})
 
 
-class SceneTagSource(TagSource):
-    """The first caption of every scene. Its tags are the words that name a shape, a colour or a fill; the
-    region of a tag is that of every object of the scene that it describes.
+class _OfScenes:
+    """What is judged in every one of some scenes.
 
     Args:
         scenes: the scenes.
@@ -40,6 +39,15 @@ class SceneTagSource(TagSource):
     def image(self, index: int) -> np.ndarray:
         """(S,S,3) uint8 RGB."""
         return self.scenes.image(index)
+
+
+class SceneTagSource(_OfScenes, TagSource):
+    """The first caption of every scene. Its tags are the words that name a shape, a colour or a fill; the
+    region of a tag is that of every object of the scene that it describes.
+
+    Args:
+        scenes: the scenes.
+    """
 
     def words(self, index: int) -> list[str]:
         """The caption's words."""
@@ -61,7 +69,7 @@ class SceneTagSource(TagSource):
         )
 
 
-class SceneShapeSource(SegmentationSource):
+class SceneShapeSource(_OfScenes, SegmentationSource):
     """The shape of the object in every pixel, or background.
 
     Args:
@@ -69,20 +77,6 @@ class SceneShapeSource(SegmentationSource):
     """
 
     class_names = ("background", *SHAPES)
-
-    def __init__(self, scenes: SceneSource) -> None:
-        self.scenes = scenes
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def key(self, index: int) -> str:
-        """The split and the number of the scene."""
-        return self.scenes.key(index)
-
-    def image(self, index: int) -> np.ndarray:
-        """(S,S,3) uint8 RGB."""
-        return self.scenes.image(index)
 
     def labels(self, index: int) -> np.ndarray:
         """(S,S) uint8."""

@@ -89,6 +89,7 @@ class _VocabularyCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, embedding: Tensor, targets: Tensor, weights: Tensor, chunk: int
     ) -> Tensor:
+        """The weighted loss, a scalar, of which the gradients are kept."""
         hidden_gradient: Tensor | None = None
         embedding_gradient: Tensor | None = None
         if ctx.needs_input_grad[0]:

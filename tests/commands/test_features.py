@@ -79,7 +79,6 @@ def test_parts_and_second_calls(
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--part", "4/4"], "is no part"),
         (["--data.augmentation.flip", "0.5"], "unchanged images"),
         (["--model.options.training_size", "64"], "another encoder, or of images of another size"),
     ],
@@ -97,6 +96,13 @@ def test_what_does_not_fit_is_told(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_a_wrong_part_is_told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["features", *arguments, "--part", "4/4"])
+    assert ended.value.code == 2
+    assert "is no part: 0/4 is the first of four" in capsys.readouterr().err
 
 
 def test_a_model_without_a_frozen_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

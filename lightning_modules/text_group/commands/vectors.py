@@ -12,24 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commands.option_parser import option_parser
+from commands.parts import add_part_option
 from datamodules.errors import DataError
 from lightning_modules.errors import ModelError
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-def part_of(text: str) -> tuple[int, int]:
-    """Reads which part of the work is meant.
-
-    Example:
-        >>> part_of("2/4")
-        (2, 4)
-    """
-    number, _, parts = text.partition("/")
-    if not (number.isdigit() and parts.isdigit() and int(number) < int(parts)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no part: 0/4 is the first of four, 3/4 the last")
-    return int(number), int(parts)
 
 
 def encode(names: list[str], options: argparse.Namespace) -> tuple[list[str], np.ndarray, list[str]]:
@@ -88,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="GroupViT's weights: pytorch_model.bin of nvidia/groupvit-gcc-yfcc, or the official .pth",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder that the .npz file is written into")
-    parser.add_argument("--part", type=part_of, default=(0, 1), help="which part of the images, as 0/4")
+    add_part_option(parser, "images")
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--device", default="cpu")
     return parser

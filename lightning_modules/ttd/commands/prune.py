@@ -8,40 +8,24 @@ to --part 3/4): the one that ends last writes the shards. The sets of several co
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
 from commands.option_parser import option_parser
+from commands.parts import add_part_option, run_as_fit
 
 
 def main(argv: list[str]) -> int:
     """Prunes as a command; returns the exit code."""
     parser = option_parser("prune", __doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the new shards")
-    parser.add_argument("--part", default="0/1", help="which part of the pairs, such as 0/4; by default all")
+    add_part_option(parser, "pairs")
     parser.add_argument(
         "--side", type=int, default=224, help="of the square images that are scored, in pixels"
     )
     options, words = parser.parse_known_args(argv[1:])
-    number, _, parts = options.part.partition("/")
-    if not (number.isdigit() and parts.isdigit() and int(number) < int(parts)):
-        print(
-            f"error: --part {options.part!r} is no part: 0/4 is the first of four, 3/4 the last",
-            file=sys.stderr,
-        )
-        return 2
-    # Here, so that --help is instant.
-    from commands.trainer import explained, run
-    from lightning_modules.ttd.commands.pruning import PruneCLI, Pruning
+    from lightning_modules.ttd.commands.pruning import PruneCLI, Pruning  # here, so that --help is instant
 
-    pruning = Pruning(options.out, options.side, int(number), int(parts))
-    try:
-        run(["fit", *words, "--trainer.logger", "false"], cli=partial(PruneCLI, pruning))
-    except Exception as error:
-        message, code = explained(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        return code
-    return 0
+    pruning = Pruning(options.out, options.side, *options.part)
+    code, _ = run_as_fit(words, partial(PruneCLI, pruning))
+    return code

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lightning_modules.errors import ModelError
 from lightning_modules.packaged_weights import BY_NAME, INSTALL
+from lightning_modules.project_files import project_file
 from networks.dual_encoder import DualEncoder, PlaceHead, PlaceMaps
 from networks.photo_encoders import ImageTower, SentenceTower
 
@@ -67,6 +68,7 @@ class PhotoEncoder(DualEncoder):
 
     def load_head(self, path: Path) -> None:
         """Reads the trained weights. Raises `ModelError` if they are of another encoder."""
+        path = project_file(path)
         if not path.is_file():
             raise ModelError(f"the head {path.absolute()} is not there.")
         try:

@@ -8,7 +8,6 @@ from pathlib import Path
 from commands.suggest import nearest
 from lightning_modules.project_files import project_file
 
-
 CONFIG_OPTIONS = ("--config", "-c")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-# What holds `networks`, `metrics` and the other folders of code: a clone, or the installed package `weakground`.
+# What holds `networks`, `metrics` and the other folders of code: a clone, or the installed package.
 HOME = Path(__file__).parents[1]
 INSTALLED = __package__ != "lightning_modules"  # then it is weakground.lightning_modules
 FOLDERS = {"configs": HOME / "configs", "weakground": HOME if INSTALLED else HOME / "weakground"}

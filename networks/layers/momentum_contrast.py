@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from networks.layers.bert import BertModel, BertSize
 from networks.layers.class_activation import grad_mode_of
-from networks.layers.vit import VisionTransformer, resize_position_embedding
+from networks.layers.vit import ImageTokens, resize_position_embedding
 
 MOMENTUM_TWINS = ("visual_encoder", "vision_proj", "text_encoder", "text_proj")
 QUEUES = ("image_queue", "text_queue", "queue_ptr")
@@ -84,7 +84,7 @@ class MomentumContrast(nn.Module, ABC):
 
     def __init__(
         self,
-        visual_encoder: VisionTransformer,
+        visual_encoder: ImageTokens,
         text_encoder: nn.Module,
         text: BertSize,
         contrast: ContrastSize,

@@ -12,7 +12,6 @@ width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -35,7 +34,7 @@ class AlignBeforeFuse(MomentumContrast):
         fusion_layer: the first text layer that sees the image.
     """
 
-    optional_weights: ClassVar[tuple[str, ...]] = (".cls.predictions.",)
+    optional_weights: tuple[str, ...] = (".cls.predictions.",)
 
     def __init__(
         self, visual_encoder: ImageTokens, text: BertSize, contrast: ContrastSize, fusion_layer: int

@@ -133,6 +133,8 @@ class PhotoALBEF(AlignBeforeFuse):
             f"{half}.bert.{part}" for half in ("text_encoder", "text_encoder_m") for part in text_parts
         ]
         self.frozen_parts = ("photo_encoder", *of_texts)
+        # A checkpoint of a run lacks what comes with packages.
+        self.optional_weights = (*type(self).optional_weights, *(f"{part}." for part in self.frozen_parts))
         state = {
             name: value
             for name, value in sentence_bert.state_dict().items()

@@ -10,7 +10,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,7 @@ class MomentumContrast(nn.Module, ABC):
         optional_weights: pieces of the names of what published weights may lack.
     """
 
-    optional_weights: ClassVar[tuple[str, ...]] = ()
+    optional_weights: tuple[str, ...] = ()
     image_queue: Tensor
     text_queue: Tensor
     queue_ptr: Tensor

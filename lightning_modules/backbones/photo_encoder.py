@@ -69,8 +69,8 @@ class PhotoEncoder(DualEncoder):
 def load_head(encoder: DualEncoder, path: Path) -> None:
     """Reads the trained weights of a head into an encoder.
 
-    A head of more towers will do if the encoder's are its first: the vectors of towers are added, so that each
-    part of a head means something by itself.
+    A head of more towers will do if the encoder's are its first: the vectors of towers are added, so that
+    each part of a head means something by itself.
 
     Raises:
         ModelError: the file is missing or damaged, or holds the head of another encoder.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lightning_modules.errors import ModelError
 from lightning_modules.packaged_weights import BY_NAME, INSTALL
 from networks.dual_encoder import DualEncoder, PlaceHead, PlaceMaps
+from networks.layers.timm_import import import_timm
 from networks.photo_encoders import ImageTower, SentenceTower
 
 Weights = Literal["package", "online"]
@@ -103,7 +104,7 @@ def load_image_tower(name: str, weights: Weights) -> tuple[ImageTower, nn.Linear
     Raises:
         ModelError: the weights are not there, or timm does not know the name.
     """
-    import timm  # here, since it takes seconds
+    timm = import_timm()
 
     if name not in timm.list_models():
         raise ModelError(f"timm has no model {name!r}; timm.list_models() lists them.")

@@ -177,15 +177,20 @@ class MomentumContrast(nn.Module, ABC):
 
     @torch.no_grad()
     def update_momentum(self) -> None:
-        """Twins := momentum * twins + (1 - momentum) * online, over parameters.
+        """Twins := momentum * twins + (1 - momentum) * online, over the parameters that are trained.
 
         Once a step, before the momentum features (reference code).
         """
         twins: list[Tensor] = []
         online: list[Tensor] = []
         for name in MOMENTUM_TWINS:
-            twins += self._part(name, momentum=True).parameters()
-            online += self._part(name, momentum=False).parameters()
+            parameters = self._part(name, momentum=False).parameters()
+            twin_parameters = self._part(name, momentum=True).parameters()
+            for parameter, twin in zip(parameters, twin_parameters, strict=True):
+                # Even equal numbers are not left as they are: a negative zero becomes a positive one.
+                if parameter.requires_grad:
+                    online.append(parameter)
+                    twins.append(twin)
         torch._foreach_lerp_(twins, online, 1 - self.momentum)
 
     @torch.no_grad()

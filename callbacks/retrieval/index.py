@@ -137,8 +137,15 @@ def _text_features(texts: list[str], embed_texts: EmbedTexts, share: slice, like
 
 
 def best_candidates(features: Tensor, others: Tensor, number: int) -> Tensor:
-    """(A,E) and (B,E) -> the ``number`` most similar of the others for each, or all of them: (A,min(B,number))
-    long.
+    """The ``number`` most similar of the others, or all of them if there are fewer.
+
+    Args:
+        features: (A,E).
+        others: (B,E).
+        number: how many for each.
+
+    Returns:
+        (A,min(B,number)) long.
     """
     number = min(number, len(others))
     parts = [similarities.topk(number).indices for _, similarities in _similarities(features, others)]

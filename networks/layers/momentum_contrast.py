@@ -175,9 +175,7 @@ class MomentumContrast(nn.Module, ABC):
         others = (self.visual_encoder, self.bert, self.vision_proj, self.text_proj, self.itm_head)
         used = {self.temp, *(parameter for part in others for parameter in part.parameters())}
         return [
-            parameter
-            for parameter in self.parameters()
-            if parameter.requires_grad and parameter not in used
+            parameter for parameter in self.parameters() if parameter.requires_grad and parameter not in used
         ]
 
     @torch.no_grad()

@@ -20,8 +20,8 @@ from lightning_modules.catalogue import BACKBONES
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from lightning_modules.retrieval.module import NO_IMAGE, RetrievalFinetune, image_numbers
 from networks.layers.tokenizer import Tokens
-from tests.lightning_modules.conftest import gradients, train_step
 from tests.lightning_modules.backbones.test_losses import PARITY_WORDS
+from tests.lightning_modules.conftest import gradients, train_step
 from tests.networks.albef_parity import inputs, outputs, tiny_albef
 
 Build = Callable[..., Any]

@@ -4,6 +4,7 @@ from callbacks.evaluations.attention_maps import MapEvaluation
 from callbacks.evaluations.grounding import GroundingEvaluation
 from callbacks.evaluations.ranking import RankEvaluation
 from callbacks.evaluations.referring import ReferringEvaluation
+from callbacks.evaluations.retrieval import RetrievalEvaluation
 from callbacks.evaluations.segmentation import CaptionEvaluation, SegmentationEvaluation
 from callbacks.evaluations.spans import SpanEvaluation
 from callbacks.evaluations.tags import TagEvaluation
@@ -21,6 +22,7 @@ CALLBACKS = (
     Predictions,
     RankEvaluation,
     ReferringEvaluation,
+    RetrievalEvaluation,
     SegmentationEvaluation,
     SpanEvaluation,
     TagEvaluation,

@@ -10,6 +10,7 @@ from lightning_modules.hist.module import HISTFinetune
 from lightning_modules.mcb_attention.module import MCBAttention
 from lightning_modules.mcb_attention.pretrain import DigitPretrain
 from lightning_modules.pretraining.module import VisionLanguagePretrain
+from lightning_modules.retrieval.module import RetrievalFinetune
 from lightning_modules.similarity_map.module import SimilarityMapSelfTraining
 from lightning_modules.similarity_map.train import WWbLTrain
 from lightning_modules.text_group.module import TextGroupDiscovery
@@ -23,6 +24,7 @@ METHODS = (
     HISTFinetune,
     MCBAttention,
     PhraseAlignment,
+    RetrievalFinetune,
     SimilarityMapSelfTraining,
     TTDSelfDistill,
     TextGroupDiscovery,

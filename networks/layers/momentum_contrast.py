@@ -170,6 +170,14 @@ class MomentumContrast(nn.Module, ABC):
 
     # Training.
 
+    def language_parameters(self) -> list[nn.Parameter]:
+        """Those that contrast and matching make no use of, and language modelling alone trains."""
+        others = (self.visual_encoder, self.bert, self.vision_proj, self.text_proj, self.itm_head)
+        used = {self.temp, *(parameter for part in others for parameter in part.parameters())}
+        return [
+            parameter for parameter in self.parameters() if parameter.requires_grad and parameter not in used
+        ]
+
     @torch.no_grad()
     def clamp_temperature(self) -> None:
         """Keeps ``temp`` in [0.001, 0.5], in place."""
@@ -194,12 +202,15 @@ class MomentumContrast(nn.Module, ABC):
         torch._foreach_lerp_(twins, online, 1 - self.momentum)
 
     @torch.no_grad()
-    def enqueue(self, image_features: Tensor, text_features: Tensor) -> None:
+    def enqueue(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """Writes (B,E) features of both kinds over the oldest ones.
 
         It wraps around where B does not divide the queue.
         In place, so after the losses have copied what they need of the queues. Of more than K features the
         last K stay.
+
+        Returns:
+            (min(B,K),) long, where the last of them are in the queues now.
         """
         size = self.image_queue.shape[1]
         count = len(image_features)
@@ -207,6 +218,7 @@ class MomentumContrast(nn.Module, ABC):
         for queue, features in ((self.image_queue, image_features), (self.text_queue, text_features)):
             queue.index_copy_(1, positions, features[-size:].T.to(queue.dtype))
         self.queue_ptr.add_(count).remainder_(size)
+        return positions
 
     # Checkpoints.
 

@@ -5,6 +5,7 @@ from lightning_modules.amc.module import AMCFinetune
 from lightning_modules.backbones.albef import ALBEFBackbone
 from lightning_modules.backbones.albef_encoder import ALBEFEncoder
 from lightning_modules.backbones.blip import BLIPBackbone
+from lightning_modules.backbones.photo_albef import PhotoALBEFBackbone
 from lightning_modules.backbones.photo_encoder import PhotoEncoder
 from lightning_modules.hist.module import HISTFinetune
 from lightning_modules.mcb_attention.module import MCBAttention
@@ -33,7 +34,7 @@ METHODS = (
     WWbLTrain,
 )
 # What methods on a vision-language backbone may be built upon.
-BACKBONES = (ALBEFBackbone, BLIPBackbone)
+BACKBONES = (ALBEFBackbone, BLIPBackbone, PhotoALBEFBackbone)
 # What stands for CLIP, see `networks.image_text_encoder`.
 IMAGE_TEXT_ENCODERS = (ALBEFEncoder, OpenCLIP, PhotoEncoder)
 # What compares every pixel with texts, see `networks.dense_encoder`.

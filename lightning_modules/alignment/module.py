@@ -26,8 +26,8 @@ from lightning_modules.base import WeakgroundModule
 from lightning_modules.capabilities import Refine, ScoredWords, TagScore
 from lightning_modules.contrast import global_contrast, phrase_image_similarity
 from lightning_modules.description import Describing
-from lightning_modules.loading import digest
 from lightning_modules.optimisation import Optimisation
+from lightning_modules.stored_features import feature_spec
 from lightning_modules.tags import score_words
 from networks.dual_encoder import DualEncoder
 from networks.image_text_encoder import Places
@@ -100,11 +100,7 @@ class PhraseAlignment(Describing, WeakgroundModule):
 
     @cached_property
     def _feature_spec(self) -> FeatureSpec:
-        side = self.options.training_size
-        encoder = (
-            f"{digest(self.network.image_towers.state_dict())} strides {self.network.strides} side {side}"
-        )
-        return FeatureSpec(encoder, self.network.feature_numbers(side))
+        return feature_spec(self.network, self.options.training_size)
 
     @torch.no_grad()
     def compute_features(self, images: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ from lightning_modules.similarity_map.options import (
     TextOptions,
 )
 from networks.image_text_encoder import ImageTextEncoder
+from networks.layers.timm_import import import_timm
 from networks.wwbl import WWbL, WWbLSize
 
 TrunkWeights = Literal["package"] | Path | None
@@ -84,7 +85,7 @@ class SimilarityMapModule(Describing, WeakgroundModule):
         self.freeze_part("clip", brings_weights=clip.brings_weights)
         self.part_files.append(PartFile("clip", clip_use.pretrained, "--model.clip_use.pretrained"))
         if trunk_weights == "package":
-            import timm  # here, since it takes seconds
+            timm = import_timm()
 
             state = packaged_image_state(size.trunk, timm.create_model(size.trunk))
             self.network.E.load_state_dict(self.network.E.adapt_state_dict(state))

@@ -1,6 +1,7 @@
 """The callbacks that a config may name."""
 
 from callbacks.evaluations.attention_maps import MapEvaluation
+from callbacks.evaluations.description import DescriptionEvaluation
 from callbacks.evaluations.grounding import GroundingEvaluation
 from callbacks.evaluations.ranking import RankEvaluation
 from callbacks.evaluations.referring import ReferringEvaluation
@@ -15,6 +16,7 @@ from callbacks.run.predictions import Predictions
 
 CALLBACKS = (
     CaptionEvaluation,
+    DescriptionEvaluation,
     GroundingEvaluation,
     GroupPictures,
     MapEvaluation,

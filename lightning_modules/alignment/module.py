@@ -25,6 +25,7 @@ from lightning_modules.alignment.losses import (
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.capabilities import Refine, ScoredWords, TagScore
 from lightning_modules.contrast import global_contrast, phrase_image_similarity
+from lightning_modules.description import Describing
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.stored_features import feature_spec
 from lightning_modules.tags import score_words
@@ -53,7 +54,7 @@ class AlignmentOptions:
     training_size: int = 224
 
 
-class PhraseAlignment(WeakgroundModule):
+class PhraseAlignment(Describing, WeakgroundModule):
     """Aligns phrases with places of photographs.
 
     The towers are frozen, so that their features can be computed once (`python cli.py features`) and training
@@ -161,6 +162,11 @@ class PhraseAlignment(WeakgroundModule):
         places = self.network.encode_places(images).vectors.flatten(1, 2)
         vectors = self.network.encode_texts(texts)
         return phrase_image_similarity(vectors, places, self.options.temperature).T
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """See `lightning_modules.capabilities.CanDescribe`."""
+        return self.network.encode_texts(texts)
 
     @torch.no_grad()
     def segment(

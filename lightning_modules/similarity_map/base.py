@@ -17,6 +17,7 @@ from datamodules.batches import ImageTextBatch, PhraseBatch, Preprocessing, Rand
 from datamodules.handover import Needs
 from lightning_modules.backbones.photo_encoder import packaged_image_state
 from lightning_modules.base import WeakgroundModule
+from lightning_modules.description import Describing
 from lightning_modules.loading import PartFile
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.similarity_map.losses import (
@@ -40,7 +41,7 @@ from networks.wwbl import WWbL, WWbLSize
 TrunkWeights = Literal["package"] | Path | None
 
 
-class SimilarityMapModule(WeakgroundModule):
+class SimilarityMapModule(Describing, WeakgroundModule):
     """Base of g and g++.
 
     Args:
@@ -214,6 +215,15 @@ class SimilarityMapModule(WeakgroundModule):
             part = slice(start, start + self.queries_per_pass)
             maps.append(self.network.masks(places[image_of_query[part]], vectors[part], images.shape[-2:]))
         return torch.cat(maps)
+
+    @torch.no_grad()
+    def match(self, images: Tensor, texts: list[str]) -> Tensor:
+        """Cosines of the encoder, without a prompt; see `lightning_modules.capabilities.CanMatch`."""
+        return self.image_vectors(self.clip_size(images)) @ self.text_vectors(texts).t()
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """The encoder's vectors, without a prompt; see `lightning_modules.capabilities.CanDescribe`."""
+        return self.text_vectors(texts)
 
 
 def _preprocessing(images: ImageOptions) -> Preprocessing:

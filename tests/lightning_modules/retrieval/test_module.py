@@ -16,12 +16,11 @@ from datamodules.batches import ImageTextBatch
 from lightning_modules.backbones.albef import ALBEFBackbone
 from lightning_modules.backbones.losses import Contrast
 from lightning_modules.backbones.options import NegativeOptions
-from lightning_modules.catalogue import BACKBONES
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from lightning_modules.retrieval.module import NO_IMAGE, RetrievalFinetune, image_numbers
 from networks.layers.tokenizer import Tokens
 from tests.lightning_modules.backbones.test_losses import PARITY_WORDS
-from tests.lightning_modules.conftest import gradients, train_step
+from tests.lightning_modules.conftest import NETWORKS, gradients, train_step
 from tests.networks.albef_parity import inputs, outputs, tiny_albef
 
 Build = Callable[..., Any]
@@ -29,9 +28,9 @@ CAPTIONS = ["a red dog", "the tall man", "small green car on the left", "a dog o
 KEYS = ["a.jpg", "b.jpg", "c.jpg", "a.jpg"]  # the first and the last are captions of one image
 
 
-@pytest.fixture(params=BACKBONES, ids=lambda backbone: backbone.__name__)
+@pytest.fixture(params=NETWORKS, ids=lambda backbone: backbone.__name__)
 def backbone_class(request: pytest.FixtureRequest) -> Any:
-    """Each listed backbone."""
+    """Each published backbone."""
     return request.param
 
 

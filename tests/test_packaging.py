@@ -52,7 +52,7 @@ def test_its_parts_know_each_other_by_their_new_names(wheel: zipfile.ZipFile) ->
 
 def test_files_of_the_project_come_along(wheel: zipfile.ZipFile) -> None:
     files = [*(ROOT / "configs").rglob("*.*"), *(ROOT / "weakground" / "weights").iterdir()]
-    files += [path for path in (ROOT / "datamodules").rglob("*.txt")]
+    files += [*(ROOT / "datamodules").rglob("*.txt"), *(ROOT / "lightning_modules").rglob("*.txt")]
     names = {f"weakground/{path.relative_to(ROOT).as_posix()}" for path in files}
     names = {name.replace("weakground/weakground/", "weakground/") for name in names}
     assert names <= set(wheel.namelist())

@@ -114,7 +114,7 @@ def test_prose_has_short_lines(page: Path) -> None:
 
 
 def test_questions_quote_what_the_program_says() -> None:
-    """A heading in backticks is a message, whose pieces stand in one source file."""
+    """A heading in backticks is a message, whose pieces stand in the source of one file."""
     messages = re.findall(r"^### `([^`]+)`$", (ROOT / "docs" / "faq.md").read_text("utf-8"), re.MULTILINE)
     sources = [re.sub(r'"\n +f?"', "", path.read_text("utf-8")) for path in STYLE_FILES]
     for message in messages:

@@ -279,7 +279,7 @@ def run(
     if signals.received() and peers.place.rank == 0:
         raise signals.Stopped("stopped before anything was done; the same command begins again.")
     check_command_line(argv)  # before any run is looked for
-    argv = with_config_files(with_newest_run(argv))
+    argv = with_newest_run(with_config_files(argv))
     check_config(argv)
     return (cli or WeakgroundCLI)(
         peers,

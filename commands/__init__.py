@@ -35,6 +35,10 @@ GENERAL = {
     "describe": Command(
         "commands.describe", "say what is where in a photograph, with no phrase given: describe photo.jpg"
     ),
+    "show": Command(
+        "commands.show",
+        "a page in the browser: photographs, phrases, models side by side: show [--model RUN ...]",
+    ),
     "fit": Command(
         "commands.start", "train: --config configs/hist_albef.yaml [--name NAME] [--ckpt_path last]"
     ),

@@ -6,7 +6,7 @@ ROUNDS ?= 20000
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test test-cluster fuzz lint format benchmarks clean
+.PHONY: help setup demo test test-cluster test-browser fuzz lint format benchmarks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ fuzz: $(READY)  ## read images and annotations that are damaged at random (ROUND
 
 test-cluster: $(READY)  ## jobs on a SLURM cluster on this machine (root; apt install slurmctld slurmd slurm-client munge)
 	$(BIN)/python -m pytest tests/cluster -m cluster
+
+test-browser: $(READY)  ## the page of `show` in Chromium (the extra show, selenium, apt install chromium chromium-driver)
+	$(BIN)/python -m pytest tests/commands/test_show_browser.py -m browser
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

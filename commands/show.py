@@ -13,6 +13,7 @@ import argparse
 import importlib.util
 import socket
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from commands.option_parser import option_parser
@@ -96,13 +97,14 @@ def serve(models: dict[str, Grounder], host: str, port: int) -> None:
 
     address = f"http://{host}:{port}"
     app.on_startup(lambda: print(f"{address} shows {', '.join(models)}; Ctrl-C ends it.", flush=True))
-    ui.run(
-        page(Comparison(models), photographs()),
-        host=host,
-        port=port,
-        title="Weakground",
-        favicon="🔎",
-        reload=False,
-        show=False,
-        show_welcome_message=False,
-    )
+    with suppress(KeyboardInterrupt):
+        ui.run(
+            page(Comparison(models), photographs()),
+            host=host,
+            port=port,
+            title="Weakground",
+            favicon="🔎",
+            reload=False,
+            show=False,
+            show_welcome_message=False,
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import socket
-from collections.abc import Awaitable, Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,25 +20,10 @@ from weakground.comparison import Comparison
 from weakground.grounder import Grounder
 from weakground.photographs import photographs
 
+WAIT = 200  # tries, a twentieth of a second each
 needs_nicegui = pytest.mark.skipif(
     importlib.util.find_spec("nicegui") is None, reason=f"needs the extra 'show': {show.INSTALL}"
 )
-
-
-def visit(act: Callable[[Any], Awaitable[None]]) -> None:
-    """Opens the page, and lets a visitor act on it."""
-    from nicegui.testing.user_simulation import user_simulation
-
-    from commands.page import page
-
-    comparison = Comparison({"one": Grounder(Capable()), "two": Grounder(Capable())})
-
-    async def simulate() -> None:
-        async with user_simulation(page(comparison, photographs())) as user:
-            await user.open("/")
-            await act(user)
-
-    asyncio.run(simulate())
 
 
 async def upload(user: Any, name: str, content: bytes) -> None:
@@ -57,82 +41,86 @@ def png(size: tuple[int, int] = (30, 20)) -> bytes:
     return file.getvalue()
 
 
+async def a_photograph_of_the_gallery(user: Any, turn: asyncio.Lock) -> None:
+    user.find(marker="china").click()
+    user.find("Find").click()
+    await user.should_see(marker="map", retries=WAIT)
+    assert len(user.find(marker="map").elements) == 6  # three phrases, two models
+    await user.should_see("one")
+    await user.should_see("two")
+
+
+async def a_photograph_of_ones_own_and_a_caption(user: Any, turn: asyncio.Lock) -> None:
+    await upload(user, "mine.png", png())
+    await user.should_see(marker="preview", retries=WAIT)
+    (kind,) = user.find(marker="kind").elements
+    kind.value = True
+    user.find(marker="text").type("a small <b>dog</b> runs")
+    user.find("Find").click()
+    await user.should_see(marker="words", retries=WAIT)
+    await user.should_see("<b>dog</b>")  # as it was written
+
+
+async def the_threshold(user: Any, turn: asyncio.Lock) -> None:
+    user.find(marker="coffee").click()
+    user.find("Find").click()
+    await user.should_see(marker="map", retries=WAIT)
+    pictures = {element.source for element in user.find(marker="map").elements}
+    (slider,) = user.find(marker="threshold").elements
+    slider.value = 0.9
+    await user.should_see("above 90%")
+    user.find(marker="threshold").trigger("change")
+    await asyncio.sleep(0.1)
+    assert {element.source for element in user.find(marker="map").elements} != pictures
+
+
+async def mistakes_are_answered_in_words(user: Any, turn: asyncio.Lock) -> None:
+    user.find("Find").click()
+    await user.should_see("There is no photograph yet")
+    await upload(user, "letter.jpg", b"Dear Sir")
+    await user.should_see("letter.jpg: not readable as an image", retries=WAIT)
+    await upload(user, "mine.png", png())
+    await user.should_see(marker="preview", retries=WAIT)
+    user.find("Find").click()
+    await user.should_see("Nothing is sought yet", retries=WAIT)
+    await user.should_not_see(marker="map")
+
+
+async def somebody_else_comes_first(user: Any, turn: asyncio.Lock) -> None:
+    user.find(marker="china").click()
+    await turn.acquire()
+    user.find("Find").click()
+    await user.should_see("Others are before you", retries=WAIT)
+    await user.should_not_see(marker="map")
+    turn.release()
+    await user.should_see(marker="map", retries=WAIT)
+    assert not turn.locked()
+
+
+VISITS = (
+    a_photograph_of_the_gallery,
+    a_photograph_of_ones_own_and_a_caption,
+    the_threshold,
+    mistakes_are_answered_in_words,
+    somebody_else_comes_first,
+)
+
+
 @needs_nicegui
-def test_a_photograph_of_the_gallery() -> None:
-    async def act(user: Any) -> None:
-        user.find(marker="china").click()
-        user.find("Find").click()
-        await user.should_see(marker="map", retries=100)
-        assert len(user.find(marker="map").elements) == 6  # three phrases, two models
-        await user.should_see("one")
-        await user.should_see("two")
-
-    visit(act)
-
-
-@needs_nicegui
-def test_a_photograph_of_ones_own_and_a_caption() -> None:
-    async def act(user: Any) -> None:
-        await upload(user, "mine.png", png())
-        await user.should_see(marker="preview", retries=100)
-        (kind,) = user.find(marker="kind").elements
-        kind.value = True
-        user.find(marker="text").type("a small <b>dog</b> runs")
-        user.find("Find").click()
-        await user.should_see(marker="words", retries=100)
-        await user.should_see("<b>dog</b>")  # as it was written
-        pictures = {element.source for element in user.find(marker="map").elements}
-        (slider,) = user.find(marker="threshold").elements
-        slider.value = 0.9
-        await user.should_see("above 90%")
-        user.find(marker="threshold").trigger("change")
-        await asyncio.sleep(0.1)
-        assert {element.source for element in user.find(marker="map").elements} != pictures
-
-    visit(act)
-
-
-@needs_nicegui
-def test_mistakes_are_answered_in_words() -> None:
-    async def act(user: Any) -> None:
-        user.find("Find").click()
-        await user.should_see("There is no photograph yet")
-        await upload(user, "letter.jpg", b"Dear Sir")
-        await user.should_see("letter.jpg: not readable as an image", retries=100)
-        await upload(user, "mine.png", png())
-        await user.should_see(marker="preview", retries=100)
-        user.find("Find").click()
-        await user.should_see("Nothing is sought yet", retries=100)
-        await user.should_not_see(marker="map")
-
-    visit(act)
-
-
-@needs_nicegui
-def test_a_visitor_waits_for_the_one_before() -> None:
+def test_visits() -> None:
+    """One after the other, since the simulation takes longer to begin and end than all of them."""
     from nicegui.testing.user_simulation import user_simulation
 
     from commands.page import Visit
 
-    visits = []
+    comparison = Comparison({"one": Grounder(Capable()), "two": Grounder(Capable())})
 
     async def simulate() -> None:
         turn = asyncio.Lock()
-
-        def build() -> None:
-            visits.append(Visit(Comparison({"one": Grounder(Capable())}), turn))
-            visits[-1].build(photographs())
-
-        async with user_simulation(build) as user:
-            await user.open("/")
-            user.find(marker="china").click()
-            await turn.acquire()  # somebody else's question
-            user.find("Find").click()
-            await user.should_see("Others are before you", retries=20)
-            await user.should_not_see(marker="map")
-            turn.release()
-            await user.should_see(marker="map", retries=100)
-            assert not turn.locked()
+        async with user_simulation(lambda: Visit(comparison, turn).build(photographs())) as user:
+            for visit in VISITS:
+                await user.open("/")
+                await visit(user, turn)
 
     asyncio.run(simulate())
 

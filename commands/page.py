@@ -67,12 +67,12 @@ class Visit:
     def build(self, samples: Sequence[Photograph]) -> None:
         """Builds the page."""
         ui.colors(primary="#334155")
-        with ui.row(wrap=False).classes("w-full gap-8 max-md:flex-wrap"):
-            with ui.column().classes("w-80 shrink-0 gap-3 md:sticky md:top-4"):
+        with ui.element().classes("w-full flex flex-col md:flex-row gap-8 items-start"):
+            with ui.column().classes("w-80 max-w-full shrink-0 gap-3 md:sticky md:top-4"):
                 ui.label("Where is it?").classes("text-2xl font-semibold")
                 self._build_choice(samples)
                 self._build_question()
-            with ui.column().classes("grow min-w-0 gap-3"):
+            with ui.column().classes("grow min-w-0 max-w-full gap-3"):
                 self.message = ui.label().classes("text-red-700 text-base").mark("message")
                 self.message.set_visibility(False)
                 self.results = ui.column().classes("w-full gap-4").mark("results")
@@ -235,7 +235,7 @@ def display_words(name: str, caption: Sequence[str], words: Words) -> None:
     if words.groups is not None:
         says.append("words of one colour belong together")
     if words.tags is not None:
-        says.append("framed words are to be seen in the photograph")
+        says.append("framed words are those that it sees in the photograph")
     ui.label(f"{name}: {'; '.join(says)}").classes("font-semibold")
     with ui.row().classes("gap-1").mark("words"):
         for number, word in enumerate(caption):

@@ -174,8 +174,7 @@ def decide(
     squares = {side: _square(maps, side) for side in {rules.point_size, rules.box_size}}
     points = _points(squares[rules.point_size], map_of_unit, size, rules)
     scale = size.flip(-1).repeat(1, 2).double()
-    boxes_of_map, scores_of_map = _predicted_boxes(squares[rules.box_size], rules)
-    predicted = boxes_of_map[map_of_unit]
+    predicted, scores = _predicted_boxes(squares[rules.box_size], map_of_unit, rules)
     row_of_unit = torch.where(kept, kept.cumsum(0) - 1, -1)
     return Decisions(
         queries=first[kept],
@@ -184,7 +183,7 @@ def decide(
         maps=maps[map_of_unit.to(maps.device)],
         points=points,
         boxes=predicted * scale,
-        scores=scores_of_map[map_of_unit],
+        scores=scores,
         targets=targets,
         judged=judged[kept],
         hits=_hits(points, targets, rules),
@@ -306,13 +305,13 @@ def _points(maps: Tensor, map_of_unit: Tensor, size: Tensor, rules: Protocol) ->
     return points
 
 
-def _predicted_boxes(maps: Tensor, rules: Protocol) -> tuple[Tensor, Tensor]:
-    """The union of the boxes in each map, as fractions of the map: (M,4) float64 on the CPU, NaN for none;
-    and the confidence of the best of them, (M,) float64.
+def _predicted_boxes(maps: Tensor, map_of_unit: Tensor, rules: Protocol) -> tuple[Tensor, Tensor]:
+    """The union of the boxes in each decision's map, as fractions of the map: (U,4) float64 on the CPU, NaN
+    for none; and the confidence of the best of them, (U,) float64.
     """
     height, width = maps.shape[1:]
     candidates = boxes_from_heatmaps(maps, rules.box_rule, rules.box_threshold)
     boxes_of_map = [torch.from_numpy(boxes[:, :4]) for boxes in candidates]
     scores = [float(boxes[0, 4]) if len(boxes) else 0.0 for boxes in candidates]
     unions = union_box(pad_boxes(boxes_of_map)) / torch.tensor([width, height, width, height])
-    return unions, torch.tensor(scores, dtype=torch.float64)
+    return unions[map_of_unit], torch.tensor(scores, dtype=torch.float64)[map_of_unit]

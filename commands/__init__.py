@@ -79,6 +79,10 @@ GENERAL = {
         "commands.launch",
         "run a command, or a table of runs, on a cluster: launch --cluster FILE fit --config FILE",
     ),
+    "export_onnx": Command(
+        "commands.export_onnx",
+        "write a model as an ONNX graph, which runs without torch: export_onnx RUN --out FILE",
+    ),
     "sync": Command("commands.sync", "upload runs to W&B that were trained without it: sync [RUN ...]"),
     "demo": Command(
         "commands.demo",

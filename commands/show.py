@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from weakground.grounder import Grounder
 
 INSTALL = "pip install -c constraints.txt -e '.[show]'"
+# Seconds after which a silent browser has left, and what it was shown is let go. A machine that is busy with a
+# model may take several to answer a browser, which would begin anew if it were forgotten meanwhile.
+RECONNECT = 60.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -107,4 +110,5 @@ def serve(models: dict[str, Grounder], host: str, port: int) -> None:
             reload=False,
             show=False,
             show_welcome_message=False,
+            reconnect_timeout=RECONNECT,
         )

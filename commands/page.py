@@ -67,7 +67,7 @@ class Visit:
     def build(self, samples: Sequence[Photograph]) -> None:
         """Builds the page."""
         ui.colors(primary="#334155")
-        with ui.element().classes("w-full flex flex-col md:flex-row gap-8 items-start"):
+        with ui.element().classes("w-full flex flex-col md:flex-row md:flex-nowrap gap-8 items-start"):
             with ui.column().classes("w-80 max-w-full shrink-0 gap-3 md:sticky md:top-4"):
                 ui.label("Where is it?").classes("text-2xl font-semibold")
                 self._build_choice(samples)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from weakground.grounder import Grounder
 
 INSTALL = "pip install -c constraints.txt -e '.[show]'"
-# Seconds after which a silent browser has left, and what it was shown is let go. A machine that is busy with a
-# model may take several to answer a browser, which would begin anew if it were forgotten meanwhile.
+# Seconds after which a silent browser has left, and what it was shown is let go. A machine that is busy with
+# a model may take several to answer a browser, which would begin anew if it were forgotten meanwhile.
 RECONNECT = 60.0
 
 

@@ -1,9 +1,11 @@
 """The callbacks that a config may name."""
 
 from callbacks.evaluations.attention_maps import MapEvaluation
+from callbacks.evaluations.description import DescriptionEvaluation
 from callbacks.evaluations.grounding import GroundingEvaluation
 from callbacks.evaluations.ranking import RankEvaluation
 from callbacks.evaluations.referring import ReferringEvaluation
+from callbacks.evaluations.retrieval import RetrievalEvaluation
 from callbacks.evaluations.segmentation import CaptionEvaluation, SegmentationEvaluation
 from callbacks.evaluations.spans import SpanEvaluation
 from callbacks.evaluations.tags import TagEvaluation
@@ -14,6 +16,7 @@ from callbacks.run.predictions import Predictions
 
 CALLBACKS = (
     CaptionEvaluation,
+    DescriptionEvaluation,
     GroundingEvaluation,
     GroupPictures,
     MapEvaluation,
@@ -21,6 +24,7 @@ CALLBACKS = (
     Predictions,
     RankEvaluation,
     ReferringEvaluation,
+    RetrievalEvaluation,
     SegmentationEvaluation,
     SpanEvaluation,
     TagEvaluation,

@@ -7,6 +7,7 @@ from typing import Any
 
 from datamodules.batches import Batch, Preprocessing
 from datamodules.kinds import (
+    boxed_phrases,
     caption_phrases,
     captions,
     grounding,
@@ -22,7 +23,7 @@ from datamodules.kinds import (
 )
 from datamodules.kinds.base import EvaluationView, Kind, Source
 
-TRAINING_KINDS = (caption_phrases.KIND, captions.KIND, phrases.KIND, vectors.KIND)
+TRAINING_KINDS = (caption_phrases.KIND, captions.KIND, phrases.KIND, boxed_phrases.KIND, vectors.KIND)
 JUDGED_KINDS = (
     grounding.KIND,
     labels.KIND,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from datamodules.batches import Preprocessing
+from datamodules.batches import Preprocessing, RandomWindow
 from lightning_modules.backbones.base import Texts, TrainingStep, VisionLanguageBackbone
 from lightning_modules.backbones.losses import (
     Contrast,
@@ -41,6 +41,7 @@ from networks.layers.class_activation import (
 )
 from networks.layers.momentum_contrast import Fusion, MomentumContrast
 from networks.layers.tokenizer import Tokens, WordPieceTokenizer
+from networks.layers.vit import square_grid
 
 
 class EncodedImages(NamedTuple):
@@ -111,7 +112,7 @@ class MomentumBackbone(VisionLanguageBackbone):
         self.network = network
         self.fingerprint = vocabulary_digest(tokens)
         self.tokenizer = WordPieceTokenizer(tokens, add_sep=add_sep)
-        self.preprocessing = Preprocessing(network.image_size, images.mean, images.std, images.interpolation)
+        self.preprocessing = _preprocessing(network.image_size, images)
         self.maps = maps
         self.training_reading = training_reading(network, maps)
         self.evaluation_reading = evaluation_reading(network, maps)
@@ -122,7 +123,7 @@ class MomentumBackbone(VisionLanguageBackbone):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(h, w) of every map."""
+        """(h, w) of the maps of images that are judged."""
         return self.network.grid
 
     @property
@@ -157,6 +158,19 @@ class MomentumBackbone(VisionLanguageBackbone):
             image_of_text: (M,) long, into the images.
             attention_layers: whose attention is returned.
             create_graph: whether a loss will differentiate maps.
+        """
+
+    @abstractmethod
+    def fuse_hidden_texts(
+        self, hidden: Tensor, tokens: Tokens, image_tokens: Tensor, image_of_text: Tensor
+    ) -> Tensor:
+        """Texts that were read alone, together with their images: hidden states (M,T,W).
+
+        Args:
+            hidden: (M,T,W) from `encode_texts`, for a network that goes on from there.
+            tokens: the same texts, for a network that reads them anew.
+            image_tokens: (N,1+P,D).
+            image_of_text: (M,) long, into the images.
         """
 
     # Training.
@@ -241,21 +255,32 @@ class MomentumBackbone(VisionLanguageBackbone):
         contrast: Contrast,
         texts: Sequence[str],
         mentioned: Sequence[frozenset[str]] | None = None,
+        same_image: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Hard negatives that do not match but look as if they did.
+
+        Args:
+            contrast: from which they are drawn.
+            texts: B texts.
+            mentioned: see `VisionLanguageBackbone.losses`.
+            same_image: (B,B) bool, rows of the same image, which are no negatives of each other; by default
+                each row is of an image of its own.
 
         Returns:
             For each text an image (B,), and for each image a text (B,).
         """
-        by_text: Tensor | None = None
-        by_image: Tensor | None = None
+        by_text = same_image
+        by_image = same_image
         if self.negatives.exclude != "diagonal":
             if self.negatives.exclude == "mentioned" and mentioned:
                 false_negatives = mentioned_in(texts, mentioned)
             else:
                 false_negatives = same_text(texts)
-            by_text = false_negatives.to(self.device)
-            by_image = false_negatives.t().to(self.device)
+            false_negatives = false_negatives.to(self.device)
+            if same_image is not None:
+                false_negatives = false_negatives | same_image
+            by_text = false_negatives
+            by_image = false_negatives.t()
         image_of_text = _draw(negative_weights(contrast.text_to_image, self.negatives.power, by_text))
         text_of_image = _draw(negative_weights(contrast.image_to_text, self.negatives.power, by_image))
         return image_of_text, text_of_image
@@ -295,15 +320,20 @@ class MomentumBackbone(VisionLanguageBackbone):
         fused = self.fuse_texts(tokens, encoded, image_of_text, reading.layers)
         return self.activation_map(fused, tokens, reading)
 
-    def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
-        """(N,3,H,W) images and M texts -> (N,M) cosines of their contrastive features."""
-        text_features = self.full_text_features(texts)
-        return self.network.image_feature(self.network.encode_image(images)) @ text_features.t()
+    def image_features(self, encoded: Tensor) -> Tensor:
+        """(N,1+P,D) image tokens -> contrastive features (N,E)."""
+        return self.network.image_feature(encoded)
 
     def full_text_features(self, texts: Sequence[str]) -> Tensor:
         """Contrastive features (M,E) of texts in full length, as evaluations ask them."""
         tokens = self.tokenize(texts, self.network.max_positions)
         return self.network.text_feature(self.encode_texts(tokens))
+
+    def match_scores(self, encoded: Tensor, texts: Sequence[str], image_of_text: Tensor) -> Tensor:
+        """See `VisionLanguageBackbone.match_scores`: ITM's logit of a match."""
+        tokens = self.tokenize(texts, self.network.max_positions)
+        fused = self.fuse_texts(tokens, encoded, image_of_text, attention_layers=())
+        return self.network.match_logits(fused.hidden)[:, 1]
 
     def activation_map(
         self,
@@ -337,7 +367,7 @@ class MomentumBackbone(VisionLanguageBackbone):
                     fused.attentions[place],
                     gradients[place],
                     mask,
-                    self.grid,
+                    square_grid(fused.attentions[place].shape[-1] - 1),
                     relu=self.maps.relu,
                     token_reduce=self.maps.tokens,
                     heads=source.heads,
@@ -345,6 +375,12 @@ class MomentumBackbone(VisionLanguageBackbone):
                 )
             )
         return join_maps(torch.stack(maps), reading.combine)
+
+
+def _preprocessing(image_size: int, images: ImageOptions) -> Preprocessing:
+    side = images.train_size
+    training = None if side is None else RandomWindow((side, side), side)
+    return Preprocessing(image_size, images.mean, images.std, images.interpolation, training=training)
 
 
 def _draw(weights: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class Visitor:
         return self.browser.find_element("tag name", "body").text
 
     def waits_for(self, condition: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not condition():
             assert time.monotonic() < end, f"no {what} on the page:\n{self.text()}"
             time.sleep(0.1)

@@ -74,8 +74,11 @@ class Visitor:
         self.browser.find_elements("css selector", ".cursor-pointer")[number].click()
 
     def writes(self, text: str) -> None:
+        from selenium.webdriver.common.keys import Keys
+
         area = self.browser.find_element("tag name", "textarea")
-        area.clear()
+        area.send_keys(Keys.CONTROL, "a")
+        area.send_keys(Keys.BACKSPACE)
         area.send_keys(text)
 
     def presses_find(self) -> None:

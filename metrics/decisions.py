@@ -167,7 +167,6 @@ def decide(
     targets = _targets(truth, first, size, rules)
     judged = _judged(targets, size, rules)
     kept = judged if judged_only else torch.ones_like(judged)
-
     size = size[kept]
     targets = targets[kept]
     maps, map_of_unit = _distinct_maps(heatmaps, unit_of_query, kept, getattr(torch, rules.precision))

@@ -12,7 +12,7 @@ BUILD_cuda := torch!=$(TORCH_VERSION)+cpu torchvision!=$(TORCHVISION_VERSION)+cp
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test test-cluster test-package fuzz lint format docs benchmarks clean
+.PHONY: help setup demo test test-cluster test-package test-browser fuzz lint format docs benchmarks clean
 ifneq ($(filter-out cpu cuda,$(TORCH)),)
 $(error TORCH is cpu or cuda, not $(TORCH))
 endif
@@ -49,6 +49,9 @@ test-cluster: $(READY)  ## jobs on a SLURM cluster on this machine (root; apt in
 
 test-package: $(READY)  ## install the project into an environment of its own, and use it there
 	$(BIN)/python -m pytest tests/test_packaging.py -m packaging
+
+test-browser: $(READY)  ## the page of `show` in Chromium (the extra show, selenium, apt install chromium chromium-driver)
+	$(BIN)/python -m pytest tests/commands/test_show_browser.py -m browser
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .

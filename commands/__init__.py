@@ -34,6 +34,10 @@ GENERAL = {
     "describe": Command(
         "commands.describe", "say what is where in a photograph, with no phrase given: describe photo.jpg"
     ),
+    "show": Command(
+        "commands.show",
+        "a page in the browser: photographs, phrases, models side by side: show [--model RUN ...]",
+    ),
     "fit": Command(
         "commands.start", "train: --config configs/hist_albef.yaml [--name NAME] [--ckpt_path last]"
     ),
@@ -73,6 +77,10 @@ GENERAL = {
     "launch": Command(
         "commands.launch",
         "run a command, or a table of runs, on a cluster: launch --cluster FILE fit --config FILE",
+    ),
+    "export_onnx": Command(
+        "commands.export_onnx",
+        "write a model as an ONNX graph, which runs without torch: export_onnx RUN --out FILE",
     ),
     "sync": Command("commands.sync", "upload runs to W&B that were trained without it: sync [RUN ...]"),
     "demo": Command(

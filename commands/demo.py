@@ -8,24 +8,20 @@ command, printed before it starts; one that is done already is not done again.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
 from commands import ablation, ground
 from commands.option_parser import option_parser
+from weakground.photographs import photographs
 
 TABLE = "configs/ablation/demo.yaml"
-PHRASES = ("the temple", "the lake", "trees")
 
 
 def ground_photograph(folder: Path) -> int:
     """Finds phrases in a photograph that scikit-learn ships; returns the exit code of `ground`."""
-    sklearn = importlib.util.find_spec("sklearn")
-    assert sklearn is not None, "a core package"
-    assert sklearn.origin is not None
-    photo = Path(sklearn.origin).parent / "datasets" / "images" / "china.jpg"
-    words = ["ground", str(photo), *PHRASES, "--out", str(folder)]
+    photo = photographs()[0]
+    words = ["ground", str(photo.path), *photo.phrases, "--out", str(folder)]
     print(f"$ python cli.py {' '.join(repr(word) if ' ' in word else word for word in words)}", flush=True)
     return ground.main(words)
 

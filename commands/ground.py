@@ -71,11 +71,12 @@ def report(result: GroundingResult) -> None:
 
 
 def records(result: GroundingResult) -> list[dict[str, Any]]:
-    """For each phrase a plain record: phrase, point (x, y) and box (or None)."""
+    """For each phrase a plain record: phrase, point (x, y), box (or None) and score."""
     rows = []
     for phrase, decision in zip(result.phrases, result.decisions, strict=True):
         box = None if decision.box is None else [round(side, 1) for side in decision.box]
-        rows.append({"phrase": phrase, "point": list(decision.point), "box": box})
+        score = round(decision.score, 3)
+        rows.append({"phrase": phrase, "point": list(decision.point), "box": box, "score": score})
     return rows
 
 

@@ -25,20 +25,29 @@ UNWANTED_WARNINGS = (
     ".*anonymous setting has no effect.*",
 )
 UNWANTED_MESSAGES = ("litlogger", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")
+# What `predict` need not say: it trains and measures nothing.
+UNWANTED_IN_PREDICT = ("Seed set to", "GPU available", "Restoring states", "Loaded model weights")
 TALKATIVE_LOGGERS = (
+    "lightning.fabric.utilities.seed",
     "lightning.pytorch.utilities.rank_zero",
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
 )
 
 
-def quiet() -> None:
-    """Silences warnings about what this project does on purpose."""
+def quiet(subcommand: str) -> None:
+    """Silences warnings about what this project does on purpose, and messages that say nothing to a user."""
     for text in UNWANTED_WARNINGS:
         warnings.filterwarnings("ignore", text)
     for name in TALKATIVE_LOGGERS:
         logging.getLogger(name).addFilter(_is_wanted)
+        if subcommand == "predict":
+            logging.getLogger(name).addFilter(_is_wanted_in_predict)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
     return not any(text in record.getMessage() for text in UNWANTED_MESSAGES)
+
+
+def _is_wanted_in_predict(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(UNWANTED_IN_PREDICT)

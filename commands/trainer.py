@@ -187,7 +187,7 @@ class WeakgroundCLI(LightningCLI):
         return trainer
 
     def _further_loggers(self, config: Any, asked: Any) -> list[Any]:
-        if asked is False:
+        if asked is False or self.subcommand == "predict":  # which measures nothing
             return []
         if asked not in (None, True):
             return asked if isinstance(asked, list) else [asked]
@@ -269,7 +269,7 @@ def run(
         ConfigError, DataError, ModelError, RunError: what a user can mend.
         Stopped: a signal has come at a moment at which there was nothing to save.
     """
-    quiet()
+    quiet(argv[0])
     read_none_as_null()
     peers = peers or Peers()
     environment = cluster_environment()

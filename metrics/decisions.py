@@ -61,6 +61,7 @@ class Decision:
     Attributes:
         point: x and y of the pixel that the model points at.
         box: the predicted box, xyxy; None if the map has none.
+        score: in [0,1], how well the map fills its box, see `Decisions.scores`.
         heatmap: (h,w), what was decided on: the map of the query, or the average map of its chain.
         hit: whether the point counts; None if the protocol does not judge the query.
         iou: overlap of the box with what the protocol compares with; None if it does not judge the query.
@@ -68,6 +69,7 @@ class Decision:
 
     point: tuple[int, int]
     box: tuple[float, float, float, float] | None
+    score: float
     heatmap: Tensor
     hit: bool | None
     iou: float | None
@@ -85,6 +87,11 @@ class Decisions:
         maps: (U,h,w) at least float32, what was decided on; for a chain the average of its mentions' maps.
         points: (U,2) long, y and x.
         boxes: (U,4) float64, the predicted box, xyxy; NaN where the map has none.
+        scores: (U,) float64 in [0,1], the confidence of the best box in the map as `boxes_from_heatmaps`
+            defines it: the mean of the map over that box, the map stretched to [0,1] and what is below the
+            threshold counting as 0. Near 1 the box is full, near 0 the map is a thin or ragged shape in it; 0
+            where there is no box. It compares boxes with each other; of whether the phrase is true of the
+            image it says nothing, since each map is stretched by itself.
         targets: (U,K,4) float64, the true boxes that the protocol compares with, xyxy; NaN rows for none.
         judged: (U,) bool, whether the protocol judges the query: it has true boxes, and these are large
             enough.
@@ -99,6 +106,7 @@ class Decisions:
     maps: Tensor
     points: Tensor
     boxes: Tensor
+    scores: Tensor
     targets: Tensor
     judged: Tensor
     hits: Tensor
@@ -115,9 +123,10 @@ class Decisions:
             raise ValueError(f"nothing was decided on query {query}, which the protocol does not judge.")
         y, x = self.points[row].tolist()
         box = None if self.boxes[row].isnan().any() else tuple(self.boxes[row].tolist())
+        score = float(self.scores[row])
         if not self.judged[row]:
-            return Decision((x, y), box, self.maps[row], None, None)
-        return Decision((x, y), box, self.maps[row], bool(self.hits[row]), float(self.ious[row]))
+            return Decision((x, y), box, score, self.maps[row], None, None)
+        return Decision((x, y), box, score, self.maps[row], bool(self.hits[row]), float(self.ious[row]))
 
 
 def decide(
@@ -158,14 +167,13 @@ def decide(
     targets = _targets(truth, first, size, rules)
     judged = _judged(targets, size, rules)
     kept = judged if judged_only else torch.ones_like(judged)
-
     size = size[kept]
     targets = targets[kept]
     maps, map_of_unit = _distinct_maps(heatmaps, unit_of_query, kept, getattr(torch, rules.precision))
     squares = {side: _square(maps, side) for side in {rules.point_size, rules.box_size}}
     points = _points(squares[rules.point_size], map_of_unit, size, rules)
     scale = size.flip(-1).repeat(1, 2).double()
-    predicted = _predicted_boxes(squares[rules.box_size], rules)[map_of_unit]
+    predicted, scores = _predicted_boxes(squares[rules.box_size], map_of_unit, rules)
     row_of_unit = torch.where(kept, kept.cumsum(0) - 1, -1)
     return Decisions(
         queries=first[kept],
@@ -174,6 +182,7 @@ def decide(
         maps=maps[map_of_unit.to(maps.device)],
         points=points,
         boxes=predicted * scale,
+        scores=scores,
         targets=targets,
         judged=judged[kept],
         hits=_hits(points, targets, rules),
@@ -295,8 +304,13 @@ def _points(maps: Tensor, map_of_unit: Tensor, size: Tensor, rules: Protocol) ->
     return points
 
 
-def _predicted_boxes(maps: Tensor, rules: Protocol) -> Tensor:
-    """The union of the boxes in each map, as fractions of the map: (U,4) float64 on the CPU, NaN for none."""
+def _predicted_boxes(maps: Tensor, map_of_unit: Tensor, rules: Protocol) -> tuple[Tensor, Tensor]:
+    """The union of the boxes in each decision's map, as fractions of the map: (U,4) float64 on the CPU, NaN
+    for none; and the confidence of the best of them, (U,) float64.
+    """
     height, width = maps.shape[1:]
-    boxes_of_map = [torch.from_numpy(boxes[:, :4]) for boxes in boxes_from_heatmaps(maps, rules.box_rule)]
-    return union_box(pad_boxes(boxes_of_map)) / torch.tensor([width, height, width, height])
+    candidates = boxes_from_heatmaps(maps, rules.box_rule, rules.box_threshold)
+    boxes_of_map = [torch.from_numpy(boxes[:, :4]) for boxes in candidates]
+    scores = [float(boxes[0, 4]) if len(boxes) else 0.0 for boxes in candidates]
+    unions = union_box(pad_boxes(boxes_of_map)) / torch.tensor([width, height, width, height])
+    return unions[map_of_unit], torch.tensor(scores, dtype=torch.float64)[map_of_unit]

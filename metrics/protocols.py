@@ -37,6 +37,8 @@ class Protocol:
             the predicted box.
         box_size: side of the square map on which boxes are sought (bilinear); None keeps the model's own
             grid.
+        box_threshold: what belongs to a box: everything that is at least this share of the map's range above
+            its minimum; between 0 and 1.
         gt_box: the prediction is compared with the ``union`` of the query's boxes, or with the best fitting
             of them (``any``).
         min_area: a query is judged only if its box covers more than this fraction of the image; 0 judges all.
@@ -59,6 +61,7 @@ class Protocol:
     inside: Literal["strict", "inclusive", "half_open"] = "half_open"
     box_rule: Literal["reference", "clean"] = "clean"
     box_size: int | None = 224
+    box_threshold: float = 0.5
     gt_box: Literal["union", "any"] = "union"
     min_area: float = 0.0
     area_rule: Literal["first", "union", "each"] = "first"
@@ -72,6 +75,11 @@ class Protocol:
                 raise ValueError(
                     f"protocol '{self.name}' has {field}={value!r}, which is none of {', '.join(choices)}."
                 )
+        if not 0 < self.box_threshold < 1:
+            raise ValueError(
+                f"protocol '{self.name}' has box_threshold={self.box_threshold}, "
+                "which is not between 0 and 1."
+            )
         if not 0 <= self.min_area < 1:
             raise ValueError(
                 f"protocol '{self.name}' has min_area={self.min_area}, which is no fraction in [0, 1)."

@@ -106,6 +106,10 @@ class DenseCLIP(DenseEncoder):
         device = self.clip.visual.conv1.weight.device
         return self.clip.encode_text(self.tokenize(prompts).to(device))
 
+    def encode_tokens(self, ids: Tensor) -> Tensor:
+        """(M,T) token ids of ``tokenize`` -> (M,D), of length 1."""
+        return F.normalize(full_precision(self.clip.encode_text(ids)), dim=-1)
+
     def soft_mask(self, similarity: Tensor) -> Tensor:
         """sigmoid(scale (cosine - shift))."""
         return torch.sigmoid(self.options.scale * (similarity - self.options.shift))

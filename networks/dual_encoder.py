@@ -8,7 +8,7 @@ Legend: N images, M texts, F numbers of an image's features, h x w places, D num
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -200,6 +200,14 @@ class DualEncoder(ImageTextEncoder):
         """(M,D), of length 1."""
         return F.normalize(self.text_projection(self.meaning(texts)), dim=-1)
 
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """(M,T) long, token ids, filled up with zeros."""
+        return self.text_tower.tokenize([text.lower() for text in texts])
+
+    def encode_tokens(self, ids: Tensor) -> Tensor:
+        """(M,T) token ids of `tokenize` -> (M,D), of length 1."""
+        return F.normalize(self.text_projection(self.text_tower.encode_tokens(ids)), dim=-1)
+
     # Maps.
 
     def heatmaps(self, images: Tensor, texts: Sequence[str], image_of_text: Tensor) -> Tensor:
@@ -218,11 +226,18 @@ class DualEncoder(ImageTextEncoder):
         """
         return self.heatmaps_of(self.encode_views(images), texts, image_of_text)
 
-    def encode_views(self, images: Tensor) -> list[Places]:
-        """The places of images at each scale, and of their mirror images where ``maps.mirrored``."""
+    def encode_views(
+        self, images: Tensor, resize: Callable[[Tensor, int], Tensor] | None = None
+    ) -> list[Places]:
+        """The places of images at each scale, and of their mirror images where ``maps.mirrored``.
+
+        Args:
+            images: (N,3,H,W).
+            resize: brings them to a scale; `at_scale` by default.
+        """
         views = []
         for scale in self.maps.scales:
-            resized = at_scale(images, scale)
+            resized = (resize or at_scale)(images, scale)
             views.append(self.encode_places(resized))
             if self.maps.mirrored:
                 mirrored = self.encode_places(resized.flip(-1))
@@ -231,7 +246,10 @@ class DualEncoder(ImageTextEncoder):
 
     def heatmaps_of(self, views: Sequence[Places], texts: Sequence[str], image_of_text: Tensor) -> Tensor:
         """As `heatmaps`, of images that `encode_views` has encoded before."""
-        vectors = self.encode_texts(texts)
+        return self.heatmaps_of_vectors(views, self.encode_texts(texts), image_of_text)
+
+    def heatmaps_of_vectors(self, views: Sequence[Places], vectors: Tensor, image_of_text: Tensor) -> Tensor:
+        """As `heatmaps_of`, of texts that `encode_texts` or `encode_tokens` has encoded before."""
         maps = [self._weighted_cosines(view, vectors, image_of_text) for view in views]
         grid = max((one.shape[-2:] for one in maps), key=lambda shape: shape[0] * shape[1])
         total = torch.zeros((), device=vectors.device)
@@ -241,6 +259,9 @@ class DualEncoder(ImageTextEncoder):
         return total / total.amax((1, 2), keepdim=True).clamp(min=1e-6)
 
     def _weighted_cosines(self, places: Places, vectors: Tensor, image_of_text: Tensor) -> Tensor:
+        if len(places.vectors) == 1:
+            cosines = torch.einsum("md,hwd->mhw", vectors, places.vectors[0])
+            return cosines.relu() * places.weights[0] ** self.maps.norm_exponent
         # Image by image: the places of an image are not copied for each of its texts.
         maps = vectors.new_zeros(len(vectors), *places.weights.shape[1:])
         for image in image_of_text.unique().tolist():

@@ -177,8 +177,23 @@ class SentenceTower(nn.Module):
         for number, row in enumerate(rows):
             ids[number, : len(row)] = torch.tensor(row)
             mask[number, : len(row)] = 1
-        mask = mask.to(device)
-        with torch.autocast(device.type, enabled=False):
-            hidden = self.bert(input_ids=ids.to(device), attention_mask=mask).last_hidden_state
+        return self._mean(ids.to(device), mask.to(device))
+
+    def _mean(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """(M,T) token ids, and where they are none but padding 0 -> (M,D), of length 1."""
+        with torch.autocast(ids.device.type, enabled=False):
+            hidden = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
             weights = mask[..., None].to(hidden.dtype)
             return F.normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """(M,T) long, token ids, filled up with zeros; T is the most that a text can have."""
+        longest = self.tokenizer.truncation["max_length"]
+        ids = torch.zeros(len(texts), longest, dtype=torch.long)
+        for number, encoding in enumerate(self.tokenizer.encode_batch(list(texts))):
+            ids[number, : len(encoding.ids)] = torch.tensor(encoding.ids)
+        return ids
+
+    def encode_tokens(self, ids: Tensor) -> Tensor:
+        """Token ids (M,T) from `tokenize` -> (M,D), of length 1; nothing is remembered."""
+        return self._mean(ids, (ids != 0).long())

@@ -259,6 +259,10 @@ class TCL(DenseEncoder):
         device = self.clip_text_encoder.positional_embedding.device
         return self.clip_text_encoder(self.tokenize(prompts).to(device))
 
+    def encode_tokens(self, ids: Tensor) -> Tensor:
+        """(M,T) token ids of ``tokenize`` -> (M,D), of length 1."""
+        return F.normalize(full_precision(self.clip_text_encoder(ids)), dim=-1)
+
     def soft_mask(self, similarity: Tensor) -> Tensor:
         """sigmoid(w cosine + b)."""
         return self.masker.sim2mask(similarity)

@@ -18,9 +18,16 @@ from callbacks.pictures.grounding import draw
 from datamodules.batches import GroundingBatch, normalise, prepare_images
 from datamodules.errors import DataError
 from datamodules.storage.images import read_image, resize_image, to_tensor
-from lightning_modules.capabilities import CanDescribe, CanGround, require
-from metrics.decisions import Decision, Queries, decide
+from lightning_modules.capabilities import (
+    CanDescribe,
+    CanGround,
+    CanGroupTokens,
+    CanScoreTags,
+    require,
+)
+from metrics.decisions import Decision, Decisions, Queries, decide
 from metrics.protocols import Protocol, protocol
+from metrics.token_iou import words_from_tokens
 
 Photo = str | Path | np.ndarray
 
@@ -35,6 +42,8 @@ class GroundingResult:
         heatmaps: (Q,H,W) float32 in [0,1], larger where the phrase is.
         points: (Q,2) int, x and y of the pixel that is pointed at.
         boxes: (Q,4) float, x0, y0, x1, y1, the maximum exclusive; NaN where a map has no box.
+        scores: (Q,) float in [0,1], how well each map fills its box, see `metrics.decisions.Decisions`.
+        decisions: Q of them, the same as single values.
     """
 
     image: np.ndarray
@@ -42,6 +51,7 @@ class GroundingResult:
     heatmaps: np.ndarray
     points: np.ndarray
     boxes: np.ndarray
+    scores: np.ndarray
     decisions: list[Decision]
 
     @classmethod
@@ -49,7 +59,7 @@ class GroundingResult:
         """Of a photograph in which nothing is sought."""
         height, width = image.shape[:2]
         nothing = np.zeros((0, height, width), np.float32)
-        return cls(image, [], nothing, np.zeros((0, 2), int), np.zeros((0, 4)), [])
+        return cls(image, [], nothing, np.zeros((0, 2), int), np.zeros((0, 4)), np.zeros(0), [])
 
     def picture(self, columns: int = 1) -> np.ndarray:
         """The photograph beside each phrase's heat map with its point and box: (H,W,3) uint8 RGB."""
@@ -104,10 +114,8 @@ class Grounder:
             raise DataError("a phrase is empty: say what is to be found, such as 'the dog on the left'.")
         image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
         height, width = image.shape[:2]
-        maps = self._heatmaps(image, texts)
-        one_image = torch.zeros(len(texts), dtype=torch.long)
-        sizes = torch.tensor([[height, width]])
-        decisions = decide(maps, Queries(sizes, one_image, torch.arange(len(texts))), self.rules)
+        maps = self.heatmaps(image, texts)
+        decisions = decide_on(maps, (height, width), self.rules)
         full = interpolate(maps[:, None].float(), size=(height, width), mode="bicubic", align_corners=False)
         return GroundingResult(
             image=image,
@@ -115,6 +123,7 @@ class Grounder:
             heatmaps=full[:, 0].clamp(0, 1).numpy(),
             points=decisions.points.flip(-1).numpy(),
             boxes=decisions.boxes.numpy(),
+            scores=decisions.scores.numpy(),
             decisions=[decisions.on(query) for query in range(len(texts))],
         )
 
@@ -152,8 +161,49 @@ class Grounder:
         (chosen,) = self.module.describe([normalised], bank, regions)
         return self.ground(image, chosen[:most]) if chosen else GroundingResult.empty(image)
 
-    def _heatmaps(self, image: np.ndarray, texts: list[str]) -> torch.Tensor:
-        """(Q,h,w) on the CPU."""
+    def heatmaps(self, image: np.ndarray, texts: list[str]) -> torch.Tensor:
+        """The module's maps, on which points and boxes are decided.
+
+        Args:
+            image: (H,W,3) uint8 RGB.
+            texts: Q phrases.
+
+        Returns:
+            (Q,h,w) float32 in [0,1] on the CPU, over the whole image, at the module's own grid or finer.
+        """
+        return module_heatmaps(self.module, self._batch(image, texts), self.rules.prompt).cpu()
+
+    def tags(self, photo: Photo, caption: str) -> list[bool]:
+        """Which words of a caption the module sees in its photograph, as `TagEvaluation` scores them first.
+
+        Args:
+            photo: a file, or (H,W,3) uint8 RGB.
+            caption: in words, which blanks separate.
+
+        Raises:
+            ModelError: the module cannot tell.
+        """
+        require(self.module, CanScoreTags, "a Grounder asked for tags")
+        image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
+        with torch.no_grad():
+            images = self._batch(image, []).images
+            (scored,) = self.module.score_tags(images, [caption.split()], ["pixel"])["pixel"]
+        return scored.selected.tolist()
+
+    def groups(self, caption: str) -> list[int | None]:
+        """The group of each word of a caption, as `SpanEvaluation` scores them; None for a word that is cut
+        off.
+
+        Raises:
+            ModelError: the module cannot group words.
+        """
+        require(self.module, CanGroupTokens, "a Grounder asked for groups")
+        groups, words = words_from_tokens(*self.module.group_tokens([caption])[0])
+        group_of_word = dict(zip(words, groups, strict=True))
+        return [group_of_word.get(word) for word in range(len(caption.split()))]
+
+    def _batch(self, image: np.ndarray, texts: list[str]) -> GroundingBatch:
+        """A photograph as the module wants it, on its device."""
         preprocessing = self.module.preprocessing
         batch = GroundingBatch(
             images=to_tensor(resize_image(image, preprocessing))[None],
@@ -167,4 +217,16 @@ class Grounder:
         )
         batch = move_data_to_device(batch, next(self.module.parameters()).device)
         prepare_images(batch, preprocessing)
-        return module_heatmaps(self.module, batch, self.rules.prompt).cpu()
+        return batch
+
+
+def decide_on(maps: torch.Tensor, size: tuple[int, int], rules: Protocol) -> Decisions:
+    """Points and boxes of maps (Q,h,w) of one photograph, each decided by itself.
+
+    Args:
+        maps: see `Grounder.heatmaps`.
+        size: height and width of the photograph, in pixels.
+        rules: the protocol.
+    """
+    one_image = torch.zeros(len(maps), dtype=torch.long)
+    return decide(maps, Queries(torch.tensor([size]), one_image, torch.arange(len(maps))), rules)

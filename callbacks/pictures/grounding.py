@@ -79,25 +79,41 @@ def draw(
     """
     height = HEIGHT
     width = max(96, min(2 * HEIGHT, round(HEIGHT * size[1] / size[0])))
-    scale = (width / size[1], height / size[0])
     left = np.ascontiguousarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC))
-    heatmap = interpolate(decision.heatmap[None, None].float(), size=(height, width), mode="bicubic")
-    right = overlay(left, heatmap[0, 0].clamp(0, 1).cpu().numpy())
-
-    if decision.box is not None:
-        _rectangle(right, decision.box, scale, ORANGE)
+    right = draw_decision(left, decision, boxes, size)
     for box in boxes.tolist():
-        for side in (left, right):
-            _rectangle(side, box, scale, GREEN)
-    # A pixel's middle, and not its corner, is where it was pointed at.
-    x, y = (round((pixel + 0.5) * s - 0.5) for pixel, s in zip(decision.point, scale, strict=True))
-    cv2.circle(right, (x, y), 6, WHITE, -1)
-    if decision.hit is not None:
-        cv2.circle(right, (x, y), 8, GREEN if decision.hit else RED, 3)
-
+        _rectangle(left, box, (width / size[1], height / size[0]), GREEN)
     gap = np.full((height, 4, 3), 255, np.uint8)
     panel = np.concatenate([left, gap, right], axis=1)
     return np.concatenate([_caption(phrase, protocol, panel.shape[1]), panel])
+
+
+def draw_decision(image: np.ndarray, decision: Decision, boxes: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """The heat map over an image, with boxes and the point; the right half of `draw`.
+
+    Args:
+        image: (h,w,3) uint8 RGB, at the size at which it is shown.
+        decision: what the protocol decided.
+        boxes: (K,4) true boxes in pixels of the original image; K may be 0.
+        size: height and width of the original image.
+
+    Returns:
+        (h,w,3) uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    scale = (width / size[1], height / size[0])
+    heatmap = interpolate(decision.heatmap[None, None].float(), size=(height, width), mode="bicubic")
+    picture = overlay(image, heatmap[0, 0].clamp(0, 1).cpu().numpy())
+    if decision.box is not None:
+        _rectangle(picture, decision.box, scale, ORANGE)
+    for box in boxes.tolist():
+        _rectangle(picture, box, scale, GREEN)
+    # A pixel's middle, and not its corner, is where it was pointed at.
+    x, y = (round((pixel + 0.5) * s - 0.5) for pixel, s in zip(decision.point, scale, strict=True))
+    cv2.circle(picture, (x, y), 6, WHITE, -1)
+    if decision.hit is not None:
+        cv2.circle(picture, (x, y), 8, GREEN if decision.hit else RED, 3)
+    return picture
 
 
 def _rectangle(image: np.ndarray, box: Any, scale: tuple[float, float], colour: tuple[int, int, int]) -> None:

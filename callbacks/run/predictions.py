@@ -27,8 +27,9 @@ NO_BOXES = torch.zeros(0, 4)
 
 class Predictions(pl.Callback):
     """Writes ``<run>/predict/predictions-rank<r>.jsonl``, a line a query ``{image, key, phrase, protocol,
-    point: [x, y], box: [x0, y0, x1, y1], heatmap, picture}`` in pixels of the original image. The files are
-    called after image and phrase: heat maps as 8-bit grey PNG of the image's size, pictures as
+    point: [x, y], box: [x0, y0, x1, y1], score, heatmap, picture}`` in pixels of the original image. The
+    score says how well the map fills its box (`metrics.decisions.Decisions`). The files are called after
+    image and phrase: heat maps as 8-bit grey PNG of the image's size, pictures as
     `callbacks.pictures.grounding.draw` makes them.
 
     Point and box are those that `GroundingEvaluation` counts under the same protocol; where that averages the
@@ -98,6 +99,7 @@ class Predictions(pl.Callback):
                     "protocol": self.protocol.name,
                     "point": list(decision.point),
                     "box": list(decision.box) if decision.box else None,
+                    "score": round(decision.score, 4),
                 }
                 height, width = batch.sizes[image].tolist()
                 if self.heatmaps:

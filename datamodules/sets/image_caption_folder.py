@@ -4,12 +4,14 @@ Captions are a CSV or TSV file with the columns ``image`` and ``caption`` (a row
 such as ``{"image": "a.jpg", "captions": ["a dog on a sofa", ...]}`` or ``{"image": "a.jpg", "caption": "a dog
 on a sofa"}``. With boxes, methods can be judged on JSON lines ``{"image": "a.jpg", "phrase": "a dog",
 "boxes": [[x0, y0, x1, y1], ...]}`` in pixels, 0-based, the maximum exclusive; `predict` takes such lines
-without boxes, too. Every file may be gzipped. A caption of a CSV may be quoted; a TSV has no quoting.
-``image`` is a path below the folder; the extension may be left out.
+without boxes, too. Queries may also be a table with the columns ``image``, ``phrase`` and, if there are
+boxes, ``boxes``, whose cells hold them as JSON does. Every file may be gzipped. A cell of a CSV may be
+quoted; a TSV has no quoting. ``image`` is a path below the folder; the extension may be left out.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from difflib import get_close_matches
@@ -229,13 +231,24 @@ def parse_query(row: dict | str, key: str, normalised: bool = False) -> tuple[st
     phrase = as_text(row["phrase"], "phrase")
     if not is_unicode(phrase):
         raise ValueError("the phrase is not UTF-8")
-    boxes = np.asarray(row.get("boxes", []), dtype=np.float32).reshape(-1, 4)
+    boxes = np.asarray(_boxes_of(row), dtype=np.float32).reshape(-1, 4)
     if len(boxes) and not normalised and ((boxes >= 0) & (boxes <= 1)).all():
         raise ValueError(
             f"the boxes {row['boxes']} are less than a pixel; if they are shares of the image's sides, set "
             "--data.normalised true"
         )
     return str(name), Query(phrase, boxes, key, str(row.get("chain", key)))
+
+
+def _boxes_of(row: dict) -> Any:
+    """The boxes of a row; the cell of a table holds them as they stand in JSON lines, or nothing."""
+    boxes = row.get("boxes", [])
+    if not isinstance(boxes, str):
+        return boxes
+    try:
+        return json.loads(boxes) if boxes.strip() else []
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the boxes {boxes} are not [[x0, y0, x1, y1], ...]") from error
 
 
 def _similar_key(row: dict) -> str:

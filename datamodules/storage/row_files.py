@@ -17,6 +17,7 @@ from datamodules.errors import DataError, DatasetNotFoundError
 
 IMAGE_COLUMNS = ("image", "image_id", "file_name", "filename", "filepath", "path")
 CAPTION_COLUMNS = ("caption", "captions", "title", "text", "sentence")
+PHRASE_COLUMN = "phrase"
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 # Line number and the fields, or why the record is broken.
@@ -98,7 +99,7 @@ def _table_rows(lines: list[str], delimiter: str, path: Path) -> Iterator[Row]:
     header = _cells(lines[0], delimiter) if lines else []
     if header is None or not _names_columns(header):
         raise DataError(
-            f"{path}: the first line must name the columns image and caption; it says "
+            f"{path}: the first line must name the columns image and caption, or image and phrase; it says "
             f"{', '.join(header or []) or 'nothing'}{_other_delimiter(lines, delimiter)}."
         )
     records: Sequence[tuple[int, list[str] | None]] | None = None
@@ -116,7 +117,7 @@ def _table_rows(lines: list[str], delimiter: str, path: Path) -> Iterator[Row]:
 
 
 def _names_columns(header: Sequence[str]) -> bool:
-    return bool(set(header) & set(IMAGE_COLUMNS)) and bool(set(header) & set(CAPTION_COLUMNS))
+    return bool(set(header) & set(IMAGE_COLUMNS)) and bool(set(header) & {*CAPTION_COLUMNS, PHRASE_COLUMN})
 
 
 def _other_delimiter(lines: list[str], delimiter: str) -> str:

@@ -11,6 +11,7 @@ from commands.ending import STOPPED
 from commands.tables import Row, Table, arguments, read_table
 from tests.commands.stand_in import StandIn, option
 from tests.tiny import ROOT
+from weakground.photographs import photographs
 
 RESULT = ("scenes", "clean", "pointing_game")
 ROWS = {
@@ -148,6 +149,6 @@ def test_it_begins_with_a_photograph(
     assert demo.main(["demo", "--runs", str(tmp_path), "--trainer.logger", "false"]) == 0
     (words,) = grounded
     assert Path(words[1]).is_file()
-    assert words[2:5] == list(demo.PHRASES)
+    assert words[2:5] == list(photographs()[0].phrases)
     assert runs.commands
     assert "python cli.py ground" in capsys.readouterr().out

@@ -154,8 +154,12 @@ def test_validate(folder: Path) -> None:
     assert logged[monitor] == pytest.approx(float(monitored), abs=1e-6)
 
 
-def test_predict(grounded: Path) -> None:
-    assert cli.main(["predict", *arguments(grounded), "--ckpt_path", "last"]) == 0
+def test_predict(grounded: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("commands.trainer.wandb_logger", None)  # it would not be called
+    assert cli.main(["predict", *arguments(grounded), "--ckpt_path", "last", "--trainer.logger", "true"]) == 0
+    assert "predictions written to" in caplog.text
+    for noise in ("GPU available", "Seed set to", "Restoring states", "Loaded model weights"):
+        assert noise not in caplog.text
     lines = [
         json.loads(line)
         for line in (grounded / "predict" / "predictions-rank0.jsonl").read_text().splitlines()
@@ -169,6 +173,10 @@ def test_predict(grounded: Path) -> None:
         assert heatmap.shape == (32, 32)
         assert heatmap[y, x] >= 0.9 * heatmap.max()
         assert line["box"] is None or 0 <= line["box"][0] < line["box"][2] <= 32
+        assert 0 <= line["score"] <= 1
+        assert (line["score"] > 0) == (line["box"] is not None)
+        picture = cv2.imread(str(grounded / "predict" / line["picture"]))
+        assert picture.shape[1] > picture.shape[0]  # the image beside its heat map
 
 
 def test_predict_under_a_protocol_of_the_config(grounded: Path) -> None:

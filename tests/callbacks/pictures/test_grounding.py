@@ -33,7 +33,7 @@ def count(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
     return int((picture == colour).all(-1).sum())
 
 
-NOWHERE = Decision((0, 0), None, torch.rand(4, 4), None, None)
+NOWHERE = Decision((0, 0), None, 0.0, torch.rand(4, 4), None, None)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_boxes_and_the_verdict_are_drawn_as_decided() -> None:
     heatmap = torch.zeros(8, 8)
     panels = {
         hit: draw(
-            image, "a dog", Decision((25, 75), (50.0, 50.0, 75.0, 100.0), heatmap, hit, 0.0), boxes, SIZE
+            image, "a dog", Decision((25, 75), (50.0, 50.0, 75.0, 100.0), 1.0, heatmap, hit, 0.0), boxes, SIZE
         )
         for hit, boxes in ((True, true_box), (False, true_box), (None, true_box[:0]))
     }

@@ -205,6 +205,27 @@ def test_queries_are_read_and_broken_ones_named(images: Path, tmp_path: Path) ->
     assert reasons["test.jsonl:19"].startswith("no JSON")
 
 
+def test_queries_of_a_table(images: Path, tmp_path: Path) -> None:
+    rows = [
+        "image,phrase,boxes",
+        'a.jpg,"a dog, left","[[1, 2, 3, 4], [5, 6, 7, 8]]"',
+        "a.jpg,a cat,",
+        "a.jpg,x,4",
+    ]
+    (tmp_path / "q.csv").write_text("\n".join(rows))
+    source = QueriedFolder(images, tmp_path / "q.csv")
+    first, second = source.queries(0)
+    assert (first.phrase, first.boxes.tolist()) == ("a dog, left", [[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert (second.phrase, len(second.boxes)) == ("a cat", 0)
+    assert [line.split("\t")[0] for line in source.broken] == ["q.csv:4"]
+
+
+def test_a_table_without_boxes(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("image,phrase\na.jpg,a dog\n")
+    (query,) = QueriedFolder(images, tmp_path / "q.csv").queries(0)
+    assert (query.phrase, query.boxes.shape) == ("a dog", (0, 4))
+
+
 def test_mentions_of_one_thing_share_a_chain(images: Path, tmp_path: Path) -> None:
     rows = [
         {"image": "a.jpg", "phrase": phrase, "boxes": [[0, 0, 5, 5]], "chain": 7}

@@ -240,8 +240,9 @@ def display_words(name: str, caption: Sequence[str], words: Words) -> None:
     with ui.row().classes("gap-1").mark("words"):
         for number, word in enumerate(caption):
             style = "padding: 1px 6px; border-radius: 4px; border: 2px solid transparent;"
-            if words.groups is not None and words.groups[number] is not None:
-                style += f" background: {COLOURS[words.groups[number] % len(COLOURS)]};"
+            group = None if words.groups is None else words.groups[number]
+            if group is not None:
+                style += f" background: {COLOURS[group % len(COLOURS)]};"
             if words.tags is not None and words.tags[number]:
                 style += " border-color: #334155;"
             ui.label(word).style(style)

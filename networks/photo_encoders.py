@@ -138,6 +138,7 @@ class SentenceTower(nn.Module):
         super().__init__()
         self.bert = bert.requires_grad_(False)
         self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
         self.tokenizer.enable_truncation(max_tokens)
         self.tokenizer.no_padding()
         self.dim = int(bert.config.hidden_size)  # type: ignore[union-attr,arg-type]
@@ -188,8 +189,7 @@ class SentenceTower(nn.Module):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """(M,T) long, token ids, filled up with zeros; T is the most that a text can have."""
-        longest = self.tokenizer.truncation["max_length"]
-        ids = torch.zeros(len(texts), longest, dtype=torch.long)
+        ids = torch.zeros(len(texts), self.max_tokens, dtype=torch.long)
         for number, encoding in enumerate(self.tokenizer.encode_batch(list(texts))):
             ids[number, : len(encoding.ids)] = torch.tensor(encoding.ids)
         return ids

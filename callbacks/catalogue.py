@@ -5,6 +5,7 @@ from callbacks.evaluations.description import DescriptionEvaluation
 from callbacks.evaluations.grounding import GroundingEvaluation
 from callbacks.evaluations.ranking import RankEvaluation
 from callbacks.evaluations.referring import ReferringEvaluation
+from callbacks.evaluations.retrieval import RetrievalEvaluation
 from callbacks.evaluations.segmentation import CaptionEvaluation, SegmentationEvaluation
 from callbacks.evaluations.spans import SpanEvaluation
 from callbacks.evaluations.tags import TagEvaluation
@@ -23,6 +24,7 @@ CALLBACKS = (
     Predictions,
     RankEvaluation,
     ReferringEvaluation,
+    RetrievalEvaluation,
     SegmentationEvaluation,
     SpanEvaluation,
     TagEvaluation,

@@ -52,6 +52,42 @@ class CanMatch(Protocol):
 
 
 @runtime_checkable
+class CanRetrieve(Protocol):
+    """Finds images by texts and the other way round: among all of them by features, then among the best of
+    these by looking at image and text together.
+
+    Attributes:
+        match_scores_add_similarity: whether the second ranking is by the sum of `match_scores` and the
+            similarity of the features, or by the former alone.
+    """
+
+    match_scores_add_similarity: bool
+
+    def embed_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N,3,H,W) images -> features (N,E), whose inner product with those of texts is their similarity,
+        and tokens (N,L,D), for `match_scores`.
+        """
+        ...
+
+    def embed_texts(self, texts: list[str]) -> Tensor:
+        """M texts -> features (M,E)."""
+        ...
+
+    def match_scores(self, image_tokens: Tensor, texts: list[str], image_of_text: Tensor) -> Tensor:
+        """How well texts match their images.
+
+        Args:
+            image_tokens: (N,L,D), from `embed_images`.
+            texts: M texts.
+            image_of_text: (M,) long, into the images.
+
+        Returns:
+            (M,), any real numbers.
+        """
+        ...
+
+
+@runtime_checkable
 class CanDescribe(Protocol):
     """Says in words what is in images of which nothing is said (the WWbL task)."""
 

@@ -11,6 +11,7 @@ from lightning_modules.hist.module import HISTFinetune
 from lightning_modules.mcb_attention.module import MCBAttention
 from lightning_modules.mcb_attention.pretrain import DigitPretrain
 from lightning_modules.pretraining.module import VisionLanguagePretrain
+from lightning_modules.retrieval.module import RetrievalFinetune
 from lightning_modules.selfeq.module import SelfEQFinetune
 from lightning_modules.similarity_map.module import SimilarityMapSelfTraining
 from lightning_modules.similarity_map.train import WWbLTrain
@@ -26,6 +27,7 @@ METHODS = (
     HISTFinetune,
     MCBAttention,
     PhraseAlignment,
+    RetrievalFinetune,
     SelfEQFinetune,
     SimilarityMapSelfTraining,
     TTDSelfDistill,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +20,30 @@ def key_numbers(keys: Sequence[str]) -> Tensor:
     """
     digests = [hashlib.sha256(key.encode()).digest()[:8] for key in keys]
     return torch.tensor([int.from_bytes(digest, "big", signed=True) for digest in digests], dtype=torch.long)
+
+
+T = TypeVar("T")
+
+
+def of_all_processes(own: T) -> list[T]:
+    """What each process holds, in their order. For plain values such as texts; tensors go through `WholeSet`.
+
+    Example:
+        >>> of_all_processes(["a text"])
+        [['a text']]
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    gathered: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, own)
+    return gathered
+
+
+def summed_over_processes(values: Tensor) -> Tensor:
+    """The sum of the tensors of all processes, which are of one shape; in place where there are several."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(values)
+    return values
 
 
 class WholeSet(Metric):

@@ -17,6 +17,7 @@ from datamodules.kinds.base import Source
 from datamodules.kinds.boxed_phrases import BoxedSource
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import Query
+from datamodules.sets.retrieval import CaptionRetrieval
 from datamodules.sets.scene_pairs import ScenePairSource
 from datamodules.sets.scene_tags import SceneShapeSource, SceneTagSource
 from datamodules.synthetic.scene_drawing import Scene, make_scene
@@ -98,7 +99,8 @@ class Scenes(GroundingDataModule):
             generalisation.
         judged: what a split is judged by: where ``phrases`` are (called scenes), which words of a caption are
             ``tags`` and where (scenes_tags), the ``shapes`` in all pixels (scenes_shapes), where two objects
-            are that are asked for together, in ``pairs`` (scenes_pairs).
+            are that are asked for together, in ``pairs`` (scenes_pairs), and which of all ``captions`` are of
+            which scene (scenes_captions).
         kwargs: as for `GroundingDataModule`.
     """
 
@@ -113,7 +115,7 @@ class Scenes(GroundingDataModule):
         test_size: int = 2_000,
         scene_seed: int = 0,
         holdout: bool = False,
-        judged: tuple[Literal["phrases", "tags", "shapes", "pairs"], ...] = ("phrases",),
+        judged: tuple[Literal["phrases", "tags", "shapes", "pairs", "captions"], ...] = ("phrases",),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -148,6 +150,7 @@ class Scenes(GroundingDataModule):
             "tags": SceneTagSource,
             "shapes": SceneShapeSource,
             "pairs": ScenePairSource,
+            "captions": CaptionRetrieval,
         }
         judged: dict[str, Source] = {}
         for way in self.judged:

@@ -84,6 +84,12 @@ class AlignBeforeFuseBackbone(MomentumBackbone):
             create_graph=create_graph,
         )
 
+    def fuse_hidden_texts(
+        self, hidden: Tensor, tokens: Tokens, image_tokens: Tensor, image_of_text: Tensor
+    ) -> Tensor:
+        """The layers from the fusion on."""
+        return self.network.fuse(hidden, tokens.mask, image_tokens, image_of_text).hidden
+
     def losses(
         self,
         encoded: EncodedImages,

@@ -58,6 +58,8 @@ class VisionLanguageBackbone(ABC):
         network: the network, under its official key names.
         preprocessing: of its images.
         maps: how maps are made.
+        match_scores_add_similarity: whether retrieval ranks by the sum of `match_scores` and the cosine, as
+            BLIP's public code does, or by the former alone, as ALBEF's does.
         language_term: the name of the language loss among the terms of `losses`.
         fingerprint: of the vocabulary, without which the weights of a checkpoint mean nothing.
         frozen_parts: names of the network's parts that are not trained.
@@ -67,6 +69,7 @@ class VisionLanguageBackbone(ABC):
     """
 
     language_term: ClassVar[str]
+    match_scores_add_similarity: ClassVar[bool] = False
     network: nn.Module
     preprocessing: Preprocessing
     maps: MapOptions
@@ -137,8 +140,27 @@ class VisionLanguageBackbone(ABC):
         """Raw maps (M,h,w) of texts in full length, each on its image."""
 
     @abstractmethod
+    def image_features(self, encoded: Tensor) -> Tensor:
+        """Contrastive features (N,E) of images that `encode` encoded, L2-normalised."""
+
+    @abstractmethod
+    def full_text_features(self, texts: Sequence[str]) -> Tensor:
+        """Contrastive features (M,E) of texts in full length, L2-normalised."""
+
+    @abstractmethod
+    def match_scores(self, encoded: Tensor, texts: Sequence[str], image_of_text: Tensor) -> Tensor:
+        """How well texts in full length match their images, read together: (M,), any real number.
+
+        Args:
+            encoded: images, from `encode`.
+            texts: M texts.
+            image_of_text: (M,) long, into the images.
+        """
+
     def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
         """(N,3,H,W) images and M texts -> (N,M) cosines of their contrastive features."""
+        text_features = self.full_text_features(texts)
+        return self.image_features(self.encode(images)) @ text_features.t()
 
     def heatmaps(self, images: Tensor, phrases: Sequence[str], image_of_query: Tensor) -> Tensor:
         """Maps (M,h,w), each scaled to [0,1]; every image is encoded once."""

@@ -52,6 +52,7 @@ class BLIPBackbone(MomentumBackbone):
     """
 
     language_term: ClassVar[str] = "lm"
+    match_scores_add_similarity: ClassVar[bool] = True
     network: BLIP
 
     def __init__(
@@ -108,6 +109,12 @@ class BLIPBackbone(MomentumBackbone):
             attention_layers=attention_layers,
             create_graph=create_graph,
         )
+
+    def fuse_hidden_texts(
+        self, hidden: Tensor, tokens: Tokens, image_tokens: Tensor, image_of_text: Tensor
+    ) -> Tensor:
+        """All layers anew, with the image."""
+        return self.fuse_texts(tokens, image_tokens, image_of_text).hidden
 
     def losses(
         self,

@@ -37,12 +37,13 @@ def contrastive_loss(
     text_queue: Tensor,
     temperature: Tensor,
     alpha: float,
+    matches: Tensor | None = None,
 ) -> Contrast:
     """ITC with momentum distillation (ALBEF, equations 1 and 6).
 
     Row b is compared with the B momentum embeddings of this process and the K in the queue. Targets are
-    ``alpha`` times the momentum model's own soft-max plus ``1 - alpha`` times the diagonal. (The papers print
-    the one-hot form; all public codes use this one.)
+    ``alpha`` times the momentum model's own soft-max plus ``1 - alpha`` times the diagonal, or what
+    ``matches`` says instead. (The papers print the one-hot form; all public codes use this one.)
 
     Args:
         image: of the B images.
@@ -51,6 +52,8 @@ def contrastive_loss(
         text_queue: (E,K), likewise.
         temperature: 0-d.
         alpha: share of the momentum model in the targets.
+        matches: (B,B+K) bool, the columns that match a row, its own at least; they share the target equally.
+            By default the row's own alone.
     """
     all_texts = torch.cat([text.momentum.t(), text_queue], dim=1)
     all_images = torch.cat([image.momentum.t(), image_queue], dim=1)
@@ -60,15 +63,21 @@ def contrastive_loss(
     image_to_text = image.online @ all_texts / temperature
     text_to_image = text.online @ all_images / temperature
     loss = (
-        _soft_cross_entropy(image_to_text, momentum_image_to_text, alpha)
-        + _soft_cross_entropy(text_to_image, momentum_text_to_image, alpha)
+        _soft_cross_entropy(image_to_text, momentum_image_to_text, alpha, matches)
+        + _soft_cross_entropy(text_to_image, momentum_text_to_image, alpha, matches)
     ) / 2
     batch = len(image.online)
     return Contrast(loss, image_to_text[:, :batch].detach(), text_to_image[:, :batch].detach())
 
 
-def _soft_cross_entropy(logits: Tensor, momentum_logits: Tensor, alpha: float) -> Tensor:
-    target = torch.zeros_like(logits).fill_diagonal_(1 - alpha) + alpha * momentum_logits.softmax(dim=1)
+def _soft_cross_entropy(
+    logits: Tensor, momentum_logits: Tensor, alpha: float, matches: Tensor | None
+) -> Tensor:
+    if matches is None:
+        target = torch.zeros_like(logits).fill_diagonal_(1 - alpha)
+    else:
+        target = (1 - alpha) * matches / matches.sum(dim=1, keepdim=True)
+    target = target + alpha * momentum_logits.softmax(dim=1)
     return -(logits.log_softmax(dim=1) * target).sum(dim=1).mean()
 
 

@@ -79,6 +79,27 @@ class BackboneModule(WeakgroundModule):
         """Cosines of the contrastive features. See `lightning_modules.capabilities.CanMatch`."""
         return self.backbone.similarity(images, texts)
 
+    @property
+    def match_scores_add_similarity(self) -> bool:
+        """See `lightning_modules.capabilities.CanRetrieve`."""
+        return self.backbone.match_scores_add_similarity
+
+    @torch.no_grad()
+    def embed_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Contrastive features and image tokens. See `lightning_modules.capabilities.CanRetrieve`."""
+        encoded = self.backbone.encode(images)
+        return self.backbone.image_features(encoded), encoded
+
+    @torch.no_grad()
+    def embed_texts(self, texts: list[str]) -> Tensor:
+        """Contrastive features. See `lightning_modules.capabilities.CanRetrieve`."""
+        return self.backbone.full_text_features(texts)
+
+    @torch.no_grad()
+    def match_scores(self, image_tokens: Tensor, texts: list[str], image_of_text: Tensor) -> Tensor:
+        """ITM's logits of a match. See `lightning_modules.capabilities.CanRetrieve`."""
+        return self.backbone.match_scores(image_tokens, texts, image_of_text)
+
     # Checkpoints remember the vocabulary, without which their word embeddings mean nothing.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

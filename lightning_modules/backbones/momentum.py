@@ -160,6 +160,19 @@ class MomentumBackbone(VisionLanguageBackbone):
             create_graph: whether a loss will differentiate maps.
         """
 
+    @abstractmethod
+    def fuse_hidden_texts(
+        self, hidden: Tensor, tokens: Tokens, image_tokens: Tensor, image_of_text: Tensor
+    ) -> Tensor:
+        """Texts that were read alone, together with their images: hidden states (M,T,W).
+
+        Args:
+            hidden: (M,T,W) from `encode_texts`, for a network that goes on from there.
+            tokens: the same texts, for a network that reads them anew.
+            image_tokens: (N,1+P,D).
+            image_of_text: (M,) long, into the images.
+        """
+
     # Training.
 
     def encode_for_training(self, images: Tensor, step: TrainingStep) -> EncodedImages:
@@ -242,21 +255,32 @@ class MomentumBackbone(VisionLanguageBackbone):
         contrast: Contrast,
         texts: Sequence[str],
         mentioned: Sequence[frozenset[str]] | None = None,
+        same_image: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Hard negatives that do not match but look as if they did.
+
+        Args:
+            contrast: from which they are drawn.
+            texts: B texts.
+            mentioned: see `VisionLanguageBackbone.losses`.
+            same_image: (B,B) bool, rows of the same image, which are no negatives of each other; by default
+                each row is of an image of its own.
 
         Returns:
             For each text an image (B,), and for each image a text (B,).
         """
-        by_text: Tensor | None = None
-        by_image: Tensor | None = None
+        by_text = same_image
+        by_image = same_image
         if self.negatives.exclude != "diagonal":
             if self.negatives.exclude == "mentioned" and mentioned:
                 false_negatives = mentioned_in(texts, mentioned)
             else:
                 false_negatives = same_text(texts)
-            by_text = false_negatives.to(self.device)
-            by_image = false_negatives.t().to(self.device)
+            false_negatives = false_negatives.to(self.device)
+            if same_image is not None:
+                false_negatives = false_negatives | same_image
+            by_text = false_negatives
+            by_image = false_negatives.t()
         image_of_text = _draw(negative_weights(contrast.text_to_image, self.negatives.power, by_text))
         text_of_image = _draw(negative_weights(contrast.image_to_text, self.negatives.power, by_image))
         return image_of_text, text_of_image
@@ -296,15 +320,20 @@ class MomentumBackbone(VisionLanguageBackbone):
         fused = self.fuse_texts(tokens, encoded, image_of_text, reading.layers)
         return self.activation_map(fused, tokens, reading)
 
-    def similarity(self, images: Tensor, texts: Sequence[str]) -> Tensor:
-        """(N,3,H,W) images and M texts -> (N,M) cosines of their contrastive features."""
-        text_features = self.full_text_features(texts)
-        return self.network.image_feature(self.network.encode_image(images)) @ text_features.t()
+    def image_features(self, encoded: Tensor) -> Tensor:
+        """(N,1+P,D) image tokens -> contrastive features (N,E)."""
+        return self.network.image_feature(encoded)
 
     def full_text_features(self, texts: Sequence[str]) -> Tensor:
         """Contrastive features (M,E) of texts in full length, as evaluations ask them."""
         tokens = self.tokenize(texts, self.network.max_positions)
         return self.network.text_feature(self.encode_texts(tokens))
+
+    def match_scores(self, encoded: Tensor, texts: Sequence[str], image_of_text: Tensor) -> Tensor:
+        """See `VisionLanguageBackbone.match_scores`: ITM's logit of a match."""
+        tokens = self.tokenize(texts, self.network.max_positions)
+        fused = self.fuse_texts(tokens, encoded, image_of_text, attention_layers=())
+        return self.network.match_logits(fused.hidden)[:, 1]
 
     def activation_map(
         self,

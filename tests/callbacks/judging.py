@@ -60,6 +60,21 @@ class Capable(WeakgroundModule):
         lengths = torch.tensor([float(len(text)) for text in texts])
         return images.mean(dim=(1, 2, 3))[:, None] * lengths
 
+    match_scores_add_similarity = True
+
+    def embed_images(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Of bright images the features and the one token are large."""
+        features = images.mean(dim=(1, 2, 3))[:, None]
+        return features, features[:, None]
+
+    def embed_texts(self, texts: list[str]) -> Tensor:
+        """So are the features of long texts."""
+        return torch.tensor([[float(len(text))] for text in texts])
+
+    def match_scores(self, image_tokens: Tensor, texts: list[str], image_of_text: Tensor) -> Tensor:
+        """Bright images go with long texts."""
+        return image_tokens[image_of_text, 0, 0] * self.embed_texts(texts)[:, 0]
+
     def describe(self, images: Any, bank: Any, regions: str = "grid") -> list[list[str]]:
         """Bright images are described by many phrases."""
         return [list(bank[: int(image.mean() * 1000) % 4]) for image in images]

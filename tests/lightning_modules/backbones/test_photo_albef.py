@@ -93,6 +93,20 @@ def test_towers_and_text_layers_stay_as_they_are_and_out_of_checkpoints() -> Non
     again.load_state_dict(checkpoint["state_dict"])
 
 
+def test_twins_of_frozen_layers_stay_as_they_are_to_the_last_bit() -> None:
+    network = VisionLanguagePretrain(backbone()).network
+    word = network.text_encoder.bert.embeddings.word_embeddings.weight
+    twin = network.text_encoder_m.bert.embeddings.word_embeddings.weight
+    with torch.no_grad():
+        for weight in (word, twin):
+            weight[0, 0] = -0.0
+        network.itm_head.weight.add_(1)
+        network.text_proj.weight.add_(1)
+    network.update_momentum()
+    assert twin[0, 0].signbit()
+    assert not torch.equal(network.text_proj_m.weight, network.text_proj.weight - 1)
+
+
 def test_weights_of_a_checkpoint_without_frozen_parts_can_be_started_from() -> None:
     network = backbone(brings_weights=True).network
     optional = network.optional_weights

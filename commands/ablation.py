@@ -5,8 +5,8 @@ dataset/protocol/metric), `stages` (runs that come first, for rows to start from
 need no training), and `rows`, each with a `name`, `options` of its own, `weights` (option: stage or earlier
 row), `trained: false` if it is only judged, `scales` if it is not run at all of them, `curve` and `at` if it
 is a point of a curve to be drawn, and the `paper`'s numbers. Every run is an ordinary command, printed before
-it starts; one that is done already, with the same options, is not done again. Further options are given to
-every run.
+it starts; one that is done already, with the same options, is not done again. Where data or weights are
+missing, a row says so, and the others go on. Further options are given to every run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 from callbacks.evaluations.results import format_estimate, format_rows
 from commands.curves import draw_curves
+from commands.ending import CONTINUED, STOPPED
 from commands.option_parser import option_parser
 from commands.runs import RunError, claim, read_metrics
 from commands.tables import Row, Table, arguments, read_table
@@ -192,25 +193,34 @@ def run_table(options: argparse.Namespace, extra: list[str]) -> int:
     table = read_table(options.table)
     scale = options.scale or table.scales[0]
     rows = table.chosen(options.only, scale)
-    code = run_rows(table, rows, options, extra)
+    code, failed = run_rows(table, rows, options, extra)
     if code:
         print("\nnot done; the same command goes on from here.")
         return code
     if not options.dry:
-        print(f"\n{format_table(table, rows, scale, options.seeds, options.runs)}\n")
-        figure = draw_curves(table, rows, scale, options.seeds, options.runs)
+        measured = [row for row in rows if row.name not in failed]
+        if not measured:
+            raise RunError("no row was measured; what is printed above says why.")
+        print(f"\n{format_table(table, measured, scale, options.seeds, options.runs)}\n")
+        figure = draw_curves(table, measured, scale, options.seeds, options.runs)
         if figure:
             print(f"Curves: {figure}")
-        last_run = options.runs / table.run_name(rows[-1], scale, options.seeds[-1])
+        last_run = options.runs / table.run_name(measured[-1], scale, options.seeds[-1])
         pictures = gallery(table, last_run)
         if pictures:
             print(f"Pictures of what the last row's model found: {pictures}")
+        for name in failed:
+            print(f"not measured: {name}; what is printed above says why.")
         print(f"{time.monotonic() - started:.0f} seconds in all.")
-    return 0
+    return 1 if failed else 0
 
 
-def run_rows(table: Table, rows: Sequence[Row], options: argparse.Namespace, extra: list[str]) -> int:
+def run_rows(
+    table: Table, rows: Sequence[Row], options: argparse.Namespace, extra: list[str]
+) -> tuple[int, list[str]]:
     """Runs some rows and what they start from, or prints their commands with ``--dry``.
+
+    A row that cannot be run, or that starts from one that cannot, is left out.
 
     Args:
         table: that they are in.
@@ -219,12 +229,14 @@ def run_rows(table: Table, rows: Sequence[Row], options: argparse.Namespace, ext
         extra: options for every run.
 
     Returns:
-        The exit code of the command that failed, or 0.
+        The exit code of a run that a signal has stopped, or 0; and the names of the stages and rows that were
+        not run with every seed.
 
     Raises:
         RunError: a run's folder cannot be used.
     """
     scale = options.scale or table.scales[0]
+    failed: dict[str, None] = {}  # in order
     for seed in options.seeds:
         for row in table.before(rows, scale):
             folder = options.runs / table.run_name(row, scale, seed)
@@ -234,11 +246,16 @@ def run_rows(table: Table, rows: Sequence[Row], options: argparse.Namespace, ext
                 for command in commands_of(row, words, folder, judged):
                     print(f"$ python cli.py {' '.join(command)}")
                 continue
+            if failed.keys() & set(row.weights.values()):
+                failed[row.name] = None
+                continue
             claim(folder, words)
             code = run_row(row, words, folder, judged, _train)
+            if code in {STOPPED, CONTINUED}:
+                return code, list(failed)
             if code:
-                return code
-    return 0
+                failed[row.name] = None
+    return 0, list(failed)
 
 
 def _train(command: list[str]) -> int:

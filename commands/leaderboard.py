@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from commands.ablation import options_parser, run_rows
-from commands.ending import CONTINUED, STOPPED
 from commands.runs import RunError, read_metrics
 from commands.tables import Row, Table, read_table
 
@@ -260,16 +259,11 @@ def make(options: argparse.Namespace, extra: list[str]) -> int:
     table = read_table(options.table)
     scale = options.scale or table.scales[0]
     rows = table.chosen(options.only, scale)
-    if options.dry:
-        return run_rows(table, rows, options, extra)
-    failed = []
-    for row in rows:
-        code = run_rows(table, [row], options, extra)
-        if code in {STOPPED, CONTINUED}:
-            print("\nnot done; the same command goes on from here.")
-            return code
-        if code:
-            failed.append(row.name)
+    code, failed = run_rows(table, rows, options, extra)
+    if code:
+        print("\nnot done; the same command goes on from here.")
+    if code or options.dry:
+        return code
     made = boards(table, rows, scale, options.seeds[0], options.runs)
     if not made:
         raise RunError("no row was measured; what is printed above says why.")

@@ -21,7 +21,8 @@ class Row:
 
     Args:
         name: as printed.
-        config: its configuration at each scale, e.g. ``{paper: ..., demo: ...}``.
+        config: its configuration at each scale, e.g. ``{paper: ..., demo: ...}``; or several, each laid over
+            those before it.
         options: option -> value, or option -> {scale: value}.
         weights: option -> name of the stage or of the earlier row whose last checkpoint it is set to.
         paper: column -> the paper's number, in per cent.
@@ -34,7 +35,7 @@ class Row:
     """
 
     name: str
-    config: dict[str, str] = field(default_factory=dict)
+    config: dict[str, str | list[str]] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     paper: dict[str, float] = field(default_factory=dict)
@@ -137,11 +138,11 @@ def _table(name: str, content: dict[str, Any]) -> Table:
     usual_config = content.get("config", {})
     scales = content.get("scales")
     if scales is None:
-        scales = ["paper"] if isinstance(usual_config, str) else list(usual_config)
+        scales = list(usual_config) if isinstance(usual_config, dict) else ["paper"]
 
     def read_row(row: dict[str, Any]) -> Row:
         config = row.get("config", usual_config)
-        if isinstance(config, str):
+        if not isinstance(config, dict):
             config = dict.fromkeys(scales, config)
         return Row(**{**row, "config": config})
 
@@ -184,7 +185,10 @@ def arguments(table: Table, row: Row, scale: str, seed: int, runs: Path) -> list
     Raises:
         RunError: the row has no configuration, or no value of an option, for the scale.
     """
-    words = ["--config", _at_scale(table, row, "configuration", row.config, scale)]
+    configs = _at_scale(table, row, "configuration", row.config, scale)
+    words: list[str] = []
+    for config in [configs] if isinstance(configs, str) else configs:
+        words += ["--config", config]
     words += ["--runs", str(runs), "--name", table.run_name(row, scale, seed), "--seed_everything", str(seed)]
     by_name = {start.name: start for start in (*table.stages, *table.rows)}
     for option, start in row.weights.items():

@@ -11,6 +11,7 @@ import yaml
 from commands import ablation, trainer
 from commands.ablation import cell, estimate_cell, find_result
 from commands.config_errors import check_config
+from commands.ending import STOPPED
 from commands.runs import RunError
 from commands.tables import arguments, read_table
 from commands.trainer import WeakgroundCLI
@@ -268,6 +269,46 @@ def test_every_table_can_be_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             trainer.run(command)
 
 
+def test_several_configurations_are_laid_over_each_other(path: Path) -> None:
+    path.write_text(yaml.safe_dump({**TABLE, "stages": {}, "config": ["big.yaml", "judged.yaml"]}))
+    with pytest.raises(RunError, match="no stage and no earlier row 'next'"):
+        read_table(path)
+    rows = [{"name": "plain"}]
+    path.write_text(yaml.safe_dump({**TABLE, "stages": {}, "rows": rows, "config": ["a.yaml", "b.yaml"]}))
+    table = read_table(path)
+    words = arguments(table, table.rows[0], "paper", 0, Path("runs"))
+    assert words[:4] == ["--config", "a.yaml", "--config", "b.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("end_at", "measured", "missing"),
+    [(1, ["plain,"], ["start", "next", "tuned"]), (3, ["tuned"], ["plain, beta 0"])],
+)
+def test_what_cannot_be_run_is_named_and_the_others_go_on(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    end_at: int,
+    measured: list[str],
+    missing: list[str],
+) -> None:
+    monkeypatch.setattr(trainer, "main", StandIn(*RESULT, end_at=end_at))
+    assert ablation.main(["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path)]) == 1
+    output = capsys.readouterr().out
+    lines = output.split("table, demo scale")[1].splitlines()
+    assert [line.split()[0] for line in lines[2 : 2 + len(measured)]] == measured
+    named = [line for line in output.splitlines() if line.startswith("not measured: ")]
+    assert named == [f"not measured: {name}; what is printed above says why." for name in missing]
+
+
+def test_a_signal_ends_all_rows(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stopped = StandIn(*RESULT, end_at=1, code=STOPPED)
+    monkeypatch.setattr(trainer, "main", stopped)
+    assert ablation.main(["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path)]) == STOPPED
+    assert len(stopped.commands) == 1
+
+
 def together(commands: list[list[str]]) -> list[list[str]]:
     """Fewer commands with the same options, since each takes two seconds to be parsed: one for each choice of
     options of a configuration, and those that do not contradict each other become one.
@@ -275,7 +316,13 @@ def together(commands: list[list[str]]) -> list[list[str]]:
     merged: list[dict[str, str]] = []
     choices: set[tuple[str, ...]] = set()
     for command in commands:
-        options = dict(zip(command[1::2], command[2::2], strict=True))
+        options: dict[str, str] = {}
+        configs: list[str] = []
+        for option, value in zip(command[1::2], command[2::2], strict=True):
+            if option == "--config":
+                configs.append(value)
+            options[option] = value
+        options["--config"] = " --config ".join(configs)
         options["--name"] = "any"
         choice = (options["--config"], *options)
         if choice in choices:
@@ -287,7 +334,14 @@ def together(commands: list[list[str]]) -> list[list[str]]:
                 break
         else:
             merged.append(options)
-    return [["fit", *(word for option in options.items() for word in option)] for options in merged]
+    return [["fit", *_words(options)] for options in merged]
+
+
+def _words(options: dict[str, str]) -> list[str]:
+    words: list[str] = []
+    for option, value in options.items():
+        words += [option, *value.split()] if option == "--config" else [option, value]
+    return words
 
 
 def test_commands_are_merged_without_losing_an_option() -> None:

@@ -16,7 +16,6 @@ from datamodules.batches import ImageTextBatch
 from lightning_modules.backbones.albef import ALBEFBackbone
 from lightning_modules.backbones.losses import Contrast
 from lightning_modules.backbones.options import NegativeOptions
-from lightning_modules.pretraining.module import VisionLanguagePretrain
 from lightning_modules.retrieval.module import NO_IMAGE, RetrievalFinetune, image_numbers
 from networks.layers.tokenizer import Tokens
 from tests.lightning_modules.backbones.test_losses import PARITY_WORDS
@@ -176,15 +175,3 @@ def test_rows_of_different_images_are_as_in_pre_training(build: Build, first_cho
     _, terms = train_step(module, ImageTextBatch(inputs()["images"], CAPTIONS, list("abcd")), epochs=1.0)
     assert terms["itc"].item() == pytest.approx(outputs()["loss_ita_a0.4"].item(), rel=1e-4)
     assert terms["itm"].item() == pytest.approx(outputs()["loss_itm_a0.4"].item(), rel=1e-4)
-
-
-def test_image_and_text_scores_are_those_of_single_pairs(build: Build) -> None:
-    module = build(VisionLanguagePretrain).eval()
-    features, tokens = module.embed_images(batch().images)
-    texts = module.embed_texts(CAPTIONS)
-    assert_close(features @ texts.t(), module.match(batch().images, CAPTIONS))
-    scores = module.match_scores(tokens, CAPTIONS, torch.tensor([2, 0, 0, 1]))
-    for row, image in enumerate([2, 0, 0, 1]):
-        alone = module.match_scores(tokens[image : image + 1], [CAPTIONS[row]], torch.tensor([0]))
-        assert_close(scores[row : row + 1], alone, rtol=1e-4, atol=1e-4)
-    assert not scores.requires_grad

@@ -87,6 +87,21 @@ class CanRetrieve(Protocol):
         ...
 
 
+@runtime_checkable
+class CanAnswer(Protocol):
+    """Answers questions about images."""
+
+    def answer(self, images: Tensor, questions: list[str], image_of_question: Tensor) -> list[str]:
+        """An answer to each question.
+
+        Args:
+            images: (N,3,H,W), normalised for the model.
+            questions: Q texts.
+            image_of_question: (Q,) long, indices into the images.
+        """
+        ...
+
+
 TagScore = Literal["pixel", "image", "text", "segment"]
 """What a word is scored by: the highest value of its map; its cosine with the mean over the pixels; with the
 caption; the share of the pixels of which it is the likeliest word.

@@ -22,7 +22,13 @@ from datamodules.kinds import (
 )
 from datamodules.kinds.base import EvaluationView, Kind, Source
 
-TRAINING_KINDS = (caption_phrases.KIND, captions.KIND, phrases.KIND, vectors.KIND)
+TRAINING_KINDS = (
+    caption_phrases.KIND,
+    captions.KIND,
+    phrases.KIND,
+    questions.TRAINING_KIND,
+    vectors.KIND,
+)
 JUDGED_KINDS = (
     grounding.KIND,
     labels.KIND,

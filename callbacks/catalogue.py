@@ -1,6 +1,7 @@
 """The callbacks that a config may name."""
 
 from callbacks.evaluations.attention_maps import MapEvaluation
+from callbacks.evaluations.description import DescriptionEvaluation
 from callbacks.evaluations.grounding import GroundingEvaluation
 from callbacks.evaluations.questions import QuestionEvaluation
 from callbacks.evaluations.ranking import RankEvaluation
@@ -16,6 +17,7 @@ from callbacks.run.predictions import Predictions
 
 CALLBACKS = (
     CaptionEvaluation,
+    DescriptionEvaluation,
     GroundingEvaluation,
     GroupPictures,
     MapEvaluation,

@@ -55,7 +55,7 @@ def compute(
     Raises:
         ModelError: the module has no frozen encoder to compute features by.
     """
-    if not hasattr(module, "compute_features"):
+    if module.needs.features is None:
         raise ModelError(f"{type(module).__name__} has no frozen encoder whose features could be stored.")
     folder = datamodule.feature_folder()
     folder.claim()

@@ -192,6 +192,27 @@ class CaptionPhraseBatch(ImageBatch):
 
 
 @dataclass
+class BoxedPhraseBatch(ImageBatch):
+    """Images, a phrase of each, and where it is: what a supervised method learns from.
+
+    Attributes:
+        phrases: B phrases.
+        regions: (B,H,W) bool, the pixels of ``images`` that lie in a box of the phrase; none where a random
+            crop has cut its boxes away, or resizing has made them smaller than a pixel.
+        keys: B names of images.
+        mentioned: for each image all its phrases and their head nouns, see `PhraseBatch`.
+    """
+
+    phrases: list[str]
+    regions: Tensor
+    keys: list[str]
+    mentioned: list[frozenset[str]]
+
+    def __len__(self) -> int:
+        return len(self.phrases)
+
+
+@dataclass
 class GroundingBatch(ImageBatch):
     """Queries to be found in images; each image stands once, whatever the number of its queries.
 

@@ -102,6 +102,31 @@ class CanAnswer(Protocol):
         ...
 
 
+@runtime_checkable
+class CanDescribe(Protocol):
+    """Says in words what is in images of which nothing is said (the WWbL task)."""
+
+    def describe(
+        self, images: Sequence[Tensor], bank: Sequence[str], regions: Literal["grid", "search"] = "grid"
+    ) -> list[list[str]]:
+        """Texts on which several parts of an image agree.
+
+        Args:
+            images: N images (3,H,W), normalised for the model, of any size, without padding.
+            bank: phrases to choose from.
+            regions: the parts: fixed grids, or also those of selective search.
+
+        Returns:
+            For each image the texts that were chosen, the most agreed on first, possibly none.
+        """
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """(M,D), a vector of length 1 for each text, by which texts are compared."""
+        ...
+
+
+
 TagScore = Literal["pixel", "image", "text", "segment"]
 """What a word is scored by: the highest value of its map; its cosine with the mean over the pixels; with the
 caption; the share of the pixels of which it is the likeliest word.

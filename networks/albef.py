@@ -12,40 +12,34 @@ width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 from torch import Tensor
 
 from networks.layers.bert import BertModel, BertSize
 from networks.layers.language_head import BertWithHead
 from networks.layers.momentum_contrast import ContrastSize, Fusion, MomentumContrast, refuse_inference_mode
-from networks.layers.vit import VisionTransformer, ViTSize
+from networks.layers.vit import ImageTokens, VisionTransformer, ViTSize
 
 
-class ALBEF(MomentumContrast):
-    """The pre-training model; all sizes are the published ones by default.
+class AlignBeforeFuse(MomentumContrast):
+    """The pre-training model, whatever makes its image tokens.
 
     Fine-tuned releases lack the language head. Besides what every `MomentumContrast` accepts, checkpoints
     may be of SelfEQ and AMC, and with or without ``bert.`` in the names.
 
     Args:
-        vision: of the vision transformer.
+        visual_encoder: of the images.
         text: of BERT.
         contrast: of the contrastive part.
         fusion_layer: the first text layer that sees the image.
     """
 
-    optional_weights: ClassVar[tuple[str, ...]] = (".cls.predictions.",)
+    optional_weights: tuple[str, ...] = (".cls.predictions.",)
 
     def __init__(
-        self,
-        vision: ViTSize = ViTSize(),  # noqa: B008 (frozen)
-        text: BertSize = BertSize(),  # noqa: B008 (frozen)
-        contrast: ContrastSize = ContrastSize(),  # noqa: B008 (frozen)
-        fusion_layer: int = 6,
+        self, visual_encoder: ImageTokens, text: BertSize, contrast: ContrastSize, fusion_layer: int
     ) -> None:
-        visual_encoder = VisionTransformer(vision)
-        text_encoder = BertWithHead(BertModel(text, vision.width, fusion_layer))
+        text_encoder = BertWithHead(BertModel(text, visual_encoder.width, fusion_layer))
         super().__init__(visual_encoder, text_encoder, text, contrast)
 
     @property
@@ -124,3 +118,23 @@ class ALBEF(MomentumContrast):
             if bias in state and words in state:
                 state[f"{encoder}cls.predictions.decoder.weight"] = state[words]
                 state[f"{encoder}cls.predictions.decoder.bias"] = state[bias]
+
+
+class ALBEF(AlignBeforeFuse):
+    """ALBEF as published, on a vision transformer; all sizes are the published ones by default.
+
+    Args:
+        vision: of the vision transformer.
+        text: of BERT.
+        contrast: of the contrastive part.
+        fusion_layer: the first text layer that sees the image.
+    """
+
+    def __init__(
+        self,
+        vision: ViTSize = ViTSize(),  # noqa: B008 (frozen)
+        text: BertSize = BertSize(),  # noqa: B008 (frozen)
+        contrast: ContrastSize = ContrastSize(),  # noqa: B008 (frozen)
+        fusion_layer: int = 6,
+    ) -> None:
+        super().__init__(VisionTransformer(vision), text, contrast, fusion_layer)

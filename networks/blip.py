@@ -12,7 +12,6 @@ width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -48,7 +47,7 @@ class BLIP(MomentumContrast):
         contrast: of the contrastive part.
     """
 
-    optional_weights: ClassVar[tuple[str, ...]] = ("text_decoder.", "temp")
+    optional_weights: tuple[str, ...] = ("text_decoder.", "temp")
 
     def __init__(
         self,

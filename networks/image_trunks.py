@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torchvision.models import segmentation, vgg  # type: ignore[import-untyped]
 
+from networks.layers.timm_import import import_timm
+
 VGG16_LAYERS = {8: 23, 16: 30}  # stride -> number of torchvision's layers; the last is a ReLU
 # What stands before the names of layers in files that hold whole networks.
 PREFIXES = ("", "module.", "features.", "backbone.", "model.", "E.Org_model.", "module.E.Org_model.")
@@ -95,7 +97,7 @@ def _fcn_resnet50(stride: int) -> tuple[nn.Module, int]:
 
 
 def _timm_network(name: str, stride: int) -> tuple[nn.Module, int]:
-    import timm  # here, since it takes seconds
+    timm = import_timm()
 
     if not timm.is_model(name):
         raise ValueError(f"neither torchvision's vgg16 and fcn_resnet50 nor timm has a network {name!r}.")

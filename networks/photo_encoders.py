@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from networks.layers.timm_import import import_timm
+
 ROWS = 8  # of a table of texts
 LENGTHS = (4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64)  # of its rows, in tokens
 
@@ -49,7 +51,7 @@ class ImageTower(nn.Module):
     """
 
     def __init__(self, name: str = "tf_efficientnet_lite0", keep_last_stride: bool = True) -> None:
-        import timm  # here, since it takes seconds
+        timm = import_timm()
 
         super().__init__()
         options: dict[str, Any] = {} if keep_last_stride else {"output_stride": 16}

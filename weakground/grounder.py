@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,21 +18,11 @@ from callbacks.pictures.grounding import draw
 from datamodules.batches import GroundingBatch, normalise, prepare_images
 from datamodules.errors import DataError
 from datamodules.storage.images import read_image, resize_image, to_tensor
-from lightning_modules.capabilities import CanGround, CanMatch, require
-from lightning_modules.errors import ModelError
-from lightning_modules.similarity_map.description import (
-    GRID_SIDE,
-    agreed_texts,
-    crops,
-    find_regions,
-    say,
-)
+from lightning_modules.capabilities import CanDescribe, CanGround, require
 from metrics.decisions import Decision, Queries, decide
 from metrics.protocols import Protocol, protocol
-from networks.image_text_encoder import ImageTextEncoder
 
 Photo = str | Path | np.ndarray
-CROP_SIDE = 224  # pixels of the parts that `describe` looks at
 
 
 @dataclass(frozen=True)
@@ -138,7 +128,7 @@ class Grounder:
         """Finds what is where in a photograph of which nothing is said (the WWbL task).
 
         Parts of the photograph get the phrases of a bank that are most like them; phrases on which several
-        parts agree are then found in it, see `lightning_modules.similarity_map.description`.
+        parts agree are then found in it, see `lightning_modules.description`.
 
         Args:
             photo: a file, or (H,W,3) uint8 RGB.
@@ -151,24 +141,16 @@ class Grounder:
 
         Raises:
             DataError: the file is no image, or the bank is empty.
-            ModelError: the module cannot compare images with texts, or OpenCV lacks selective search.
+            ModelError: the module cannot describe images, or OpenCV lacks selective search.
         """
-        require(self.module, CanMatch, "describe")
+        require(self.module, CanDescribe, "describe")
         if not bank:
             raise DataError("the bank of phrases is empty.")
-        if not isinstance(self.module.network, ImageTextEncoder):
-            raise ModelError("describe needs a model that compares texts with each other, such as photos.")
         image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
-        parts = [image, *crops(image, find_regions(image, regions), GRID_SIDE)]
-        texts = say(self.module, self._prepared(parts), bank)
-        chosen = agreed_texts(texts, self.module.network.encode_texts(texts))[:most]
-        return self.ground(image, chosen) if chosen else GroundingResult.empty(image)
-
-    def _prepared(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Images as squares of `CROP_SIDE`, normalised for the module: (N,3,S,S)."""
-        preprocessing = replace(self.module.preprocessing, resize="square", image_size=CROP_SIDE)
-        pixels = torch.stack([to_tensor(resize_image(image, preprocessing)) for image in images])
-        return normalise(pixels.to(next(self.module.parameters()).device), preprocessing)
+        device = next(self.module.parameters()).device
+        normalised = normalise(to_tensor(image)[None].to(device), self.module.preprocessing)[0]
+        (chosen,) = self.module.describe([normalised], bank, regions)
+        return self.ground(image, chosen[:most]) if chosen else GroundingResult.empty(image)
 
     def _heatmaps(self, image: np.ndarray, texts: list[str]) -> torch.Tensor:
         """(Q,h,w) on the CPU."""

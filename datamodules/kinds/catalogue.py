@@ -7,6 +7,7 @@ from typing import Any
 
 from datamodules.batches import Batch, Preprocessing
 from datamodules.kinds import (
+    boxed_phrases,
     caption_phrases,
     captions,
     grounding,
@@ -26,6 +27,7 @@ TRAINING_KINDS = (
     caption_phrases.KIND,
     captions.KIND,
     phrases.KIND,
+    boxed_phrases.KIND,
     questions.TRAINING_KIND,
     vectors.KIND,
 )

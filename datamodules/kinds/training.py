@@ -124,10 +124,12 @@ class TrainingView(Dataset, Generic[T]):
         features: stored features of the images, which are then not looked at.
 
     Attributes:
-        needs_phrases: whether its samples are made of phrases.
+        needs_phrases: whether its samples are made of the phrases of captions.
+        without: what is missing where a record offers nothing to learn from.
     """
 
     needs_phrases: ClassVar[bool] = False
+    without: ClassVar[str] = "no phrase in its captions"
 
     def __init__(
         self,
@@ -163,6 +165,15 @@ class TrainingView(Dataset, Generic[T]):
         augmented = self.augmentation(self.source.image(index), rng)  # type: ignore[attr-defined]
         return to_tensor(resize_for_training(augmented, self.preprocessing, rng))
 
+    def members(self, index: int, rng: np.random.Generator) -> tuple | None:
+        """The image of record ``index`` and what is learnt about it; None if it offers nothing.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        texts = self.texts(index, rng)
+        return None if texts is None else (self.image(index, rng), *texts)
+
     def __getitem__(self, item: tuple[int, int]) -> tuple:
         epoch, first = item
         skipped: list[str] = []
@@ -170,13 +181,12 @@ class TrainingView(Dataset, Generic[T]):
             index = (first + offset) % len(self)
             rng = np.random.default_rng([self.seed, epoch, index])
             try:
-                texts = self.texts(index, rng)
-                if texts is None:
-                    skipped.append(f"{self.source.key(index)}\t{LEFT_OUT}no phrase in its captions")
-                    continue
-                image = self.image(index, rng)
+                members = self.members(index, rng)
             except DataError as error:
                 skipped.append(f"{self.source.key(index)}\t{error}")
                 continue
-            return image, *texts, self.source.key(index), skipped
+            if members is None:
+                skipped.append(f"{self.source.key(index)}\t{LEFT_OUT}{self.without}")
+                continue
+            return *members, self.source.key(index), skipped
         raise DataError(f"no image of {len(self)} gives a training sample; the last reason: {skipped[-1]}")

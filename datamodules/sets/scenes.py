@@ -15,8 +15,9 @@ from datamodules.base import GroundingDataModule, Split
 from datamodules.batches import Phrase
 from datamodules.errors import DataError
 from datamodules.kinds.base import Source
+from datamodules.kinds.boxed_phrases import BoxedSource
 from datamodules.kinds.captions import CaptionSource
-from datamodules.kinds.grounding import GroundingSource, Query
+from datamodules.kinds.grounding import Query
 from datamodules.kinds.questions import Question, QuestionTrainingSource
 from datamodules.sets.retrieval import CaptionRetrieval
 from datamodules.sets.scene_pairs import ScenePairSource
@@ -25,7 +26,7 @@ from datamodules.sets.scene_tags import SceneShapeSource, SceneTagSource
 from datamodules.synthetic.scene_drawing import Scene, make_scene
 
 
-class SceneSource(CaptionSource, GroundingSource, QuestionTrainingSource):
+class SceneSource(CaptionSource, BoxedSource, QuestionTrainingSource):
     """Scenes of a split. A phrase's boxes are those of every object of the scene that its words describe.
 
     Args:

@@ -17,8 +17,9 @@ import numpy as np
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError
+from datamodules.kinds.boxed_phrases import BoxedSource
 from datamodules.kinds.captions import CaptionSource
-from datamodules.kinds.grounding import GroundingSource, Query
+from datamodules.kinds.grounding import Query
 from datamodules.sets.visual_genome_regions import SCHEMA, count_short_phrases, region_rows, split_images
 from datamodules.storage.images import read_image
 from datamodules.storage.index import ArrowIndex, open_index
@@ -140,7 +141,7 @@ def open_regions(root: Path, cache_dir: Path = Path(".cache"), splits: Splits = 
     )
 
 
-class VisualGenomeSplit(CaptionSource, GroundingSource):
+class VisualGenomeSplit(CaptionSource, BoxedSource):
     """The images of a split with their regions: the phrases as captions, the boxes as queries.
 
     Args:
@@ -229,10 +230,16 @@ class VisualGenomeSplit(CaptionSource, GroundingSource):
         """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read or, where boxes matter, is not of the
         size that the boxes are of.
         """
-        paths = [folder / f"{self.key(index)}.jpg" for folder in self.folders]
+        return self.boxed_image(index) if self.judged else read_image(self._path(index))
+
+    def boxed_image(self, index: int) -> np.ndarray:
+        """See `BoxedSource.boxed_image`."""
         size = (self._value(index, "height"), self._value(index, "width"))
-        path = next((path for path in paths if path.exists()), paths[0])
-        return read_image(path, size=size if self.judged and all(size) else None)
+        return read_image(self._path(index), size=size if all(size) else None)
+
+    def _path(self, index: int) -> Path:
+        paths = [folder / f"{self.key(index)}.jpg" for folder in self.folders]
+        return next((path for path in paths if path.exists()), paths[0])
 
     def captions(self, index: int) -> list[str]:
         """The phrases of at most ``max_words`` words."""

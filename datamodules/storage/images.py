@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 from PIL import Image
+from torch.nn import functional as F
 
 from datamodules.batches import Preprocessing
 from datamodules.errors import DataError, one_line
@@ -135,6 +136,20 @@ def resize_image(image: np.ndarray, preprocessing: Preprocessing, size: int | No
     return np.asarray(Image.fromarray(image).resize((width, height), resample))
 
 
+def resize_image_fast(image: np.ndarray, preprocessing: Preprocessing, size: int | None = None) -> np.ndarray:
+    """As `resize_image`, in a fifth of its time; for training, where no number of a paper hangs on a pixel.
+
+    torch's resampling of bytes is PIL's but for its rounding: of photographs at 224 pixels, 7 values in a
+    million differ by more than 1, at 384 pixels 2 in ten thousand (`benchmarks.images`).
+    """
+    height, width = resized_shape(image.shape[0], image.shape[1], preprocessing, size)
+    if image.shape[:2] == (height, width) or preprocessing.interpolation not in PIL_FILTERS:
+        return resize_image(image, preprocessing, size)
+    channels_first = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)[None]
+    resized = F.interpolate(channels_first, (height, width), mode=preprocessing.interpolation, antialias=True)
+    return resized[0].permute(1, 2, 0).numpy()
+
+
 def resized_shape(
     height: int, width: int, preprocessing: Preprocessing, size: int | None = None
 ) -> tuple[int, int]:
@@ -163,9 +178,9 @@ def resize_for_training(
     """
     window = preprocessing.training
     if window is None:
-        return resize_image(image, preprocessing)
+        return resize_image_fast(image, preprocessing)
     size = int(rng.integers(window.sizes[0], window.sizes[1] + 1))
-    resized = resize_image(image, preprocessing, size)
+    resized = resize_image_fast(image, preprocessing, size)
     height, width = resized.shape[:2]
     top = int(rng.integers(0, max(0, height - window.crop) + 1))
     left = int(rng.integers(0, max(0, width - window.crop) + 1))

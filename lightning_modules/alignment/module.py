@@ -25,8 +25,9 @@ from lightning_modules.alignment.losses import (
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.capabilities import Refine, ScoredWords, TagScore
 from lightning_modules.contrast import global_contrast, phrase_image_similarity
-from lightning_modules.loading import digest
+from lightning_modules.description import Describing
 from lightning_modules.optimisation import Optimisation
+from lightning_modules.stored_features import feature_spec
 from lightning_modules.tags import score_words
 from networks.dual_encoder import DualEncoder
 from networks.image_text_encoder import Places
@@ -53,7 +54,7 @@ class AlignmentOptions:
     training_size: int = 224
 
 
-class PhraseAlignment(WeakgroundModule):
+class PhraseAlignment(Describing, WeakgroundModule):
     """Aligns phrases with places of photographs.
 
     The towers are frozen, so that their features can be computed once (`python cli.py features`) and training
@@ -99,11 +100,7 @@ class PhraseAlignment(WeakgroundModule):
 
     @cached_property
     def _feature_spec(self) -> FeatureSpec:
-        side = self.options.training_size
-        encoder = (
-            f"{digest(self.network.image_towers.state_dict())} strides {self.network.strides} side {side}"
-        )
-        return FeatureSpec(encoder, self.network.feature_numbers(side))
+        return feature_spec(self.network, self.options.training_size)
 
     @torch.no_grad()
     def compute_features(self, images: Tensor) -> Tensor:
@@ -165,6 +162,11 @@ class PhraseAlignment(WeakgroundModule):
         places = self.network.encode_places(images).vectors.flatten(1, 2)
         vectors = self.network.encode_texts(texts)
         return phrase_image_similarity(vectors, places, self.options.temperature).T
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """See `lightning_modules.capabilities.CanDescribe`."""
+        return self.network.encode_texts(texts)
 
     @torch.no_grad()
     def segment(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from lightning_modules.backbones.options import (
     NegativeOptions,
 )
 from lightning_modules.vocabulary import read_vocabulary
-from networks.albef import ALBEF
+from networks.albef import ALBEF, AlignBeforeFuse
 from networks.layers.momentum_contrast import Fusion
 from networks.layers.tokenizer import Tokens, pre_caption
 
@@ -38,55 +38,24 @@ class MaskedTexts(NamedTuple):
     chosen: Tensor
 
 
-class ALBEFBackbone(MomentumBackbone):
-    """Texts of WordPiece, ITC + ITM + MLM, and class activation maps of the cross-attention.
+class AlignBeforeFuseBackbone(MomentumBackbone):
+    """Base of ALBEF and its kin: texts of WordPiece, ITC + ITM + MLM, maps of the cross-attention.
 
     Args:
-        network: the ALBEF network, of any size.
-        vocabulary: file of BERT's vocabulary, a token a line.
-        images: how images are made ready.
-        maps: how class activation maps are made.
-        negatives: how hard negatives are drawn.
-        distillation: how much of the momentum model is in the targets.
-        max_words: words kept by the text cleaning (30 in ALBEF; 50 in AMC and SelfEQ, also at evaluation).
-        max_tokens: tokens kept in training, special ones included. Evaluation keeps all that the network has
-            positions for.
-        mlm_probability: share of masked tokens.
-        add_sep: close texts with [SEP]. ALBEF's weights never saw one there.
-
-    Raises:
-        ModelError: the vocabulary is missing, or is not of the network's size.
+        network: of any size.
+        tokens: the vocabulary in the order of its ids.
+        mlm_probability: share of masked tokens; 0 leaves masked language modelling out.
+        options: of `MomentumBackbone`.
     """
 
     language_term: ClassVar[str] = "mlm"
-    network: ALBEF
+    network: AlignBeforeFuse
     distillation: DistillationOptions
 
     def __init__(
-        self,
-        network: ALBEF,
-        vocabulary: Path,
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
-        maps: MapOptions = MapOptions(),  # noqa: B008 (frozen)
-        negatives: NegativeOptions = NegativeOptions(),  # noqa: B008 (frozen)
-        distillation: DistillationOptions = DistillationOptions(),  # noqa: B008 (frozen)
-        max_words: int = 50,
-        max_tokens: int = 25,
-        mlm_probability: float = 0.15,
-        add_sep: bool = False,
+        self, network: AlignBeforeFuse, tokens: list[str], mlm_probability: float, **options: Any
     ) -> None:
-        tokens = read_vocabulary(Path(vocabulary))
-        super().__init__(
-            network,
-            tokens,
-            add_sep=add_sep,
-            images=images,
-            maps=maps,
-            negatives=negatives,
-            distillation=distillation,
-            max_words=max_words,
-            max_tokens=max_tokens,
-        )
+        super().__init__(network, tokens, **options)
         self.mlm_probability = mlm_probability
 
     def clean(self, text: str) -> str:
@@ -135,20 +104,23 @@ class ALBEFBackbone(MomentumBackbone):
         network = self.network
         batch = len(encoded.tokens)
         matched = batch * len(levels)
+        masked = batch if self.mlm_probability else 0
         rows = torch.arange(batch, device=self.device)
         tokens = self.tokenize([text for level in levels for text in level.texts])
-        first = self.mask(Tokens(tokens.ids[:batch], tokens.mask[:batch]))
+        first = self.mask(Tokens(tokens.ids[:masked], tokens.mask[:masked]))
         mask = torch.cat([tokens.mask, first.tokens.mask])
         hidden = network.encode_text(torch.cat([tokens.ids, first.masked_ids]), mask)
         features = self.text_features(hidden[:matched], tokens)
 
         terms, pairs = self.contrast_levels(encoded, levels, features, step, mentioned)
-        text_of_row = torch.cat([pairs.texts, matched + rows])
-        image_of_row = torch.cat([pairs.images, rows])
+        text_of_row = torch.cat([pairs.texts, matched + rows[:masked]])
+        image_of_row = torch.cat([pairs.images, rows[:masked]])
         fused = network.fuse(hidden[text_of_row], mask[text_of_row], encoded.tokens, image_of_row).hidden
 
-        terms |= self.matching_terms(fused[:-batch], levels)
-        terms["mlm"] = self.masked_language_term(fused[-batch:], first, encoded, step)
+        terms |= self.matching_terms(fused[: len(pairs.texts)], levels)
+        terms["mlm"] = torch.zeros((), device=self.device)
+        if masked:
+            terms["mlm"] = self.masked_language_term(fused[len(pairs.texts) :], first, encoded, step)
         network.enqueue(step.gather(encoded.features.momentum), step.gather(features.momentum[:batch]))
         return terms
 
@@ -182,3 +154,52 @@ class ALBEFBackbone(MomentumBackbone):
             soft = legacy_distillation(network.mlm_logits(fused), texts.chosen, momentum_logits)
             return (1 - alpha) * masked_language_loss(logits, labels, None, 0.0) + alpha * soft
         return masked_language_loss(logits, labels, momentum_logits, alpha)
+
+
+class ALBEFBackbone(AlignBeforeFuseBackbone):
+    """ALBEF as published.
+
+    Args:
+        network: the ALBEF network, of any size.
+        vocabulary: file of BERT's vocabulary, a token a line.
+        images: how images are made ready.
+        maps: how class activation maps are made.
+        negatives: how hard negatives are drawn.
+        distillation: how much of the momentum model is in the targets.
+        max_words: words kept by the text cleaning (30 in ALBEF; 50 in AMC and SelfEQ, also at evaluation).
+        max_tokens: tokens kept in training, special ones included. Evaluation keeps all that the network has
+            positions for.
+        mlm_probability: share of masked tokens; 0 leaves masked language modelling out.
+        add_sep: close texts with [SEP]. ALBEF's weights never saw one there.
+
+    Raises:
+        ModelError: the vocabulary is missing, or is not of the network's size.
+    """
+
+    network: ALBEF
+
+    def __init__(
+        self,
+        network: ALBEF,
+        vocabulary: Path,
+        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
+        maps: MapOptions = MapOptions(),  # noqa: B008 (frozen)
+        negatives: NegativeOptions = NegativeOptions(),  # noqa: B008 (frozen)
+        distillation: DistillationOptions = DistillationOptions(),  # noqa: B008 (frozen)
+        max_words: int = 50,
+        max_tokens: int = 25,
+        mlm_probability: float = 0.15,
+        add_sep: bool = False,
+    ) -> None:
+        super().__init__(
+            network,
+            read_vocabulary(Path(vocabulary)),
+            mlm_probability,
+            add_sep=add_sep,
+            images=images,
+            maps=maps,
+            negatives=negatives,
+            distillation=distillation,
+            max_words=max_words,
+            max_tokens=max_tokens,
+        )

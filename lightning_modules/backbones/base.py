@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from datamodules.batches import Preprocessing
+from datamodules.handover import FeatureSpec
 from lightning_modules.backbones.options import MapOptions
 from networks.layers.class_activation import minmax
 
@@ -61,6 +62,10 @@ class VisionLanguageBackbone(ABC):
             BLIP's public code does, or by the former alone, as ALBEF's does.
         language_term: the name of the language loss among the terms of `losses`.
         fingerprint: of the vocabulary, without which the weights of a checkpoint mean nothing.
+        frozen_parts: names of the network's parts that are not trained.
+        brings_weights: whether these have their final weights from the moment they are made.
+        feature_spec: what of images can be stored in place of them; None where the network is trained from
+            the pixels on.
     """
 
     language_term: ClassVar[str]
@@ -69,6 +74,9 @@ class VisionLanguageBackbone(ABC):
     preprocessing: Preprocessing
     maps: MapOptions
     fingerprint: str
+    frozen_parts: Sequence[str] = ()
+    brings_weights: bool = False
+    feature_spec: FeatureSpec | None = None
 
     @property
     @abstractmethod
@@ -77,9 +85,16 @@ class VisionLanguageBackbone(ABC):
 
     # Training.
 
+    def compute_features(self, images: Tensor) -> Tensor:
+        """(N,3,H,W) -> (N,F) float16, what ``feature_spec`` describes."""
+        raise NotImplementedError(f"{type(self).__name__} is trained from the pixels on")
+
     @abstractmethod
     def encode_for_training(self, images: Tensor, step: TrainingStep) -> Any:
-        """Encodes (B,3,H,W) images once for all texts of a step, momentum models included."""
+        """Encodes (B,3,H,W) images, or their stored features, once for all texts of a step.
+
+        Momentum models are included.
+        """
 
     @abstractmethod
     def losses(

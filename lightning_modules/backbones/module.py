@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from datamodules.handover import Needs
 from lightning_modules.backbones.base import TrainingStep, VisionLanguageBackbone
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.errors import ModelError
@@ -30,6 +32,18 @@ class BackboneModule(WeakgroundModule):
         self.backbone = backbone
         self.network = backbone.network
         self.preprocessing = backbone.preprocessing
+        for part in backbone.frozen_parts:
+            self.freeze_part(f"network.{part}", backbone.brings_weights)
+
+    @property
+    def needs(self) -> Needs:
+        """Images, or what a frozen encoder of the network sees in them."""
+        return replace(super().needs, features=self.backbone.feature_spec)
+
+    @torch.no_grad()
+    def compute_features(self, images: Tensor) -> Tensor:
+        """(N,3,H,W) normalised training images -> (N,F) float16, see `python cli.py features`."""
+        return self.backbone.compute_features(images)
 
     def training_progress(self, batch_idx: int) -> TrainingStep:
         """Where the run stands."""

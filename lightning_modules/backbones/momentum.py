@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from datamodules.batches import Preprocessing
+from datamodules.batches import Preprocessing, RandomWindow
 from lightning_modules.backbones.base import Texts, TrainingStep, VisionLanguageBackbone
 from lightning_modules.backbones.losses import (
     Contrast,
@@ -41,6 +41,7 @@ from networks.layers.class_activation import (
 )
 from networks.layers.momentum_contrast import Fusion, MomentumContrast
 from networks.layers.tokenizer import Tokens, WordPieceTokenizer
+from networks.layers.vit import square_grid
 
 
 class EncodedImages(NamedTuple):
@@ -111,7 +112,7 @@ class MomentumBackbone(VisionLanguageBackbone):
         self.network = network
         self.fingerprint = vocabulary_digest(tokens)
         self.tokenizer = WordPieceTokenizer(tokens, add_sep=add_sep)
-        self.preprocessing = Preprocessing(network.image_size, images.mean, images.std, images.interpolation)
+        self.preprocessing = _preprocessing(network.image_size, images)
         self.maps = maps
         self.training_reading = training_reading(network, maps)
         self.evaluation_reading = evaluation_reading(network, maps)
@@ -122,7 +123,7 @@ class MomentumBackbone(VisionLanguageBackbone):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(h, w) of every map."""
+        """(h, w) of the maps of images that are judged."""
         return self.network.grid
 
     @property
@@ -366,7 +367,7 @@ class MomentumBackbone(VisionLanguageBackbone):
                     fused.attentions[place],
                     gradients[place],
                     mask,
-                    self.grid,
+                    square_grid(fused.attentions[place].shape[-1] - 1),
                     relu=self.maps.relu,
                     token_reduce=self.maps.tokens,
                     heads=source.heads,
@@ -374,6 +375,12 @@ class MomentumBackbone(VisionLanguageBackbone):
                 )
             )
         return join_maps(torch.stack(maps), reading.combine)
+
+
+def _preprocessing(image_size: int, images: ImageOptions) -> Preprocessing:
+    side = images.train_size
+    training = None if side is None else RandomWindow((side, side), side)
+    return Preprocessing(image_size, images.mean, images.std, images.interpolation, training=training)
 
 
 def _draw(weights: Tensor) -> Tensor:

@@ -15,17 +15,20 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How the images of a backbone are made ready; their size is the network's.
+    """How the images of a backbone are made ready; those that are judged have the network's size.
 
     Args:
         mean: per channel, for pixels in [0, 1].
         std: per channel.
         interpolation: see `datamodules.batches.Preprocessing`.
+        train_size: side of training images in pixels, where the network takes images of any size; None for
+            the side of the images that are judged.
     """
 
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
     interpolation: Interpolation = "bicubic"
+    train_size: int | None = None
 
 
 @dataclass(frozen=True)

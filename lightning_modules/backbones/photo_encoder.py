@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lightning_modules.errors import ModelError
 from lightning_modules.packaged_weights import BY_NAME, INSTALL
 from networks.dual_encoder import DualEncoder, PlaceHead, PlaceMaps
+from networks.layers.timm_import import import_timm
 from networks.photo_encoders import ImageTower, SentenceTower
 
 Weights = Literal["package", "online"]
@@ -30,7 +31,7 @@ class PhotoEncoder(DualEncoder):
         weights: ``package`` takes them from installed packages, ``online`` from timm and the model hub, which
             may download them. Both give the same numbers.
         head: weights of the trained head (``.safetensors``); None to begin with the towers' own last
-            convolution, and the sentences as they are.
+            convolution, and the sentences as they are; see `load_head`.
         strides, expanded, dropout, maps: as for `networks.dual_encoder.DualEncoder`.
 
     Raises:
@@ -63,26 +64,38 @@ class PhotoEncoder(DualEncoder):
             start_from_last_convolution(image_head, last_convolution)
         self.brings_weights = head is not None
         if head is not None:
-            self.load_head(head)
+            load_head(self, head)
 
-    def load_head(self, path: Path) -> None:
-        """Reads the trained weights. Raises `ModelError` if they are of another encoder."""
-        if not path.is_file():
-            raise ModelError(f"the head {path.absolute()} is not there.")
-        try:
-            state = load_file(path)
-        except Exception as error:
-            raise ModelError(f"{path}: not readable as safetensors ({error}).") from error
-        wanted = self.head_state()
-        fitting = {
-            name for name, value in state.items() if name in wanted and wanted[name].shape == value.shape
-        }
-        if fitting != set(wanted) or fitting != set(state):
-            raise ModelError(
-                f"{path} holds the head of another encoder: {len(fitting)} of its {len(state)} tensors fit "
-                f"the {len(wanted)} of this one."
-            )
-        self.load_state_dict({name: value.float() for name, value in state.items()}, strict=False)
+
+def load_head(encoder: DualEncoder, path: Path) -> None:
+    """Reads the trained weights of a head into an encoder.
+
+    A head of more towers will do if the encoder's are its first: the vectors of towers are added, so that
+    each part of a head means something by itself.
+
+    Raises:
+        ModelError: the file is missing or damaged, or holds the head of another encoder.
+    """
+    if not path.is_file():
+        raise ModelError(f"the head {path.absolute()} is not there.")
+    try:
+        state = load_file(path)
+    except Exception as error:
+        raise ModelError(f"{path}: not readable as safetensors ({error}).") from error
+    own_parts = tuple(f"image_heads.{number}." for number in range(len(encoder.image_towers)))
+    state = {
+        name: value.float()
+        for name, value in state.items()
+        if name.startswith(own_parts) or not name.startswith("image_heads.")
+    }
+    wanted = encoder.head_state()
+    fitting = {name for name, value in state.items() if name in wanted and wanted[name].shape == value.shape}
+    if fitting != set(wanted) or fitting != set(state):
+        raise ModelError(
+            f"{path} holds the head of another encoder: {len(fitting)} of its {len(state)} tensors fit the "
+            f"{len(wanted)} of this one."
+        )
+    encoder.load_state_dict(state, strict=False)
 
 
 def load_image_tower(name: str, weights: Weights) -> tuple[ImageTower, nn.Linear | None]:
@@ -91,7 +104,7 @@ def load_image_tower(name: str, weights: Weights) -> tuple[ImageTower, nn.Linear
     Raises:
         ModelError: the weights are not there, or timm does not know the name.
     """
-    import timm  # here, since it takes seconds
+    timm = import_timm()
 
     if name not in timm.list_models():
         raise ModelError(f"timm has no model {name!r}; timm.list_models() lists them.")

@@ -17,6 +17,7 @@ from datamodules.batches import ImageTextBatch, PhraseBatch, Preprocessing, Rand
 from datamodules.handover import Needs
 from lightning_modules.backbones.photo_encoder import packaged_image_state
 from lightning_modules.base import WeakgroundModule
+from lightning_modules.description import Describing
 from lightning_modules.loading import PartFile
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.similarity_map.losses import (
@@ -34,12 +35,13 @@ from lightning_modules.similarity_map.options import (
     TextOptions,
 )
 from networks.image_text_encoder import ImageTextEncoder
+from networks.layers.timm_import import import_timm
 from networks.wwbl import WWbL, WWbLSize
 
 TrunkWeights = Literal["package"] | Path | None
 
 
-class SimilarityMapModule(WeakgroundModule):
+class SimilarityMapModule(Describing, WeakgroundModule):
     """Base of g and g++.
 
     Args:
@@ -83,7 +85,7 @@ class SimilarityMapModule(WeakgroundModule):
         self.freeze_part("clip", brings_weights=clip.brings_weights)
         self.part_files.append(PartFile("clip", clip_use.pretrained, "--model.clip_use.pretrained"))
         if trunk_weights == "package":
-            import timm  # here, since it takes seconds
+            timm = import_timm()
 
             state = packaged_image_state(size.trunk, timm.create_model(size.trunk))
             self.network.E.load_state_dict(self.network.E.adapt_state_dict(state))
@@ -213,6 +215,15 @@ class SimilarityMapModule(WeakgroundModule):
             part = slice(start, start + self.queries_per_pass)
             maps.append(self.network.masks(places[image_of_query[part]], vectors[part], images.shape[-2:]))
         return torch.cat(maps)
+
+    @torch.no_grad()
+    def match(self, images: Tensor, texts: list[str]) -> Tensor:
+        """Cosines of the encoder, without a prompt; see `lightning_modules.capabilities.CanMatch`."""
+        return self.image_vectors(self.clip_size(images)) @ self.text_vectors(texts).t()
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """The encoder's vectors, without a prompt; see `lightning_modules.capabilities.CanDescribe`."""
+        return self.text_vectors(texts)
 
 
 def _preprocessing(images: ImageOptions) -> Preprocessing:

@@ -10,7 +10,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from networks.layers.bert import BertModel, BertSize
 from networks.layers.class_activation import grad_mode_of
-from networks.layers.vit import VisionTransformer, resize_position_embedding
+from networks.layers.vit import ImageTokens, resize_position_embedding
 
 MOMENTUM_TWINS = ("visual_encoder", "vision_proj", "text_encoder", "text_proj")
 QUEUES = ("image_queue", "text_queue", "queue_ptr")
@@ -77,14 +77,14 @@ class MomentumContrast(nn.Module, ABC):
         optional_weights: pieces of the names of what published weights may lack.
     """
 
-    optional_weights: ClassVar[tuple[str, ...]] = ()
+    optional_weights: tuple[str, ...] = ()
     image_queue: Tensor
     text_queue: Tensor
     queue_ptr: Tensor
 
     def __init__(
         self,
-        visual_encoder: VisionTransformer,
+        visual_encoder: ImageTokens,
         text_encoder: nn.Module,
         text: BertSize,
         contrast: ContrastSize,
@@ -185,15 +185,20 @@ class MomentumContrast(nn.Module, ABC):
 
     @torch.no_grad()
     def update_momentum(self) -> None:
-        """Twins := momentum * twins + (1 - momentum) * online, over parameters.
+        """Twins := momentum * twins + (1 - momentum) * online, over the parameters that are trained.
 
         Once a step, before the momentum features (reference code).
         """
         twins: list[Tensor] = []
         online: list[Tensor] = []
         for name in MOMENTUM_TWINS:
-            twins += self._part(name, momentum=True).parameters()
-            online += self._part(name, momentum=False).parameters()
+            parameters = self._part(name, momentum=False).parameters()
+            twin_parameters = self._part(name, momentum=True).parameters()
+            for parameter, twin in zip(parameters, twin_parameters, strict=True):
+                # Even equal numbers are not left as they are: a negative zero becomes a positive one.
+                if parameter.requires_grad:
+                    online.append(parameter)
+                    twins.append(twin)
         torch._foreach_lerp_(twins, online, 1 - self.momentum)
 
     @torch.no_grad()

@@ -15,6 +15,19 @@ from torch.nn import functional as F
 from torchvision.ops import StochasticDepth  # type: ignore[import-untyped]
 
 
+def square_grid(patches: int) -> tuple[int, int]:
+    """(h, w) of a square image's patches. Raises ValueError if their number is not a square.
+
+    Example:
+        >>> square_grid(196)
+        (14, 14)
+    """
+    side = math.isqrt(patches)
+    if side * side != patches:
+        raise ValueError(f"{patches} patches do not belong to a square grid")
+    return side, side
+
+
 def resize_position_embedding(pos_embed: Tensor, grid: tuple[int, int]) -> Tensor:
     """(1,1+P',D) learned on a square grid -> (1,1+h*w,D) for ``grid``; the class token's embedding is kept
     (the reference code's load rule).
@@ -23,14 +36,10 @@ def resize_position_embedding(pos_embed: Tensor, grid: tuple[int, int]) -> Tenso
     """
     class_token = pos_embed[:, :1]
     patches = pos_embed[:, 1:]
-    side = math.isqrt(patches.shape[1])
-    if side * side != patches.shape[1]:
-        raise ValueError(
-            f"a position embedding of {patches.shape[1]} patches does not belong to a square grid"
-        )
-    if (side, side) == tuple(grid):
+    own_grid = square_grid(patches.shape[1])
+    if own_grid == tuple(grid):
         return pos_embed
-    image = patches.reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    image = patches.unflatten(1, own_grid).permute(0, 3, 1, 2)
     resized = F.interpolate(image.float(), size=grid, mode="bicubic", align_corners=False).to(pos_embed.dtype)
     return torch.cat([class_token, resized.flatten(2).transpose(1, 2)], dim=1)
 
@@ -135,7 +144,21 @@ class Block(nn.Module):
         return x_nld + self.drop_path(self.mlp(self.norm2(x_nld)))
 
 
-class VisionTransformer(nn.Module):
+class ImageTokens(nn.Module):
+    """Base of what turns images into tokens (N,L,D), a token for the whole image first.
+
+    Attributes:
+        image_size: side of the square images that are judged, in pixels.
+        grid: (h, w) of their patches.
+        width: D.
+    """
+
+    image_size: int
+    grid: tuple[int, int]
+    width: int
+
+
+class VisionTransformer(ImageTokens):
     """ViT with a class token, learned positions and a final norm over all tokens."""
 
     def __init__(self, size: ViTSize) -> None:

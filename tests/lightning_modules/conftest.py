@@ -52,7 +52,7 @@ NETWORK: dict[str, Any] = {
     "vision": ViTSize(image_size=32, patch_size=8, width=16, depth=2, heads=2),
     "contrast": ContrastSize(embed_dim=8, queue_size=6),
 }
-# A backbone -> its network, and the sizes of that alone.
+# A backbone of one network -> that network, and the sizes of that alone.
 NETWORKS: dict[type[MomentumBackbone], tuple[type[MomentumContrast], dict[str, Any]]] = {
     ALBEFBackbone: (ALBEF, {"text": TEXT, "fusion_layer": 2}),
     BLIPBackbone: (BLIP, {"text": replace(TEXT, vocab_size=len(WORDS) + 2)}),

@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.batches import Preprocessing, RandomWindow
+from datamodules.batches import Interpolation, Preprocessing, RandomWindow
 from datamodules.errors import DataError
-from datamodules.storage.images import augment, read_image, resize_for_training, resize_image, to_tensor
+from datamodules.storage.images import (
+    augment,
+    read_image,
+    resize_for_training,
+    resize_image,
+    resize_image_fast,
+    to_tensor,
+)
 
 RED = (200, 40, 30)
 
@@ -127,6 +134,19 @@ def test_resize_follows_the_named_library() -> None:
     assert resize_image(image[:16, :16], preprocessing(16, "bicubic")).tolist() == image[:16, :16].tolist()
 
 
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "cv2_bilinear"])
+@pytest.mark.parametrize("side", [7, 32, 60])
+def test_the_fast_way_gives_nearly_the_same_image(side: int, interpolation: Interpolation) -> None:
+    smooth = cv2.GaussianBlur(noise(45, 70), (0, 0), 3)
+    image = smooth[:, ::-1]  # as a flip leaves it
+    wanted = preprocessing(side, interpolation)
+    fast = resize_image_fast(image, wanted)
+    assert fast.shape == (side, side, 3)
+    assert np.abs(fast.astype(int) - resize_image(image, wanted)).max() <= 1
+    short_side = replace(wanted, resize="short_side")
+    assert resize_image_fast(image, short_side, 9).shape == resize_image(image, short_side, 9).shape
+
+
 def test_to_tensor_puts_channels_first_and_copies() -> None:
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     tensor = to_tensor(image)
@@ -229,7 +249,7 @@ def test_without_a_window_training_draws_nothing() -> None:
     rng = np.random.default_rng(2)
     square = preprocessing(16, "bicubic")
     image = noise(20, 30)
-    assert np.array_equal(resize_for_training(image, square, rng), resize_image(image, square))
+    assert np.array_equal(resize_for_training(image, square, rng), resize_image_fast(image, square))
     assert rng.random() == np.random.default_rng(2).random()
 
 

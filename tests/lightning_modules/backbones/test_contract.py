@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from jsonargparse import ArgumentParser
+from torch.testing import assert_close
 
 from datamodules.batches import ImageTextBatch
 from lightning_modules.backbones.base import VisionLanguageBackbone
@@ -53,3 +54,14 @@ def test_it_compares_images_with_texts(module: VisionLanguagePretrain) -> None:
     similarities = module.eval().match(images_for(module), PHRASES)
     assert similarities.shape == (len(CAPTIONS), len(PHRASES))
     assert similarities.abs().max() <= 1 + 1e-5
+
+
+def test_a_second_look_is_that_at_single_pairs(module: VisionLanguagePretrain) -> None:
+    features, tokens = module.eval().embed_images(images_for(module))
+    similarities = features @ module.embed_texts(PHRASES).t()
+    assert_close(similarities, module.match(images_for(module), PHRASES), rtol=1e-4, atol=1e-5)
+    image_of_text = [2, 0, 0, 1]
+    scores = module.match_scores(tokens, PHRASES, torch.tensor(image_of_text))
+    for row, image in enumerate(image_of_text):
+        alone = module.match_scores(tokens[image : image + 1], [PHRASES[row]], torch.tensor([0]))
+        assert_close(scores[row : row + 1], alone, rtol=1e-4, atol=1e-4)

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from datamodules.batches import PhraseBatch
-from lightning_modules.catalogue import BACKBONES
 from lightning_modules.errors import ModelError
 from lightning_modules.hist.module import HISTFinetune
 from networks.layers.class_activation import minmax
 from tests.lightning_modules.conftest import (
+    NETWORKS,
     TEXT,
     gradients,
     tiny_network,
@@ -32,9 +32,9 @@ QUERIES = ["a red dog", "the small tree on the left of the old car", "hat", "", 
 IMAGE_OF_QUERY = torch.tensor([1, 0, 0, 2, 2, 0])
 
 
-@pytest.fixture(params=BACKBONES, ids=lambda backbone: backbone.__name__)
+@pytest.fixture(params=NETWORKS, ids=lambda backbone: backbone.__name__)
 def backbone_class(request: pytest.FixtureRequest) -> Any:
-    """Each listed backbone."""
+    """Each published backbone."""
     return request.param
 
 

@@ -58,4 +58,14 @@ BLIP = {
         "negatives": {"exclude": "same_text"},
     },
 }
-TINY = {"ALBEFBackbone": ALBEF, "BLIPBackbone": BLIP}
+PHOTO_ALBEF = {
+    "class_path": "PhotoALBEFBackbone",
+    "init_args": {
+        "encoder": {"class_path": "tests.lightning_modules.alignment.tiny.TinyEncoder"},
+        "fusion": {"layers": 2},
+        "contrast": {"embed_dim": 16, "queue_size": 32},
+        "negatives": {"exclude": "same_text"},
+        "training_size": 32,
+    },
+}
+TINY = {"ALBEFBackbone": ALBEF, "BLIPBackbone": BLIP, "PhotoALBEFBackbone": PHOTO_ALBEF}

@@ -13,12 +13,12 @@ from datamodules.batches import ImageTextBatch, PhraseBatch
 from lightning_modules.backbones.losses import Contrast, Features
 from lightning_modules.backbones.momentum import EncodedImages
 from lightning_modules.backbones.options import NegativeOptions
-from lightning_modules.catalogue import BACKBONES
 from lightning_modules.errors import ModelError
 from lightning_modules.hist.module import AdditionOptions, HISTFinetune, LossWeights
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from tests.lightning_modules.conftest import (
+    NETWORKS,
     fit,
     gradients,
     train_step,
@@ -35,9 +35,9 @@ from tests.lightning_modules.hist.one_by_one import (
 )
 
 
-@pytest.fixture(params=BACKBONES, ids=lambda backbone: backbone.__name__)
+@pytest.fixture(params=NETWORKS, ids=lambda backbone: backbone.__name__)
 def backbone_class(request: pytest.FixtureRequest) -> Any:
-    """Each listed backbone."""
+    """Each published backbone."""
     return request.param
 
 

@@ -16,12 +16,10 @@ from datamodules.batches import ImageTextBatch
 from lightning_modules.backbones.albef import ALBEFBackbone
 from lightning_modules.backbones.losses import Contrast
 from lightning_modules.backbones.options import NegativeOptions
-from lightning_modules.catalogue import BACKBONES
-from lightning_modules.pretraining.module import VisionLanguagePretrain
 from lightning_modules.retrieval.module import NO_IMAGE, RetrievalFinetune, image_numbers
 from networks.layers.tokenizer import Tokens
 from tests.lightning_modules.backbones.test_losses import PARITY_WORDS
-from tests.lightning_modules.conftest import gradients, train_step
+from tests.lightning_modules.conftest import NETWORKS, gradients, train_step
 from tests.networks.albef_parity import inputs, outputs, tiny_albef
 
 Build = Callable[..., Any]
@@ -29,9 +27,9 @@ CAPTIONS = ["a red dog", "the tall man", "small green car on the left", "a dog o
 KEYS = ["a.jpg", "b.jpg", "c.jpg", "a.jpg"]  # the first and the last are captions of one image
 
 
-@pytest.fixture(params=BACKBONES, ids=lambda backbone: backbone.__name__)
+@pytest.fixture(params=NETWORKS, ids=lambda backbone: backbone.__name__)
 def backbone_class(request: pytest.FixtureRequest) -> Any:
-    """Each listed backbone."""
+    """Each published backbone."""
     return request.param
 
 
@@ -177,15 +175,3 @@ def test_rows_of_different_images_are_as_in_pre_training(build: Build, first_cho
     _, terms = train_step(module, ImageTextBatch(inputs()["images"], CAPTIONS, list("abcd")), epochs=1.0)
     assert terms["itc"].item() == pytest.approx(outputs()["loss_ita_a0.4"].item(), rel=1e-4)
     assert terms["itm"].item() == pytest.approx(outputs()["loss_itm_a0.4"].item(), rel=1e-4)
-
-
-def test_image_and_text_scores_are_those_of_single_pairs(build: Build) -> None:
-    module = build(VisionLanguagePretrain).eval()
-    features, tokens = module.embed_images(batch().images)
-    texts = module.embed_texts(CAPTIONS)
-    assert_close(features @ texts.t(), module.match(batch().images, CAPTIONS))
-    scores = module.match_scores(tokens, CAPTIONS, torch.tensor([2, 0, 0, 1]))
-    for row, image in enumerate([2, 0, 0, 1]):
-        alone = module.match_scores(tokens[image : image + 1], [CAPTIONS[row]], torch.tensor([0]))
-        assert_close(scores[row : row + 1], alone, rtol=1e-4, atol=1e-4)
-    assert not scores.requires_grad

@@ -5,11 +5,12 @@ photograph get a text each; texts that several regions agree on are kept, one of
 finds these in the photograph. The paper's captioner is BLIP. Where none is at hand, a region gets the phrase
 of a bank that is nearest to it.
 
-Legend: R regions, M texts, D numbers of a vector.
+Legend: N images, R regions, M texts, D numbers of a vector, S pixels of the side of a square.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -17,12 +18,16 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from datamodules.batches import Preprocessing
 from lightning_modules.errors import ModelError
 
 GRID_SIDE = 224  # pixels of the square in which regions are given
 GRID_SHARES = (1 / 2, 1 / 3, 1 / 4)
+CROP_SIDE = 224  # pixels of the squares that regions are resized to
 Overlap = Literal["discard", "trim"]
+Regions = Literal["grid", "search"]
 
 
 class Region(NamedTuple):
@@ -79,11 +84,18 @@ def searched_regions(image: np.ndarray, least_share: float = 0.1) -> list[Region
     return sorted(large, key=lambda region: (region.y, region.x, region.height, region.width))
 
 
-def find_regions(image: np.ndarray, how: Literal["grid", "search"]) -> list[Region]:
-    """The regions of an image (H,W,3), in pixels of a square of `GRID_SIDE`."""
+def find_regions(image: Tensor, preprocessing: Preprocessing, how: Regions) -> list[Region]:
+    """The regions of an image (3,H,W), normalised by ``preprocessing``, in pixels of a square of `GRID_SIDE`.
+
+    Raises:
+        ModelError: this OpenCV has no selective search.
+    """
     if how == "grid":
         return grid_regions()
-    square = cv2.resize(image, (GRID_SIDE, GRID_SIDE), interpolation=cv2.INTER_AREA)
+    mean = torch.tensor(preprocessing.mean).view(3, 1, 1)
+    std = torch.tensor(preprocessing.std).view(3, 1, 1)
+    pixels = ((image.cpu() * std + mean) * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    square = cv2.resize(pixels, (GRID_SIDE, GRID_SIDE), interpolation=cv2.INTER_AREA)
     return [*searched_regions(square), *grid_regions()]
 
 
@@ -136,15 +148,24 @@ def representative(vectors: Tensor, members: Sequence[int]) -> int:
     return members[int((own @ (mean / mean.norm())).argmax())]
 
 
-def crops(image: np.ndarray, regions: Sequence[Region], side: int) -> list[np.ndarray]:
-    """The regions of an image, given for a square one of ``side`` pixels, each of its own size: (h,w,3)."""
-    height, width = image.shape[:2]
+def crops(image: Tensor, regions: Sequence[Region], side: int) -> list[Tensor]:
+    """The regions of an image, given for a square one of ``side`` pixels, each of its own size: (3,h,w)."""
+    height, width = image.shape[1:]
     pieces = []
     for region in regions:
         rows = slice(region.y * height // side, min(region.y + region.height, side) * height // side)
         columns = slice(region.x * width // side, min(region.x + region.width, side) * width // side)
-        pieces.append(image[rows, columns])
+        pieces.append(image[:, rows, columns])
     return pieces
+
+
+def as_squares(pieces: Sequence[Tensor], side: int) -> Tensor:
+    """Pieces of images (3,h,w), each resized to a square: (R,3,S,S). Pieces without a pixel are left out."""
+    squares = []
+    for piece in pieces:
+        if piece.numel():
+            squares.append(F.interpolate(piece[None], (side, side), mode="bicubic", antialias=True))
+    return torch.cat(squares)
 
 
 def agreed_texts(texts: Sequence[str], vectors: Tensor, overlap: Overlap = "discard") -> list[str]:
@@ -172,3 +193,34 @@ def say(module: Any, regions: Tensor, bank: Sequence[str], count: int = 2) -> li
     similarities = module.match(regions, list(bank))
     nearest = similarities.topk(min(count, len(bank)), dim=1).indices
     return [bank[index] for index in nearest.flatten().tolist()]
+
+
+class Describing:
+    """A base of methods that say what parts of images show; see `lightning_modules.capabilities.CanDescribe`.
+
+    Attributes:
+        preprocessing: of the method's images.
+    """
+
+    preprocessing: Preprocessing
+
+    @abstractmethod
+    def match(self, images: Tensor, texts: list[str]) -> Tensor:
+        """See `lightning_modules.capabilities.CanMatch`."""
+
+    @abstractmethod
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """(M,D), a vector of length 1 for each text, by which texts are compared."""
+
+    @torch.no_grad()
+    def describe(
+        self, images: Sequence[Tensor], bank: Sequence[str], regions: Regions = "grid"
+    ) -> list[list[str]]:
+        """See `lightning_modules.capabilities.CanDescribe`."""
+        return [self._agreed(image, bank, regions) for image in images]
+
+    def _agreed(self, image: Tensor, bank: Sequence[str], regions: Regions) -> list[str]:
+        places = find_regions(image, self.preprocessing, regions)
+        pieces = [image, *crops(image, places, GRID_SIDE)]
+        texts = say(self, as_squares(pieces, CROP_SIDE), bank)
+        return agreed_texts(texts, self.encode_texts(texts))

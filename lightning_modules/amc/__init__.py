@@ -1,0 +1,1 @@
+"""AMC: maps are taught by boxes."""

@@ -1,0 +1,1 @@
+"""SelfEQ: maps of phrases that mean the same should be the same."""

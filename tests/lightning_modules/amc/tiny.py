@@ -1,0 +1,6 @@
+"""AMC at its smallest."""
+
+from tests.lightning_modules.pretraining.tiny import MODEL
+from tests.tiny import GROUNDING, SCENES, Tiny
+
+TINY = {"AMCFinetune": Tiny(MODEL, SCENES, GROUNDING, "val/scenes/clean/pointing_game")}

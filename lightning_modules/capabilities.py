@@ -126,7 +126,6 @@ class CanDescribe(Protocol):
         ...
 
 
-
 TagScore = Literal["pixel", "image", "text", "segment"]
 """What a word is scored by: the highest value of its map; its cosine with the mean over the pixels; with the
 caption; the share of the pixels of which it is the likeliest word.

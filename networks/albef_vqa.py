@@ -160,7 +160,7 @@ class ALBEFForQuestions(nn.Module):
         return adapted
 
     def _text_tensors(self, name: str, tensor: Tensor, starts_decoder: bool) -> dict[str, Tensor]:
-        """What becomes of a tensor of the text encoder: its own, and one of the decoder that starts from it."""
+        """What becomes of a tensor of the text encoder: its own, and one of the decoder that starts there."""
         encoder, _, rest = name.partition(".")
         decoder = encoder.replace("text_encoder", "text_decoder")
         if rest.startswith("cls."):

@@ -5,7 +5,6 @@ Legend: Q questions, A answers, K candidates of a question, T tokens, V vocabula
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 

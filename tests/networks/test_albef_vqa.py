@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from networks.albef import ALBEF
 from networks.albef_vqa import ALBEFForQuestions
-from tests.networks.albef_parity import TINY, inputs, state_dict, tiny_sizes
+from tests.networks.albef_parity import TINY, inputs, tiny_sizes
 
 SIZES: dict[str, Any] = {
     "vision": tiny_sizes("vision", width=48)["vision"],  # as wide as the text, as in the published model
@@ -36,8 +37,6 @@ def official(network: ALBEFForQuestions) -> dict[str, Tensor]:
 
 def pretrained() -> dict[str, Tensor]:
     """A pre-trained ALBEF whose image tokens are as wide as its texts."""
-    from networks.albef import ALBEF
-
     torch.manual_seed(1)
     return ALBEF(**SIZES, contrast=TINY["contrast"]).state_dict()
 
@@ -82,10 +81,12 @@ def test_the_decoder_starts_from_the_layers_that_see_the_image(wrapped: bool) ->
     assert torch.equal(loaded[f"text_decoder.{transform}"], state[f"text_encoder.{transform}"])
     words = "embeddings.word_embeddings.weight"
     assert torch.equal(loaded[f"text_decoder.bert.{words}"], state[f"text_encoder.bert.{words}"])
-    assert network.text_decoder.cls.predictions.decoder.weight is network.text_decoder.bert.get_parameter(words)
+    assert network.text_decoder.cls.predictions.decoder.weight is network.text_decoder.bert.get_parameter(
+        words
+    )
 
 
-def test_without_twins_they_are_the_network(wrapped: bool = False) -> None:
+def test_without_twins_they_are_the_network() -> None:
     network = tiny()
     state = {name: tensor for name, tensor in official(network).items() if "_m." not in name}
     network.load_state_dict(network.adapt_state_dict(state), strict=True)
@@ -113,7 +114,7 @@ def test_other_files_are_refused() -> None:
 
 def test_a_token_sees_the_question_and_what_is_before_it() -> None:
     network = tiny()
-    ids, mask = inputs()["ids_i"], inputs()["att_i"]
+    mask = torch.tensor([[1] * 7, [1] * 7, [1, 1, 1, 1, 0, 0, 0], [1] * 7])
     states = torch.randn(4, 7, 48)
     answers = torch.tensor([[101, 5, 9, 0], [101, 5, 8, 7]])
     answer_mask = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])
@@ -132,6 +133,7 @@ def test_a_token_sees_the_question_and_what_is_before_it() -> None:
     padded[:, mask[2] == 0] += 1.0
     assert_close(logits(states=padded), logits())
     assert (logits(states=states + 1) - logits()).abs().max() > 1e-3
-    alone = network.next_token_logits(answers[:1, :2], answer_mask[:1, :2], states[2:3], mask[2:3], question * 0)
+    alone = network.next_token_logits(
+        answers[:1, :2], answer_mask[:1, :2], states[2:3], mask[2:3], question * 0
+    )
     assert_close(alone[0], first[:2])
-    assert ids.shape == mask.shape

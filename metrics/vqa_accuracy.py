@@ -1,8 +1,8 @@
 """The accuracy of VQA (Antol et al. 2015, arXiv:1505.00468; VQA v2, arXiv:1612.00837) as its official
 evaluation counts it.
 
-Ten people answer each question. An answer is right as far as three others gave it: min(times / 3, 1), averaged
-over the ten sets of nine people. Before that, texts are brought to one form.
+Ten people answer each question. An answer is right as far as three others gave it: min(times / 3, 1),
+averaged over the ten sets of nine people. Before that, texts are brought to one form.
 """
 
 from __future__ import annotations

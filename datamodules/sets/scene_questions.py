@@ -40,8 +40,8 @@ def questions_about(things: Sequence[SceneObject], rng: Random, image_size: int)
     Example:
         >>> from datamodules.synthetic.scene_drawing import make_scene
         >>> scene = make_scene(seed=0, split="train", index=3)
-        >>> for question, answer in questions_about(scene.objects, Random(0), image_size=64):
-        ...     print(question, answer)
+        >>> questions_about(scene.objects, Random(0), image_size=64)[:2]
+        [('what colour is the heart', 'blue'), ('what shape is the orange object', 'square')]
     """
     sorts = [
         list(_colour_questions(things)),

@@ -111,8 +111,8 @@ class Scenes(GroundingDataModule):
             generalisation.
         judged: what a split is judged by: where ``phrases`` are (called scenes), which words of a caption are
             ``tags`` and where (scenes_tags), the ``shapes`` in all pixels (scenes_shapes), where two objects
-            are that are asked for together, in ``pairs`` (scenes_pairs), which of all ``captions`` are of which
-            scene (scenes_captions), and by answers to ``questions`` (scenes_questions).
+            are that are asked for together, in ``pairs`` (scenes_pairs), which of all ``captions`` are of
+            which scene (scenes_captions), and by answers to ``questions`` (scenes_questions).
         kwargs: as for `GroundingDataModule`.
     """
 

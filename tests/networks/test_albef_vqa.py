@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from networks.albef import ALBEF
 from networks.albef_vqa import ALBEFForQuestions
-from tests.networks.albef_parity import TINY, inputs, tiny_sizes
+from tests.networks.albef_parity import TINY, tiny_sizes
 
 SIZES: dict[str, Any] = {
     "vision": tiny_sizes("vision", width=48)["vision"],  # as wide as the text, as in the published model

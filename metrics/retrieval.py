@@ -67,7 +67,8 @@ def chance(candidates: int, right: int, first: int) -> float:
     wrong = candidates - right
     if first > wrong:
         return 1.0
-    return 1 - math.comb(wrong, first) / math.comb(candidates, first)
+    orders = math.comb(candidates, first)
+    return (orders - math.comb(wrong, first)) / orders
 
 
 class Recalls(Metric):

@@ -2,8 +2,9 @@
 
 The table is a file of configs/leaderboards, of the same form as those of configs/ablation (`python cli.py
 ablation --help`); a row may say what it is `about`. Each data set has a part of its own for each protocol,
-with the numbers and their intervals, the difference to the row above on the same queries (paired bootstrap
-over images), and pictures of what was found. A row that cannot be run says so, and the others go on.
+with the numbers and their intervals, the difference to the row that a row starts from on the same queries
+(paired bootstrap over images), and pictures of what was found. A row that cannot be run says so, and the
+others go on.
 
 Written are index.html (one file, no network), leaderboard.csv and leaderboard.md.
 """
@@ -55,7 +56,7 @@ class Entry:
         name: of the row, or of a baseline.
         about: what it is.
         numbers: by the metric's name; empty if it was not measured.
-        gains: over the row above, in points, by the metric's name.
+        gains: over the row that it starts from, in points, by the metric's name.
         seed, commit: of the run.
         pictures: a picture file of what it found, if there is one.
     """
@@ -113,7 +114,7 @@ def boards(table: Table, rows: Sequence[Row], scale: str, seed: int, runs: Path)
     made = []
     for (dataset, protocol), rules in places.items():
         entries = _baselines(contents.values(), dataset, protocol)
-        above: Path | None = None
+        by_name = {row.name: row for row in rows}
         for row in rows:
             folder = runs / table.run_name(row, scale, seed)
             content = contents.get(row.name, {"results": []})
@@ -121,8 +122,9 @@ def boards(table: Table, rows: Sequence[Row], scale: str, seed: int, runs: Path)
             if content["results"] and not numbers:
                 continue  # it is judged on other sets
             gains = {}
-            if numbers and above is not None:
-                gains = _gains(above, folder, dataset, protocol)
+            start = by_name.get(next(reversed(row.weights.values()), ""))
+            if numbers and start is not None:
+                gains = _gains(runs / table.run_name(start, scale, seed), folder, dataset, protocol)
             pictures = folder / "test" / "pictures" / f"{dataset}.png"
             entries.append(
                 Entry(
@@ -135,7 +137,6 @@ def boards(table: Table, rows: Sequence[Row], scale: str, seed: int, runs: Path)
                     pictures if pictures.is_file() else None,
                 )
             )
-            above = folder if numbers else above
         made.append(Board(dataset, protocol, rules, entries))
     return made
 
@@ -220,7 +221,7 @@ def write_markdown(path: Path, made: Sequence[Board]) -> None:
 
 
 def cell_text(entry: Entry, metric: str) -> str:
-    """A number with its interval, and what it gained over the row above."""
+    """A number with its interval, and what it gained over the row that it starts from."""
     number = entry.numbers.get(metric)
     if number is None:
         return "not measured" if not entry.numbers else "-"

@@ -53,7 +53,8 @@ def write_page(path: Path, title: str, boards: Sequence[Board]) -> None:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{STYLE}</style><h1>{escape(title)}</h1>"
         "<p>Numbers in per cent with 95 % intervals over queries. Below them, in grey: the gain over the row "
-        "above on the same queries, with an interval by a bootstrap over images. A click on a heading sorts."
+        "that a method starts from, on the same queries, with an interval by a bootstrap over images. A "
+        "click on a heading sorts."
         f"</p>{parts}<script>{SCRIPT}</script></html>",
         encoding="utf-8",
     )

@@ -1,17 +1,20 @@
-"""A command that names no configuration judges the newest run."""
+"""A command whose configurations hold no model judges a run: the one that it names, or the newest."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-from commands.command_line import option_value
+from commands.command_line import config_paths, option_value
 from commands.runs import RunError, default_checkpoint, newest_run
 
 
 def with_newest_run(argv: list[str]) -> list[str]:
-    """Adds the newest run's config and best checkpoint to a command that names no config.
+    """Adds a run's config and best checkpoint to a command that brings no model of its own.
+
+    What configurations it does name, such as those of ``configs/eval``, are laid over the run's.
 
     Args:
         argv: ``test``, ``validate`` or ``predict`` with their options; ``fit`` is left alone.
@@ -19,7 +22,7 @@ def with_newest_run(argv: list[str]) -> list[str]:
     Raises:
         RunError: there is no such run.
     """
-    if argv[0] == "fit" or _names_a_config(argv):
+    if argv[0] == "fit" or _brings_a_model(argv):
         return argv
     runs = Path(option_value(argv, "--runs") or "runs")
     name = option_value(argv, "--name")
@@ -37,9 +40,20 @@ def with_newest_run(argv: list[str]) -> list[str]:
     return [argv[0], *added, *argv[1:]]
 
 
-def _names_a_config(argv: list[str]) -> bool:
-    """Whether a command names a config, or only wants to be told of its options."""
-    for argument in argv:
-        if argument in {"-h", "--help", "--print_config"} or argument.split("=")[0] in {"--config", "-c"}:
-            return True
-    return False
+def _brings_a_model(argv: list[str]) -> bool:
+    """Whether a command names a config with a model, or only wants to be told of its options."""
+    if {"-h", "--help", "--print_config"} & set(argv):
+        return True
+    return any(_has_model(path) for path in config_paths(argv))
+
+
+def _has_model(config: Path) -> bool:
+    """Whether a configuration says what model it is for.
+
+    Also true of one that cannot be read: the parser will say what is wrong with it.
+    """
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return True
+    return not isinstance(content, dict) or "model" in content

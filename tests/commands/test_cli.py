@@ -172,3 +172,14 @@ def test_a_bare_test_means_the_newest_run(tmp_path: Path) -> None:
         assert with_newest_run(argv) == argv
     with pytest.raises(RunError, match="holds no run"):
         with_newest_run(["test", *runs, "--name", "gone"])
+
+
+def test_a_configuration_without_a_model_is_laid_over_the_run(tmp_path: Path) -> None:
+    made_run(tmp_path, "demo/hist", 1000, "last", "best")
+    overlay = tmp_path / "judged_on.yaml"
+    overlay.write_text("data: {}\n")
+    words = ["test", "--runs", str(tmp_path), "--name", "demo/hist", "--config", str(overlay)]
+    config = str(tmp_path / "demo" / "hist" / "config.yaml")
+    assert with_newest_run(words) == ["test", "--config", config, "--ckpt_path", "best", *words[1:]]
+    overlay.write_text("model: {}\n")
+    assert with_newest_run(words) == words

@@ -25,7 +25,7 @@ TABLE = {
     "columns": {"pointing": "set/clean/pointing_game"},
     "rows": [
         {"name": "first <b>", "about": "learns from captions"},
-        {"name": "second", "trained": False},
+        {"name": "second", "weights": {"model.pretrained": "first <b>"}},
         {"name": "broken", "trained": False},
     ],
 }
@@ -49,7 +49,7 @@ class Judging(StandIn):
             columns |= {"image": list("abcd"), "key": list("1234"), "phrase": ["dog"] * 4, "hit": hits}
             arrays = [pa.array(columns[field.name]).cast(field.type) for field in SCHEMA]
             write_decisions(folder / "decisions.parquet", pa.table(arrays, schema=SCHEMA))
-            if "first" in name:
+            if "second" not in name:
                 content = json.loads((folder / "metrics.json").read_text())
                 further = {
                     "metric": "f1",

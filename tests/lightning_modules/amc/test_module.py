@@ -13,17 +13,16 @@ from datamodules.batches import BoxedPhraseBatch, ImageTextBatch
 from lightning_modules.amc.module import AMCFinetune, MarginOptions
 from lightning_modules.backbones.albef import ALBEFBackbone
 from lightning_modules.backbones.options import DistillationOptions
-from lightning_modules.catalogue import BACKBONES
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from networks.layers.class_activation import minmax
-from tests.lightning_modules.conftest import fit, train_step
+from tests.lightning_modules.conftest import NETWORKS, fit, train_step
 from tests.lightning_modules.hist.one_by_one import Build, hist_batch, mask_first_word
 
 
-@pytest.fixture(params=BACKBONES, ids=lambda backbone: backbone.__name__)
+@pytest.fixture(params=NETWORKS, ids=lambda backbone: backbone.__name__)
 def backbone_class(request: pytest.FixtureRequest) -> Any:
-    """Each listed backbone."""
+    """Each published backbone."""
     return request.param
 
 

@@ -11,21 +11,20 @@ import torch
 from torch.testing import assert_close
 
 from datamodules.batches import ImageTextBatch
-from lightning_modules.catalogue import BACKBONES
 from lightning_modules.pretraining.module import VisionLanguagePretrain
 from lightning_modules.selfeq.losses import consistency_loss, similarity_loss
 from lightning_modules.selfeq.module import ConsistencyOptions, SelfEQFinetune
 from networks.layers.class_activation import minmax
-from tests.lightning_modules.conftest import gradients, train_step
+from tests.lightning_modules.conftest import NETWORKS, gradients, train_step
 from tests.lightning_modules.hist.one_by_one import Build, counted, hist_batch, mask_first_word
 
 # Of the four phrases of `hist_batch` the first two have an equivalent, one each.
 EQUIVALENTS = ["a red cat", "the tall hat", "small green car on the left", "Hat."]
 
 
-@pytest.fixture(params=BACKBONES, ids=lambda backbone: backbone.__name__)
+@pytest.fixture(params=NETWORKS, ids=lambda backbone: backbone.__name__)
 def backbone_class(request: pytest.FixtureRequest) -> Any:
-    """Each listed backbone."""
+    """Each published backbone."""
     return request.param
 
 

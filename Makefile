@@ -3,22 +3,36 @@ PYTHON ?= python3
 SIZE ?= small
 SEED ?= 0
 ROUNDS ?= 20000
+# cpu or cuda; empty for the build that pip finds first.
+TORCH ?=
+TORCH_VERSION := $(shell sed -n 's/^torch==\([^ ]*\).*/\1/p' constraints.txt)
+TORCHVISION_VERSION := $(shell sed -n 's/^torchvision==\([^ ]*\).*/\1/p' constraints.txt)
+BUILD_cpu := torch==$(TORCH_VERSION)+cpu torchvision==$(TORCHVISION_VERSION)+cpu
+BUILD_cuda := torch!=$(TORCH_VERSION)+cpu torchvision!=$(TORCHVISION_VERSION)+cpu
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test test-cluster fuzz lint format benchmarks clean
+.PHONY: help setup demo test test-cluster test-package fuzz lint format docs benchmarks clean
+ifneq ($(filter-out cpu cuda,$(TORCH)),)
+$(error TORCH is cpu or cuda, not $(TORCH))
+endif
+ifneq ($(TORCH),)
+.PHONY: $(READY)  # a build is asked for: look again
+endif
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: $(READY)  ## make .venv with the pinned packages
+setup: $(READY)  ## make .venv with the pinned packages (TORCH=cpu|cuda; cpu without the packages of CUDA)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[dev,photos]'
+		$(BUILD_$(TORCH)) --editable '.[dev,photos]' \
+		|| { test -z '$(TORCH)' || echo "error: see above; pip must know an index that has torch's builds for \
+	$(TORCH): pytorch.org says which, and 'pip config' sets it"; exit 1; }
 	@touch $(READY)
 
 demo: $(READY)  ## pre-train, fine-tune, judge and show on made scenes (SIZE=small|full SEED=0)
@@ -33,6 +47,9 @@ fuzz: $(READY)  ## read images and annotations that are damaged at random (ROUND
 test-cluster: $(READY)  ## jobs on a SLURM cluster on this machine (root; apt install slurmctld slurmd slurm-client munge)
 	$(BIN)/python -m pytest tests/cluster -m cluster
 
+test-package: $(READY)  ## install the project into an environment of its own, and use it there
+	$(BIN)/python -m pytest tests/test_packaging.py -m packaging
+
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,8 +59,15 @@ format: $(READY)  ## let ruff format the code and mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(READY) .venv/.docs  ## the documentation as a site, in site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+.venv/.docs: $(READY) pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 benchmarks: $(READY)  ## speed of the hot paths, each against a baseline in the same run
 	for file in benchmarks/[!_]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 clean:  ## remove caches (runs/ and .venv stay)
-	rm -rf .cache .pytest_cache .ruff_cache .mypy_cache *.egg-info
+	rm -rf .cache .pytest_cache .ruff_cache .mypy_cache *.egg-info dist site

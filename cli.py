@@ -9,8 +9,9 @@ import os
 import sys
 from importlib import import_module
 
+import weakground
 from callbacks.run import signals
-from commands import COMMANDS, USAGE
+from commands import COMMANDS, PREFIX, USAGE
 from commands.disk_errors import disk_fault
 from commands.suggest import nearest
 
@@ -55,9 +56,12 @@ def run(argv: list[str]) -> int:
         if name in {"-h", "--help"}:
             print(USAGE)
             return 0
+        if name == "--version":
+            print(f"weakground {weakground.__version__}")
+            return 0
         if name in COMMANDS:
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # read by torch when it is imported
-            return import_module(COMMANDS[name].module).main(argv)
+            return import_module(f"{PREFIX}{COMMANDS[name].module}").main(argv)
     finally:
         sys.stdout.flush()
     suggestion = nearest(name, COMMANDS)

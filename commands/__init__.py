@@ -12,14 +12,12 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 from typing import NamedTuple
 
-import lightning_modules
-
 
 class Command(NamedTuple):
     """A subcommand.
 
     Args:
-        module: that holds its ``main``.
+        module: that holds its ``main``, as it is called in a clone.
         summary: for the list of all subcommands.
     """
 
@@ -27,6 +25,7 @@ class Command(NamedTuple):
     summary: str
 
 
+PREFIX = __name__.removesuffix("commands")  # empty in a clone, "weakground." where it is installed
 GENERAL = {
     "ground": Command(
         "commands.ground",
@@ -86,12 +85,13 @@ GENERAL = {
 def commands_of_methods() -> dict[str, Command]:
     """The subcommands that methods list, by name; nothing but the lists is imported."""
     commands = {}
-    for method in iter_modules(lightning_modules.__path__, "lightning_modules."):
+    methods = import_module(f"{PREFIX}lightning_modules")
+    for method in iter_modules(methods.__path__, f"{methods.__name__}."):
         if not method.ispkg or find_spec(f"{method.name}.commands") is None:
             continue
         package = import_module(f"{method.name}.commands")
         for name, summary in package.COMMANDS.items():
-            commands[name] = Command(f"{package.__name__}.{name}", summary)
+            commands[name] = Command(f"{package.__name__.removeprefix(PREFIX)}.{name}", summary)
     return commands
 
 

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from commands.suggest import nearest
+from lightning_modules.project_files import project_file
+
+CONFIG_OPTIONS = ("--config", "-c")
 
 
 class ConfigError(Exception):
@@ -46,14 +49,33 @@ def config_paths(argv: list[str]) -> list[Path]:
         >>> [path.name for path in config_paths(["fit", "-c", "a.yaml", "--config=b.yaml"])]
         ['a.yaml', 'b.yaml']
     """
-    return [Path(value) for option, value in options_in(argv) if option in {"--config", "-c"} and value]
+    return [Path(value) for option, value in options_in(argv) if option in CONFIG_OPTIONS and value]
 
 
 def config_files(argv: list[str]) -> list[Path]:
-    """As `config_paths`. Raises `ConfigError` if one of them is not there."""
-    paths = config_paths(argv)
-    for path in paths:
-        if not path.is_file():
-            neighbours = [neighbour.name for neighbour in path.parent.glob("*.yaml")]
-            raise ConfigError(f"config {path} not found{nearest(path.name, neighbours) or '.'}")
-    return paths
+    """As `config_paths`, where they are, see `project_file`. Raises `ConfigError` if one is not there."""
+    return [config_file(path) for path in config_paths(argv)]
+
+
+def config_file(path: Path) -> Path:
+    """A configuration, in the current folder or of the project. Raises `ConfigError` if it is not there."""
+    file = project_file(path)
+    if not file.is_file():
+        folder = project_file(path.parent)
+        neighbours = [neighbour.name for neighbour in folder.glob("*.yaml")]
+        raise ConfigError(f"config {path} not found{nearest(path.name, neighbours) or '.'}")
+    return file
+
+
+def with_config_files(argv: list[str]) -> list[str]:
+    """A command line whose configurations are named as they are found, see `config_file`."""
+    places = {str(path): str(config_file(path)) for path in config_paths(argv)}
+    words = []
+    for position, word in enumerate(argv):
+        option, equals, value = word.partition("=")
+        if equals and option in CONFIG_OPTIONS:
+            word = f"{option}={places[str(Path(value))]}"
+        elif position and argv[position - 1] in CONFIG_OPTIONS:
+            word = places.get(str(Path(word)), word)
+        words.append(word)
+    return words

@@ -24,6 +24,7 @@ from commands.prepare import next_step
 from datamodules.published_weights import WEIGHTS
 from datamodules.storage.layout import Layout, instructions
 from datamodules.storage.local_copy import LocalCopy, PartState
+from lightning_modules.project_files import project_file
 
 OUTPUTS = frozenset({"cache_dir"})  # folders that are written, not needed
 
@@ -58,7 +59,7 @@ def main(argv: list[str]) -> int:
 
 def diagnose_config(paths: list[Path]) -> int:
     """Prints what configurations need, laid over each other; returns 0 if all of it is in order."""
-    from commands.command_line import ConfigError
+    from commands.command_line import ConfigError, config_files
     from commands.config_errors import check_config
 
     words: list[str] = []
@@ -66,7 +67,7 @@ def diagnose_config(paths: list[Path]) -> int:
         words += ["--config", str(path)]
     try:
         check_config(words)
-        findings = list(config_findings(merged(paths)))
+        findings = list(config_findings(merged(config_files(words))))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -205,6 +206,7 @@ def signature_of(kind: type) -> tuple[dict[str, Any], list[str]]:
 
 def path_finding(name: str, path: Path) -> Finding:
     """A file or folder that an option names; published weights are known by the name of their file."""
+    path = project_file(path)
     if path.is_file():
         return Finding(name, str(path), "present", f"{path.stat().st_size / 1e6:,.1f} MB")
     if path.exists():

@@ -25,12 +25,12 @@ from callbacks.evaluations.results import format_rows
 from commands.command_line import ConfigError, config_paths, option_value
 from commands.launch_table import table_jobs
 from commands.option_parser import option_parser
+from commands.program import program_anywhere
 from commands.runs import RunError, name_of
 from commands.sbatch import Cluster, Commands, read_cluster, sbatch_script
 from commands.start import check_paths
 
 TRAINER = ("fit", "validate", "test", "predict")
-ROOT = Path(__file__).parents[1]
 
 
 def main(argv: list[str]) -> int:
@@ -65,7 +65,7 @@ def run_here(processes: int, command: list[str], dry: bool) -> int:
     if command[0] == "ablation":
         raise RunError("a table runs here by `python cli.py ablation`; --torchrun takes a single command.")
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    words += [str(ROOT / "cli.py"), *with_automatic_start(command)]
+    words += [*program_anywhere(), *with_automatic_start(command)]
     print(f"$ {shlex.join(words)}", flush=True)
     if not dry:
         os.execv(words[0], words)

@@ -133,7 +133,7 @@ def boards(table: Table, rows: Sequence[Row], scale: str, seed: int, runs: Path)
                     numbers,
                     gains,
                     str(content.get("seed", "")),
-                    str(content.get("commit", "")),
+                    str(content.get("commit") or ""),
                     pictures if pictures.is_file() else None,
                 )
             )

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -82,13 +83,29 @@ def _accelerator() -> Finding:
         return Finding("GPU", "", "unknown", "torch is missing")
     import torch
 
+    driver = _driver_version()
     if torch.cuda.is_available():
         devices = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
         names = ", ".join(f"{device.name} ({device.total_memory / 1e9:.0f} GB)" for device in devices)
-        return Finding("GPU", f"CUDA {torch.version.cuda}", str(len(devices)), names)
+        place = f"CUDA {torch.version.cuda}, driver {driver or 'unknown'}"
+        return Finding("GPU", place, str(len(devices)), names)
     if torch.backends.mps.is_available():
         return Finding("GPU", "Metal", "1")
-    return Finding("GPU", "", "none", "trains on the processor")
+    build = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the processor"
+    if driver is None or os.environ.get("CUDA_VISIBLE_DEVICES") in {"", "-1"}:
+        return Finding("GPU", "", "none", f"trains on the processor; torch is {build}")
+    advice = f"torch {torch.__version__} is {build} and cannot use it: take a newer driver, or another build."
+    return Finding("GPU", f"driver {driver}", "not used", "", advice)
+
+
+def _driver_version() -> str | None:
+    """The version of NVIDIA's driver; None where there is none."""
+    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        lines = subprocess.run(words, capture_output=True, text=True, check=True, timeout=20).stdout.split()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return lines[0] if lines else None
 
 
 def package_findings() -> Iterator[Finding]:

@@ -14,10 +14,10 @@ def option_parser(name: str, description: str | None) -> argparse.ArgumentParser
 
     Example:
         >>> option_parser("report", "What was measured.").format_usage()
-        'usage: cli.py report [-h]\\n'
+        'usage: python cli.py report [-h]\\n'
     """
     return argparse.ArgumentParser(
-        prog=f"cli.py {name}",
+        prog=f"python cli.py {name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # a misspelt option is a mistake, not the next longer one

@@ -22,6 +22,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningCLI
 
 from callbacks.catalogue import CALLBACKS
+from commands import PREFIX
 from commands.runs import RunOptions
 from datamodules.catalogue import DATASETS, WITHOUT_IMAGES
 from lightning_modules.catalogue import METHODS
@@ -81,7 +82,8 @@ def classes_in(annotation: Any) -> Iterator[type]:
 
 def is_ours(kind: type) -> bool:
     """Whether a class, or one that it is derived from, lies in a package beside this one."""
-    packages = {base.__module__.split(".")[0] for base in kind.__mro__}
+    modules = [base.__module__ for base in kind.__mro__]
+    packages = {name.removeprefix(PREFIX).split(".")[0] for name in modules if name.startswith(PREFIX)}
     return any((ROOT / package).is_dir() for package in packages)
 
 
@@ -125,6 +127,32 @@ def known_classes() -> dict[str, type]:
         if not hidden and not dataclasses.is_dataclass(kind):
             named.setdefault(kind.__name__, kind)
     return named
+
+
+def with_short_names(content: Any) -> None:
+    """Writes the classes of this project by their short names, in place.
+
+    A clone and an installed package have the same short names, so that either reads the other's runs.
+
+    Args:
+        content: a part of a configuration.
+
+    Example:
+        >>> content = {"chunker": {"class_path": "datamodules.chunkers.rules.RuleChunker"}}
+        >>> with_short_names(content)
+        >>> content
+        {'chunker': {'class_path': 'RuleChunker'}}
+    """
+    if isinstance(content, list):
+        for item in content:
+            with_short_names(item)
+    if isinstance(content, dict):
+        module, _, name = str(content.get("class_path", "")).rpartition(".")
+        kind = known_classes().get(name)
+        if kind is not None and kind.__module__ == module:
+            content["class_path"] = name
+        for value in content.values():
+            with_short_names(value)
 
 
 def classes_for(argument: str) -> list[str]:

@@ -86,7 +86,7 @@ def rows_of(path: Path, runs: Path, where: str = "") -> list[Row]:
             method == "model",
             values,
             str(content.get("seed", "")),
-            str(content.get("commit", "")),
+            str(content.get("commit") or ""),
         )
         for (dataset, protocol, method), values in groups.items()
     ]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.storage.whole_files import write_whole
+from lightning_modules.project_files import project_file
 
 
 class RunError(Exception):
@@ -107,7 +108,7 @@ def claim(folder: Path, options: list[str]) -> None:
 
 def _digests(options: list[str]) -> list[str]:
     """SHA-256 of every config file that a command names."""
-    files = (Path(value) for option, value in pairwise(options) if option == "--config")
+    files = (project_file(value) for option, value in pairwise(options) if option == "--config")
     return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()]
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import yaml
 
+from commands.program import PROGRAM
 from commands.runs import RunError
 from commands.suggest import nearest
+from lightning_modules.project_files import project_file
 
 Commands = list[list[str]]  # what one job does: subcommands with their options, one after the other
 
@@ -67,7 +69,7 @@ def read_cluster(path: Path) -> Cluster:
         RunError: there is no such file, or it holds something else.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(project_file(path).read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise RunError(f"{path} cannot be read as the description of a cluster ({error}).") from error
     names = [option.name for option in dataclasses.fields(Cluster)]
@@ -125,5 +127,5 @@ def step(cluster: Cluster, command: list[str]) -> str:
     ``--kill-on-bad-exit`` lets none of them outlive another; srun does not take over the processors of a task
     by itself.
     """
-    words = [*shlex.split(cluster.container or ""), cluster.python, "cli.py", *command]
+    words = [*shlex.split(cluster.container or ""), cluster.python, *PROGRAM, *command]
     return f"srun --kill-on-bad-exit=1 --cpus-per-task={cluster.cpus_per_task} {shlex.join(words)}"

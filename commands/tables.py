@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from commands.runs import RunError
+from lightning_modules.project_files import project_file
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def read_table(path: Path) -> Table:
     Raises:
         RunError: no such file, or it lacks something.
     """
+    path = project_file(path)
     if not path.is_file():
         raise RunError(f"table {path} not found; those that there are lie in configs/ablation.")
     try:

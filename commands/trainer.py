@@ -29,7 +29,7 @@ from callbacks.run.predictions import Predictions
 from callbacks.run.run_record import RunRecord
 from callbacks.run.step_seeds import StepSeeds
 from callbacks.run.stopping import Stopping
-from commands.command_line import ConfigError
+from commands.command_line import ConfigError, with_config_files
 from commands.config_errors import check_command_line, check_config, check_content
 from commands.connect import connect
 from commands.disk_errors import disk_fault
@@ -37,6 +37,7 @@ from commands.ending import DONE, USAGE_ERROR, USER_ERROR, close_loggers, stoppe
 from commands.launchers import cluster_environment, fit_trainer, place_of
 from commands.newest_run import with_newest_run
 from commands.nulls import read_none_as_null
+from commands.options import with_short_names
 from commands.parser_errors import explain
 from commands.peers import GONE, Peers, Place, is_lost_connection
 from commands.quiet import quiet
@@ -231,6 +232,7 @@ class WeakgroundCLI(LightningCLI):
         for key in OF_ONE_START:
             content.pop(key, None)
         content["trainer"].pop("default_root_dir", None)
+        with_short_names(content)
         return yaml.safe_dump(content, sort_keys=False)
 
 
@@ -277,7 +279,7 @@ def run(
     if signals.received() and peers.place.rank == 0:
         raise signals.Stopped("stopped before anything was done; the same command begins again.")
     check_command_line(argv)  # before any run is looked for
-    argv = with_newest_run(argv)
+    argv = with_newest_run(with_config_files(argv))
     check_config(argv)
     return (cli or WeakgroundCLI)(
         peers,

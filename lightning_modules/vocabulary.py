@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from lightning_modules.errors import ModelError
+from lightning_modules.project_files import project_file
 
 
 def read_vocabulary(path: Path, option: str = "--model.backbone.vocabulary") -> list[str]:
@@ -18,6 +19,7 @@ def read_vocabulary(path: Path, option: str = "--model.backbone.vocabulary") -> 
     Raises:
         ModelError: no such file, or one without the special tokens.
     """
+    path = project_file(path)
     if not path.is_file():
         raise ModelError(
             f"vocabulary {path.absolute()} not found; ALBEF and BLIP use vocab.txt of bert-base-uncased: "

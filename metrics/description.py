@@ -110,8 +110,8 @@ class DescriptionScore(WrapperMetric):
 
     def compute(self) -> dict[str, Estimate]:
         """All numbers over all processes; ``answered`` is the share of queries whose image has a text."""
-        names = ("pointing_game", "box_accuracy", "mean_iou")
-        names += ("pointing_game_answered", "box_accuracy_answered", "answered")
+        names = ["pointing_game", "box_accuracy", "mean_iou"]
+        names += ["pointing_game_answered", "box_accuracy_answered", "answered"]
         return {name: getattr(self, name).compute() for name in names}
 
     def reset(self) -> None:

@@ -10,6 +10,7 @@ from pkgutil import resolve_name
 import pytest
 
 from commands import COMMANDS
+from tests.test_style import FILES as STYLE_FILES
 from tests.test_style import PACKAGES
 
 ROOT = Path(__file__).parents[1]
@@ -110,6 +111,21 @@ def test_prose_has_short_lines(page: Path) -> None:
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     prose = [line for line in text.splitlines() if not line.startswith(("|", "!["))]
     assert [line for line in prose if len(line) > 120] == []
+
+
+def test_questions_quote_what_the_program_says() -> None:
+    """A heading in backticks is a message, whose pieces stand in the source of one file."""
+    messages = re.findall(r"^### `([^`]+)`$", (ROOT / "docs" / "faq.md").read_text("utf-8"), re.MULTILINE)
+    sources = [re.sub(r'"\n +f?"', "", path.read_text("utf-8")) for path in STYLE_FILES]
+    for message in messages:
+        pieces = [piece.strip(" ,") for piece in message.split("...")]
+        assert any(all(piece in source for piece in pieces) for source in sources), message
+
+
+def test_the_site_has_every_page() -> None:
+    listed = re.findall(r"[\w/]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8"))
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(listed) == sorted(pages)
 
 
 def test_what_does_not_exist_is_seen() -> None:

@@ -39,8 +39,8 @@ ALLOWED: dict[str, set[str]] = {
         "networks.pamr",  # no network, but a filter of masks
     },
     "commands": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks", "weakground"},
-    "weakground": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks", "commands"},
-    "cli": {"commands", "callbacks.run.signals"},
+    "weakground": {"networks", "metrics", "datamodules", "lightning_modules", "callbacks", "commands", "cli"},
+    "cli": {"commands", "callbacks.run.signals", "weakground"},
 }
 NOT_IN_NETWORKS = {"lightning", "pytorch_lightning", "PIL", "cv2"}
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from weakground.grounder import Grounder, GroundingResult
     from weakground.models import load
 
+__version__ = "0.1.0"  # the one place that says it
 __all__ = ["Grounder", "GroundingResult", "load"]
 _HOMES = {
     "Grounder": "weakground.grounder",

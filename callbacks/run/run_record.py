@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from datamodules.storage.whole_files import write_whole
 
 PACKAGES = (
+    "weakground",
     "torch",
     "torchvision",
     "lightning",
@@ -33,8 +34,13 @@ PACKAGES = (
 
 
 def git_commit() -> str | None:
-    """The checked-out commit, with ``+`` if files differ from it; None outside a git checkout."""
-    root = Path(__file__).parent.parent
+    """The checked-out commit, with ``+`` if files differ from it; None outside a clone of the project.
+
+    The package may be installed in a folder that belongs to another project's repository.
+    """
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
 
     def git(*arguments: str) -> str:
         return subprocess.run(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lightning_modules.errors import ModelError
 from lightning_modules.packaged_weights import BY_NAME, INSTALL
+from lightning_modules.project_files import project_file
 from networks.dual_encoder import DualEncoder, PlaceHead, PlaceMaps
 from networks.layers.timm_import import import_timm
 from networks.photo_encoders import ImageTower, SentenceTower
@@ -76,6 +77,7 @@ def load_head(encoder: DualEncoder, path: Path) -> None:
     Raises:
         ModelError: the file is missing or damaged, or holds the head of another encoder.
     """
+    path = project_file(path)
     if not path.is_file():
         raise ModelError(f"the head {path.absolute()} is not there.")
     try:

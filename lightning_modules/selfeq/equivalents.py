@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from lightning_modules.errors import ModelError
+from lightning_modules.project_files import project_file
 
 SYNONYMS = Path(__file__).with_name("synonyms.txt")
 VOWELS = tuple("aeiou")
@@ -72,6 +73,7 @@ def read_synonyms(path: Path) -> dict[str, list[str]]:
     Raises:
         ModelError: no such file, or it has no line of two words.
     """
+    path = project_file(path)
     if not path.is_file():
         raise ModelError(f"no list of synonyms at {path.absolute()}: set --model.synonyms, or leave it out.")
     words: dict[str, list[str]] = {}

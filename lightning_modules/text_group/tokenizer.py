@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_modules.errors import ModelError
+from lightning_modules.project_files import project_file
 from lightning_modules.vocabulary import read_vocabulary, vocabulary_digest
 from networks.layers.tokenizer import WordPieceTokenizer
 
@@ -185,7 +186,7 @@ def tokenizer_of(vocabulary: Path | None) -> Tokenizer:
     """
     if vocabulary is None:
         return CLIPTokenizer()
-    path = Path(vocabulary)
+    path = project_file(vocabulary)
     lines = path.read_text(encoding="utf-8").split() if path.is_file() else []
     if lines and all(line.isdigit() for line in lines):
         return ChosenPieces([int(line) for line in lines])

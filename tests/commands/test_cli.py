@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 import cli
+import weakground
 from commands import COMMANDS, commands_of_methods
+from commands.command_line import ConfigError, with_config_files
 from commands.newest_run import with_newest_run
 from commands.options import known_options
 from commands.runs import RunError, RunOptions, default_checkpoint, newest_run
@@ -172,6 +174,25 @@ def test_a_bare_test_means_the_newest_run(tmp_path: Path) -> None:
         assert with_newest_run(argv) == argv
     with pytest.raises(RunError, match="holds no run"):
         with_newest_run(["test", *runs, "--name", "gone"])
+
+
+def test_configurations_of_the_project_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = str(ROOT / "configs" / "demo" / "hist.yaml")
+    words = with_config_files(
+        ["fit", "--config", "configs/demo/hist.yaml", "--name", "configs/demo/hist.yaml"]
+    )
+    assert words == ["fit", "--config", shipped, "--name", "configs/demo/hist.yaml"]
+    assert with_config_files(["test", "--config=configs/demo/hist.yaml"]) == ["test", f"--config={shipped}"]
+    with pytest.raises(ConfigError, match=r"hits\.yaml not found, did you mean 'hist.yaml'"):
+        with_config_files(["fit", "-c", "configs/demo/hits.yaml"])
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"weakground {weakground.__version__}\n"
 
 
 def test_a_configuration_without_a_model_is_laid_over_the_run(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from commands import doctor, machine
@@ -237,3 +238,19 @@ def test_missing_packages_are_told_before_data_is_looked_for(
     )
     assert doctor.main(["doctor", "--config", "gone.yaml"]) == 1
     assert "once the packages above are installed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("build", "advice"), [("13.0", "built for CUDA 13.0"), (None, "built for the processor")]
+)
+def test_a_gpu_that_torch_cannot_use(build: str | None, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", build)
+    monkeypatch.setattr(machine, "_driver_version", lambda: "570.1")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (gpu,) = [finding for finding in machine.machine_findings() if finding.needed == "GPU"]
+    assert gpu.place == "driver 570.1"
+    assert advice in gpu.advice
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (hidden,) = [finding for finding in machine.machine_findings() if finding.needed == "GPU"]
+    assert hidden.sound

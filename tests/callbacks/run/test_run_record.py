@@ -27,8 +27,9 @@ def test_the_commit_says_whether_files_differ(tmp_path: Path, monkeypatch: pytes
             ["git", *identity, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
         ).stdout.strip()
 
-    (tmp_path / "callbacks").mkdir()
-    monkeypatch.setattr(run_record, "__file__", str(tmp_path / "callbacks" / "run_record.py"))
+    place = tmp_path / "callbacks" / "run" / "run_record.py"
+    place.parent.mkdir(parents=True)
+    monkeypatch.setattr(run_record, "__file__", str(place))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_commit() is None
     git("init")
@@ -38,6 +39,9 @@ def test_the_commit_says_whether_files_differ(tmp_path: Path, monkeypatch: pytes
     assert git_commit() == git("rev-parse", "--short=12", "HEAD")
     (tmp_path / "file").write_text("2")
     assert git_commit() == git("rev-parse", "--short=12", "HEAD") + "+"
+    installed = tmp_path / ".venv" / "weakground" / "callbacks" / "run" / "run_record.py"
+    monkeypatch.setattr(run_record, "__file__", str(installed))
+    assert git_commit() is None, "the commit of another project's repository"
 
 
 def test_versions_of_what_is_installed() -> None:

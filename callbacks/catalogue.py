@@ -3,6 +3,7 @@
 from callbacks.evaluations.attention_maps import MapEvaluation
 from callbacks.evaluations.description import DescriptionEvaluation
 from callbacks.evaluations.grounding import GroundingEvaluation
+from callbacks.evaluations.questions import QuestionEvaluation
 from callbacks.evaluations.ranking import RankEvaluation
 from callbacks.evaluations.referring import ReferringEvaluation
 from callbacks.evaluations.retrieval import RetrievalEvaluation
@@ -22,6 +23,7 @@ CALLBACKS = (
     MapEvaluation,
     Pictures,
     Predictions,
+    QuestionEvaluation,
     RankEvaluation,
     ReferringEvaluation,
     RetrievalEvaluation,

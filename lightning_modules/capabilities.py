@@ -88,6 +88,21 @@ class CanRetrieve(Protocol):
 
 
 @runtime_checkable
+class CanAnswer(Protocol):
+    """Answers questions about images."""
+
+    def answer(self, images: Tensor, questions: list[str], image_of_question: Tensor) -> list[str]:
+        """An answer to each question.
+
+        Args:
+            images: (N,3,H,W), normalised for the model.
+            questions: Q texts.
+            image_of_question: (Q,) long, indices into the images.
+        """
+        ...
+
+
+@runtime_checkable
 class CanDescribe(Protocol):
     """Says in words what is in images of which nothing is said (the WWbL task)."""
 

@@ -18,6 +18,7 @@ from lightning_modules.similarity_map.train import WWbLTrain
 from lightning_modules.text_group.module import TextGroupDiscovery
 from lightning_modules.ttd.backbones import MaskCLIP, PublishedTCL
 from lightning_modules.ttd.module import TTDSelfDistill
+from lightning_modules.vqa.module import VQAFinetune
 from networks.clip import OpenCLIP
 from networks.dense_dual_encoder import DenseDualEncoder
 
@@ -32,6 +33,7 @@ METHODS = (
     SimilarityMapSelfTraining,
     TTDSelfDistill,
     TextGroupDiscovery,
+    VQAFinetune,
     VisionLanguagePretrain,
     WWbLTrain,
 )

@@ -23,7 +23,14 @@ from datamodules.kinds import (
 )
 from datamodules.kinds.base import EvaluationView, Kind, Source
 
-TRAINING_KINDS = (caption_phrases.KIND, captions.KIND, phrases.KIND, boxed_phrases.KIND, vectors.KIND)
+TRAINING_KINDS = (
+    caption_phrases.KIND,
+    captions.KIND,
+    phrases.KIND,
+    boxed_phrases.KIND,
+    questions.TRAINING_KIND,
+    vectors.KIND,
+)
 JUDGED_KINDS = (
     grounding.KIND,
     labels.KIND,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from datamodules.batches import QuestionBatch
 from datamodules.kinds.base import EvaluationView, ImageSource, JudgedSample, Kind, gather, stack
+from datamodules.kinds.training import TrainingSource, TrainingView
 
 
 class Question(NamedTuple):
@@ -46,11 +51,39 @@ class QuestionView(EvaluationView[QuestionSource]):
         return (self.resize(self.source.image(index)), self.source.questions(index)), []
 
 
+class QuestionTrainingSource(ImageSource, TrainingSource):
+    """Images with questions to learn from."""
+
+    @abstractmethod
+    def questions(self, index: int) -> list[Question]:
+        """The questions of an image; at least one."""
+
+
+class QuestionTrainingView(TrainingView[QuestionTrainingSource]):
+    """All questions of an image, so that it is encoded once for them."""
+
+    def texts(self, index: int, rng: np.random.Generator) -> tuple[list[Question]]:
+        """The questions."""
+        return (self.source.questions(index),)
+
+
 def collate_questions(samples: list[JudgedSample]) -> QuestionBatch:
     """Samples of a `QuestionView` -> a batch."""
     read, skipped = gather(samples)
-    stacked, extents = stack([image for image, _ in read])
-    questions = [(n, question) for n, (_, of_image) in enumerate(read) for question in of_image]
+    return _batch([image for image, _ in read], [questions for _, questions in read], skipped)
+
+
+def collate_training_questions(samples: list[tuple]) -> QuestionBatch:
+    """Samples of a `QuestionTrainingView` -> a batch."""
+    images, questions, _, skipped = zip(*samples, strict=True)
+    return _batch(images, questions, list(chain.from_iterable(skipped)))
+
+
+def _batch(
+    images: Sequence[Tensor], questions_of_images: Sequence[list[Question]], skipped: list[str]
+) -> QuestionBatch:
+    stacked, extents = stack(images)
+    questions = [(n, question) for n, of_image in enumerate(questions_of_images) for question in of_image]
     return QuestionBatch(
         images=stacked,
         questions=[question.text for _, question in questions],
@@ -63,3 +96,4 @@ def collate_questions(samples: list[JudgedSample]) -> QuestionBatch:
 
 
 KIND = Kind(QuestionBatch, QuestionSource, QuestionView, collate_questions)
+TRAINING_KIND = Kind(QuestionBatch, QuestionTrainingSource, QuestionTrainingView, collate_training_questions)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from random import Random
 from typing import Any, Literal
 
 import numpy as np
@@ -17,13 +18,15 @@ from datamodules.kinds.base import Source
 from datamodules.kinds.boxed_phrases import BoxedSource
 from datamodules.kinds.captions import CaptionSource
 from datamodules.kinds.grounding import Query
+from datamodules.kinds.questions import Question, QuestionTrainingSource
 from datamodules.sets.retrieval import CaptionRetrieval
 from datamodules.sets.scene_pairs import ScenePairSource
+from datamodules.sets.scene_questions import SceneQuestionSource, questions_about
 from datamodules.sets.scene_tags import SceneShapeSource, SceneTagSource
 from datamodules.synthetic.scene_drawing import Scene, make_scene
 
 
-class SceneSource(CaptionSource, BoxedSource):
+class SceneSource(CaptionSource, BoxedSource, QuestionTrainingSource):
     """Scenes of a split. A phrase's boxes are those of every object of the scene that its words describe.
 
     Args:
@@ -75,6 +78,15 @@ class SceneSource(CaptionSource, BoxedSource):
         """The phrases of all captions."""
         return [mention.phrase for mention in self.scene(index).phrases]
 
+    def questions(self, index: int) -> list[Question]:
+        """Questions about the scene, each with one answer; the same whenever it is asked."""
+        rng = Random(f"{self.seed}/{self.key(index)}/questions")
+        asked = questions_about(self.scene(index).objects, rng, self.image_size)
+        return [
+            Question(text, {answer: 1.0}, f"{self.key(index)}/{number}")
+            for number, (text, answer) in enumerate(asked)
+        ]
+
     def queries(self, index: int) -> list[Query]:
         """Every distinct phrase of the scene once, with boxes and the union of its objects' masks."""
         scene = self.scene(index)
@@ -99,8 +111,8 @@ class Scenes(GroundingDataModule):
             generalisation.
         judged: what a split is judged by: where ``phrases`` are (called scenes), which words of a caption are
             ``tags`` and where (scenes_tags), the ``shapes`` in all pixels (scenes_shapes), where two objects
-            are that are asked for together, in ``pairs`` (scenes_pairs), and which of all ``captions`` are of
-            which scene (scenes_captions).
+            are that are asked for together, in ``pairs`` (scenes_pairs), which of all ``captions`` are of
+            which scene (scenes_captions), and by answers to ``questions`` (scenes_questions).
         kwargs: as for `GroundingDataModule`.
     """
 
@@ -115,7 +127,9 @@ class Scenes(GroundingDataModule):
         test_size: int = 2_000,
         scene_seed: int = 0,
         holdout: bool = False,
-        judged: tuple[Literal["phrases", "tags", "shapes", "pairs", "captions"], ...] = ("phrases",),
+        judged: tuple[Literal["phrases", "tags", "shapes", "pairs", "captions", "questions"], ...] = (
+            "phrases",
+        ),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -151,6 +165,7 @@ class Scenes(GroundingDataModule):
             "shapes": SceneShapeSource,
             "pairs": ScenePairSource,
             "captions": CaptionRetrieval,
+            "questions": SceneQuestionSource,
         }
         judged: dict[str, Source] = {}
         for way in self.judged:

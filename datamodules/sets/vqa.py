@@ -1,8 +1,9 @@
-"""VQA v2 (Goyal et al. 2017, arXiv:1612.00837): questions about COCO images, ten human answers each; 40,504
-images and 214,354 questions to be judged on.
+"""VQA v2 (Goyal et al. 2017, arXiv:1612.00837): questions about COCO images, ten human answers each; 82,783
+images and 443,757 questions to learn from, 40,504 images and 214,354 questions to be judged on.
 
-Layout below ``root``, as its publishers ship it: ``v2_OpenEnded_mscoco_val2014_questions.json`` and
-``v2_mscoco_val2014_annotations.json``. ``images`` is COCO's ``val2014/``.
+Layout below ``root``, as its publishers ship it: ``v2_OpenEnded_mscoco_<subset>_questions.json`` and
+``v2_mscoco_<subset>_annotations.json`` of train2014 and val2014. ``images`` is COCO's ``val2014/``,
+``train_images`` its ``train2014/``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow as pa
 
 from datamodules.base import GroundingDataModule, Split
 from datamodules.errors import DataError
-from datamodules.kinds.questions import Question, QuestionSource
+from datamodules.kinds.questions import Question, QuestionSource, QuestionTrainingSource
 from datamodules.sets import coco_files
 from datamodules.storage.images import read_image
 from datamodules.storage.index import Rows, open_index, stream_json
@@ -35,33 +36,45 @@ ROWS = pa.schema(
 )
 FILES_URL = "https://s3.amazonaws.com/cvmlp/vqa/mscoco/vqa"
 
+
+def _parts(subset: str) -> tuple[Part, Part]:
+    """The questions and the answers of a subset."""
+    name = subset.removesuffix("2014").capitalize()
+    return (
+        Part(
+            f"v2_OpenEnded_mscoco_{subset}_questions.json",
+            "questions",
+            1,
+            url=f"{FILES_URL}/v2_Questions_{name}_mscoco.zip",
+            unpack=".",
+        ),
+        Part(
+            f"v2_mscoco_{subset}_annotations.json",
+            "answers",
+            1,
+            url=f"{FILES_URL}/v2_Annotations_{name}_mscoco.zip",
+            unpack=".",
+        ),
+    )
+
+
 LAYOUT = Layout(
     name="VQA",
     title="VQA v2",
     page="https://visualqa.org/download.html",
     licence=f"the publisher's terms of use, on its page; {coco_files.LICENCE}",
-    size="7 GB with COCO's val2014",
+    size="21 GB with COCO's photographs",
     root="data/vqa",
-    options={"images": "data/coco/val2014"},
+    options={"images": "data/coco/val2014", "train_images": "data/coco/train2014"},
     parts=(
-        Part(
-            "v2_OpenEnded_mscoco_val2014_questions.json",
-            "questions",
-            1,
-            url=f"{FILES_URL}/v2_Questions_Val_mscoco.zip",
-            unpack=".",
-        ),
-        Part(
-            "v2_mscoco_val2014_annotations.json",
-            "answers",
-            1,
-            url=f"{FILES_URL}/v2_Annotations_Val_mscoco.zip",
-            unpack=".",
-        ),
+        *(part for subset in ("val2014", "train2014") for part in _parts(subset)),
         coco_files.photographs("val2014", folder_option="images"),
+        coco_files.photographs("train2014", folder_option="train_images"),
     ),
+    trains_on="questions with answers",
     judged_on="questions with answers",
     counts=(
+        SplitCounts("train", 82_783, 443_757),
         SplitCounts("val", 40_504, 214_354),
         SplitCounts("test", 40_504, 214_354, note="the same: answers of its test images are not public"),
     ),
@@ -124,7 +137,7 @@ def _read_answers(annotations: Path, answers: dict[int, str]) -> Iterator[str]:
             yield f"annotation {number}\tnot an annotation of VQA ({type(error).__name__}: {error})"
 
 
-class VQASource(QuestionSource):
+class VQASource(QuestionSource, QuestionTrainingSource):
     """The questions of one subset, by image.
 
     Args:
@@ -143,7 +156,8 @@ class VQASource(QuestionSource):
     ) -> None:
         questions = root / f"v2_OpenEnded_mscoco_{subset}_questions.json"
         annotations = root / f"v2_mscoco_{subset}_annotations.json"
-        LocalCopy(LAYOUT, root, {"images": images}).require(questions, annotations, images)
+        option = "train_images" if subset == "train2014" else "images"
+        LocalCopy(LAYOUT, root, {option: images}).require(questions, annotations, images)
         self.images = images
         self.subset = subset
         self.index = open_index(
@@ -189,6 +203,7 @@ class VQA(GroundingDataModule):
     Args:
         root: folder of the data set, laid out as above.
         images: folder of COCO's val2014 photographs.
+        train_images: folder of COCO's train2014 photographs.
         kwargs: as for `GroundingDataModule`.
     """
 
@@ -196,15 +211,20 @@ class VQA(GroundingDataModule):
     layout = LAYOUT
 
     def __init__(
-        self, root: Path = Path("data/vqa"), images: Path = Path("data/coco/val2014"), **kwargs: Any
+        self,
+        root: Path = Path("data/vqa"),
+        images: Path = Path("data/coco/val2014"),
+        train_images: Path = Path("data/coco/train2014"),
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.root = Path(root)
         self.images = Path(images)
+        self.train_images = Path(train_images)
 
-    def training_source(self) -> None:
-        """None: it has no captions."""
-        return None
+    def training_source(self) -> VQASource:
+        """The questions of train2014."""
+        return VQASource(self.root, self.train_images, "train2014", self.cache_dir)
 
     def evaluation_source(self, split: Split) -> VQASource:
         """The questions of val2014, for every split."""

@@ -184,13 +184,17 @@ class Layer(nn.Module):
         image_of_text: Tensor | None = None,
         explicit_self: bool = False,
         explicit_cross: bool = False,
+        image_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """(B,T,W) -> the same, and the cross-attention probabilities (B,H,T,L) if ``explicit_cross``."""
+        """(B,T,W) -> the same, and the cross-attention probabilities (B,H,T,L) if ``explicit_cross``.
+
+        ``image_mask`` (B,1,1,L) bool says what of the image, or of whatever else is attended to, is there.
+        """
         hidden, _ = self.attention(hidden, mask=mask, explicit=explicit_self)
         probabilities = None
         if image is not None:
             hidden, probabilities = self.crossattention(
-                hidden, image, memory_of_row=image_of_text, explicit=explicit_cross
+                hidden, image, image_mask, memory_of_row=image_of_text, explicit=explicit_cross
             )
         return self.output(self.intermediate(hidden), hidden), probabilities
 

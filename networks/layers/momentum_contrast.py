@@ -235,7 +235,7 @@ class MomentumContrast(nn.Module, ABC):
             ValueError: when nothing matches, or the checkpoint is of another size.
         """
         own = self.state_dict()
-        adapted = {self.official_name(name): tensor for name, tensor in _unwrapped(state).items()}
+        adapted = {self.official_name(name): tensor for name, tensor in unwrapped(state).items()}
         if not any(name in own for name in adapted if name != "temp" and name not in QUEUES):
             first_names = ", ".join(list(map(str, state))[:3]) or "none"
             raise ValueError(
@@ -284,7 +284,7 @@ def refuse_inference_mode(*inputs: Tensor) -> None:
         )
 
 
-def _unwrapped(state: Mapping[str, object]) -> dict[str, Tensor]:
+def unwrapped(state: Mapping[str, object]) -> dict[str, Tensor]:
     """The tensors, without what was wrapped around them, and one pointer of the queues under one name."""
     inner = state.get("model")
     if isinstance(inner, Mapping):

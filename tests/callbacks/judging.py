@@ -60,6 +60,10 @@ class Capable(WeakgroundModule):
         lengths = torch.tensor([float(len(text)) for text in texts])
         return images.mean(dim=(1, 2, 3))[:, None] * lengths
 
+    def answer(self, images: Tensor, questions: list[str], image_of_question: Tensor) -> list[str]:
+        """Everything is a dog, or a cat."""
+        return ["dog" if question == "what?" else "cat" for question in questions]
+
     match_scores_add_similarity = True
 
     def embed_images(self, images: Tensor) -> tuple[Tensor, Tensor]:

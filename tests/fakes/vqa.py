@@ -56,9 +56,18 @@ def write(root: Path) -> Judged:
         ),
         "COCO_val2014_000000000073": (seen[73], [("What is it?", {"traffic light": 1.0}, "73000")]),
     }
+    learnt_from = root / "train2014"
+    save_photo(learnt_from / "COCO_train2014_000000000007.jpg", 7)
+    asked = {"image_id": 7, "question": "What colour?", "question_id": 7000}
+    annotation = {"question_id": 7000, "image_id": 7, "answers": answers(*YES)}
+    for name, content in (
+        ("v2_OpenEnded_mscoco_train2014_questions.json", {"questions": [asked]}),
+        ("v2_mscoco_train2014_annotations.json", {"annotations": [annotation]}),
+    ):
+        (root / name).write_text(json.dumps(content))
     broken = {"question 42002", "question 42003", "annotation 5"}
     return Judged(
-        {"root": root, "images": images},
+        {"root": root, "images": images, "train_images": learnt_from},
         records,
         [*paths, images],
         broken,

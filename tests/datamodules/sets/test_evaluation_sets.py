@@ -29,7 +29,7 @@ from datamodules.sets.pascal_context import PascalContext
 from datamodules.sets.retrieval import CaptionRetrieval, COCORetrieval, Flickr30kRetrieval
 from datamodules.sets.tag_annotations import parse_tags
 from datamodules.sets.voc import PascalVOC, VOCSource
-from datamodules.sets.vqa import answer_weights
+from datamodules.sets.vqa import VQA, answer_weights
 from datamodules.storage.label_maps import read_label_map, table, to_labels
 from tests.datamodules.feeding import PLAIN
 from tests.datamodules.kinds.examples import record_of
@@ -120,14 +120,19 @@ def test_what_is_missing_is_named(opened: tuple[Any, Judged], tmp_path: Path) ->
         data.evaluation_source("test")
 
 
-def test_only_captioned_sets_train(opened: tuple[Any, Judged]) -> None:
+def test_only_sets_of_captions_and_questions_train(opened: tuple[Any, Judged]) -> None:
     data, fake = opened
     source = data.training_source()
-    if not isinstance(data, (COCORetrieval, Flickr30kRetrieval)):
+    if not isinstance(data, (COCORetrieval, Flickr30kRetrieval, VQA)):
         assert source is None
         return
     assert not set(fake.records) & {source.key(index) for index in range(len(source))}
-    assert len(source.captions(0)) == 5
+    if isinstance(data, VQA):
+        ((text, answers, key),) = source.questions(0)
+        assert (text, key) == ("What colour?", "7000")
+        assert answers == {"yes": 0.7, "no": 0.2, "maybe": 0.1}
+    else:
+        assert len(source.captions(0)) == 5
 
 
 ANNOTATIONS = {

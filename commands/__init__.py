@@ -74,6 +74,10 @@ GENERAL = {
         "commands.leaderboard",
         "run every method of a table of configs/leaderboards, and write a page that compares them",
     ),
+    "sweep": Command(
+        "commands.sweep",
+        "search for good options by validation, run after run: sweep configs/sweeps/FILE [--trials N]",
+    ),
     "launch": Command(
         "commands.launch",
         "run a command, or a table of runs, on a cluster: launch --cluster FILE fit --config FILE",

@@ -17,8 +17,8 @@ from tests.tiny import ROOT
 CONFIGS = sorted(
     path
     for path in (ROOT / "configs").rglob("*.yaml")
-    if path.parent.name not in {"ablation", "leaderboards", "cluster"}
-)  # tables of runs: tests/commands/test_ablation.py; clusters: tests/commands/test_launch.py
+    if path.parent.name not in {"ablation", "leaderboards", "cluster", "sweeps"}
+)  # tables of runs, clusters and sweeps: test_ablation.py, test_launch.py and test_sweep.py of tests/commands
 WHOLE = [
     path for path in CONFIGS if "class_path" in str((yaml.safe_load(path.read_text()) or {}).get("model"))
 ]

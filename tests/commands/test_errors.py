@@ -212,8 +212,8 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
         "no option 'model.backbone.network.fusion_layr', did you mean 'fusion_layer'?",
     ),
     "class": (["--model", "HISTFintune"], "model: no class 'HISTFintune' for this, did you mean 'HISTFinet"),
-    "class of no method": (["--model", "ALBF"], "model: no class 'ALBF' for this; known are DigitPretrain, "),
-    "class of another kind": (["--model", "ALBEF"], "model: no class 'ALBEF' for this; known are DigitPretr"),
+    "class of no method": (["--model", "ALBF"], "model: no class 'ALBF' for this; known are AMCFinetune, "),
+    "class of another kind": (["--model", "ALBEF"], "model: no class 'ALBEF' for this; known are AMCFine"),
     "class in a class": (
         ["--model.backbone", "ALBF"],
         "model.backbone: no class 'ALBF' for this; known are",

@@ -32,9 +32,8 @@ class Order(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        texts = getattr(batch, "captions", None) or [
-            f"{phrase}|{partner}" for phrase, partner in zip(batch.phrases, batch.partners, strict=True)
-        ]
+        kinds = ("captions", "questions", "phrases", "partners")
+        texts = [getattr(batch, kind) for kind in kinds if hasattr(batch, kind)]
         with (Path(trainer.default_root_dir) / "order.txt").open("a") as file:
             keys = " ".join(batch.keys)
             pixels = batch.images.double().sum().item()

@@ -117,7 +117,7 @@ def test_position_embedding_keeps_rows_and_columns_apart() -> None:
     assert resized[0, 0, 0] == 9
     assert (image.diff(dim=0) > 0).all()
     assert_close(image, image[:, :1].expand(8, 4))
-    with pytest.raises(ValueError, match="6 patches does not belong to a square grid"):
+    with pytest.raises(ValueError, match="6 patches do not belong to a square grid"):
         resize_position_embedding(torch.zeros(1, 7, 2), (2, 3))
 
 

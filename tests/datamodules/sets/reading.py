@@ -31,15 +31,16 @@ def read_all(datamodule: GroundingDataModule) -> End:
     """
     kept = 0
     skipped: list[str] = []
-    captions = datamodule.training_source()
-    if captions is not None:
-        skipped += captions.broken
-        for index in range(len(captions)):
+    training: Any = datamodule.training_source()
+    if training is not None:
+        skipped += training.broken
+        texts = training.questions if hasattr(training, "questions") else training.captions
+        for index in range(len(training)):
             try:
-                assert captions.captions(index)
-                kept += captions.image(index).shape[-1] == 3
+                assert texts(index)
+                kept += training.image(index).shape[-1] == 3
             except DataError as error:
-                skipped.append(f"{captions.key(index)}\t{error}")
+                skipped.append(f"{training.key(index)}\t{error}")
     for source in datamodule.evaluation_sources("test").values():
         skipped += source.broken
         view, _ = view_of(source, PLAIN)

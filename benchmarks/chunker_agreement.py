@@ -137,6 +137,7 @@ def split_at_function_words(captions: Sequence[str]) -> list[list[Phrase]]:
 def agreement(
     captions: Sequence[Caption], chunk: Callable[[Sequence[str]], list[list[Phrase]]]
 ) -> dict[str, Rate]:
+    """How well the phrases that a chunker finds agree with those that people marked, as rates by name."""
     found = chunk([" ".join(caption.tokens) for caption in captions])
     gold = exact = predicted = exact_heads = overlapping = overlapping_heads = 0
     for caption, phrases in zip(captions, found, strict=True):

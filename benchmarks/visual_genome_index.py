@@ -81,6 +81,7 @@ def generate(root: Path, images: int) -> None:
 
 
 def build(root: Path) -> dict[str, float]:
+    """Time and memory of building the index of a folder."""
     before = highest_resident()
     start = time.perf_counter()
     cpu = time.process_time()
@@ -98,6 +99,7 @@ def open_split(root: Path) -> VisualGenomeSplit:
 
 
 def set_up(root: Path, number: int) -> dict[str, float]:
+    """Time and memory of opening an index that is there, and the rates at which ``number`` rows are read."""
     start = time.perf_counter()
     cpu = time.process_time()
     source = open_split(root)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from random import Random
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from datamodules.kinds.questions import Question, QuestionSource
+from datamodules.sets.judged_scenes import JudgedScenes
 from datamodules.synthetic.random_choices import pick
 from datamodules.synthetic.scene_objects import (
     COLOURS,
@@ -18,9 +16,6 @@ from datamodules.synthetic.scene_objects import (
     SHAPES,
     SceneObject,
 )
-
-if TYPE_CHECKING:
-    from datamodules.sets.scenes import SceneSource
 
 ANSWERS = (*COLOURS, *SHAPES, "left", "right", *map(str, range(6)))
 SIDE_QUESTION_WORDS = ("is", "the", "left", "or", "right", "of")
@@ -86,26 +81,12 @@ def _alone(things: Sequence[SceneObject], attribute: str) -> list[SceneObject]:
     return [thing for thing, value in zip(things, values, strict=True) if values.count(value) == 1]
 
 
-class SceneQuestionSource(QuestionSource):
+class SceneQuestionSource(JudgedScenes, QuestionSource):
     """All questions about some scenes, each with one answer.
 
     Args:
         scenes: the scenes.
     """
-
-    def __init__(self, scenes: SceneSource) -> None:
-        self.scenes = scenes
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def key(self, index: int) -> str:
-        """The split and the number of the scene."""
-        return self.scenes.key(index)
-
-    def image(self, index: int) -> np.ndarray:
-        """(S,S,3) uint8 RGB."""
-        return self.scenes.image(index)
 
     def questions(self, index: int) -> list[Question]:
         """Of each sort one, where there is any; the same whenever it is asked."""

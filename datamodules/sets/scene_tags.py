@@ -4,44 +4,18 @@ every pixel.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from datamodules.kinds.segmentation import SegmentationSource
 from datamodules.kinds.tags import TagSource
+from datamodules.sets.judged_scenes import JudgedScenes
 from datamodules.synthetic.scene_objects import COLOURS, FILLS, SHAPE_OF_NOUN, SHAPES, describes
-
-if TYPE_CHECKING:
-    from datamodules.sets.scenes import SceneSource
 
 # Sizes are no tags: what is "small" is a matter of comparison.
 VISIBLE = frozenset({*SHAPE_OF_NOUN, *COLOURS, *FILLS})
 
 
-class _OfScenes:
-    """What is judged in every one of some scenes.
-
-    Args:
-        scenes: the scenes.
-    """
-
-    def __init__(self, scenes: SceneSource) -> None:
-        self.scenes = scenes
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def key(self, index: int) -> str:
-        """The split and the number of the scene."""
-        return self.scenes.key(index)
-
-    def image(self, index: int) -> np.ndarray:
-        """(S,S,3) uint8 RGB."""
-        return self.scenes.image(index)
-
-
-class SceneTagSource(_OfScenes, TagSource):
+class SceneTagSource(JudgedScenes, TagSource):
     """The first caption of every scene. Its tags are the words that name a shape, a colour or a fill; the
     region of a tag is that of every object of the scene that it describes.
 
@@ -69,7 +43,7 @@ class SceneTagSource(_OfScenes, TagSource):
         )
 
 
-class SceneShapeSource(_OfScenes, SegmentationSource):
+class SceneShapeSource(JudgedScenes, SegmentationSource):
     """The shape of the object in every pixel, or background.
 
     Args:

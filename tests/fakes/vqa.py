@@ -11,17 +11,33 @@ from tests.fakes.judged import Judged, save_photo
 YES = ["yes"] * 7 + ["no"] * 2 + ["maybe"]
 
 
+def answers(*texts: str) -> list[dict[str, Any]]:
+    """What people answered, as the annotations hold it."""
+    return [
+        {"answer": answer, "answer_confidence": "yes", "answer_id": n}
+        for n, answer in enumerate(texts, start=1)
+    ]
+
+
+def write_training(root: Path) -> Path:
+    """One image with one question to learn from; returns the folder of the image."""
+    images = root / "train2014"
+    save_photo(images / "COCO_train2014_000000000007.jpg", 7)
+    asked = {"image_id": 7, "question": "What colour?", "question_id": 7000}
+    annotation = {"question_id": 7000, "image_id": 7, "answers": answers(*YES)}
+    for name, content in (
+        ("v2_OpenEnded_mscoco_train2014_questions.json", {"questions": [asked]}),
+        ("v2_mscoco_train2014_annotations.json", {"annotations": [annotation]}),
+    ):
+        (root / name).write_text(json.dumps(content))
+    return images
+
+
 def write(root: Path) -> Judged:
     """An image with two questions that do not follow one another, one with one; one whose file is missing; a
     question without annotation, one without text, an annotation without answers."""
     images = root / "val2014"
     seen = {n: save_photo(images / f"COCO_val2014_{n:012d}.jpg", n) for n in (42, 73)}
-
-    def answers(*texts: str) -> list[dict[str, Any]]:
-        return [
-            {"answer": answer, "answer_confidence": "yes", "answer_id": n}
-            for n, answer in enumerate(texts, start=1)
-        ]
 
     questions: list[Any] = [
         {"image_id": 42, "question": "Is it  red?", "question_id": 42000},
@@ -56,18 +72,9 @@ def write(root: Path) -> Judged:
         ),
         "COCO_val2014_000000000073": (seen[73], [("What is it?", {"traffic light": 1.0}, "73000")]),
     }
-    learnt_from = root / "train2014"
-    save_photo(learnt_from / "COCO_train2014_000000000007.jpg", 7)
-    asked = {"image_id": 7, "question": "What colour?", "question_id": 7000}
-    annotation = {"question_id": 7000, "image_id": 7, "answers": answers(*YES)}
-    for name, content in (
-        ("v2_OpenEnded_mscoco_train2014_questions.json", {"questions": [asked]}),
-        ("v2_mscoco_train2014_annotations.json", {"annotations": [annotation]}),
-    ):
-        (root / name).write_text(json.dumps(content))
     broken = {"question 42002", "question 42003", "annotation 5"}
     return Judged(
-        {"root": root, "images": images, "train_images": learnt_from},
+        {"root": root, "images": images, "train_images": write_training(root)},
         records,
         [*paths, images],
         broken,

@@ -17,4 +17,7 @@ assert wandb.init
 
 
 def test_wandb_is_left_alone() -> None:
-    subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, check=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr

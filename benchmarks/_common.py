@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -61,6 +62,18 @@ def report(
         print("\n".join(run(**vars(parser.parse_args(argv))).lines))
     except Unavailable as reason:
         print(f"skipped: {reason}")
+
+
+def trainer_half_an_epoch_on() -> Any:
+    """What a training step asks of its trainer, half an epoch after the start, where there is no trainer."""
+    progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(processed=1)))
+    return SimpleNamespace(
+        world_size=1,
+        accumulate_grad_batches=1,
+        current_epoch=0,
+        num_training_batches=2,
+        fit_loop=SimpleNamespace(epoch_loop=progress),
+    )
 
 
 def best_seconds(

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from benchmarks._common import Report, Size, Unavailable, report
+from benchmarks._common import Report, Size, Unavailable, report, trainer_half_an_epoch_on
 from datamodules.batches import ImageTextBatch, PhraseBatch
 from weakground.models import instantiate
 
@@ -165,14 +164,7 @@ def module_of(case: Case, vocabulary: str, device: str) -> Any:
         section[last] = vocabulary if value == "made" else value
     torch.manual_seed(0)
     module = instantiate(model).to(device).train()
-    progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(processed=1)))
-    module.trainer = SimpleNamespace(
-        world_size=1,
-        accumulate_grad_batches=1,
-        current_epoch=0,
-        num_training_batches=2,
-        fit_loop=SimpleNamespace(epoch_loop=progress),
-    )
+    module.trainer = trainer_half_an_epoch_on()
     module.log_terms = lambda loss, terms: None
     return module
 

@@ -15,13 +15,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 import yaml
 from torch import Tensor
 
-from benchmarks._common import Report, Size, best_seconds, report
+from benchmarks._common import Report, Size, best_seconds, report, trainer_half_an_epoch_on
 from datamodules.batches import PhraseBatch
 from datamodules.synthetic.scene_grammar import COLOURS, FILLS, SHAPES, SIZES
 from lightning_modules.backbones.albef import ALBEFBackbone, EncodedImages
@@ -144,9 +143,7 @@ def demo_network() -> ALBEF:
 def demo_module(cls: type[ALBEFBackbone], device: str) -> HISTFinetune:
     """With the weights of seed 0, half an epoch after the start, and no trainer."""
     module = HISTFinetune(cls(demo_network(), DEMO / "scenes_vocab.txt")).to(device)
-    progress = SimpleNamespace(batch_progress=SimpleNamespace(current=SimpleNamespace(processed=1)))
-    run = {"world_size": 1, "accumulate_grad_batches": 1, "current_epoch": 0, "num_training_batches": 2}
-    module.trainer = SimpleNamespace(**run, fit_loop=SimpleNamespace(epoch_loop=progress))  # type: ignore[assignment]
+    module.trainer = trainer_half_an_epoch_on()
     return module
 
 

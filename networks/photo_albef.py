@@ -153,22 +153,18 @@ class PhotoALBEF(AlignBeforeFuse):
             projection = self.photo_encoder.text_projection.weight
             # The logits of a head are its share of query @ key / sqrt(D / heads), where both are about as
             # long as sqrt(D): cosine * sqrt(D / heads) in the mean.
-            scale = (fusion.sharpness / (self.bert_width / self.heads) ** 0.5) ** 0.5
+            width = self.photo_encoder.dim
+            scale = (fusion.sharpness / (width / self.heads) ** 0.5) ** 0.5
             self.text_proj.weight.copy_(projection)
-            self.vision_proj.weight.copy_(torch.eye(self.bert_width))
+            self.vision_proj.weight.copy_(torch.eye(width))
             for layer in list(self.bert.encoder.layer)[self.bert.fusion_layer :]:
                 attention: Any = layer
                 silence(attention.attention.output.dense)
                 silence(attention.output.dense)
                 attention.crossattention.self.query.weight.copy_(scale * projection)
-                attention.crossattention.self.key.weight.copy_(scale * torch.eye(self.bert_width))
+                attention.crossattention.self.key.weight.copy_(scale * torch.eye(width))
         for name in ("text_encoder", "text_proj", "vision_proj"):
             self.get_submodule(f"{name}_m").load_state_dict(self.get_submodule(name).state_dict())
-
-    @property
-    def bert_width(self) -> int:
-        """D."""
-        return self.text_proj.in_features
 
     @property
     def map_layer(self) -> int:

@@ -19,7 +19,6 @@ from lightning_modules.backbones.options import (
 from lightning_modules.stored_features import feature_spec
 from networks.dual_encoder import DualEncoder
 from networks.layers.momentum_contrast import ContrastSize
-from networks.layers.tokenizer import pre_caption
 from networks.photo_albef import FusionOptions, PhotoALBEF
 
 
@@ -73,10 +72,6 @@ class PhotoALBEFBackbone(AlignBeforeFuseBackbone):
         )
         self.frozen_parts = self.network.frozen_parts
         self.brings_weights = encoder.brings_weights
-
-    def clean(self, text: str) -> str:
-        """See `MomentumBackbone.clean`."""
-        return pre_caption(text, self.max_words)
 
     @cached_property
     def feature_spec(self) -> FeatureSpec:  # type: ignore[override]

@@ -28,8 +28,9 @@ setup: $(READY)  ## make .venv with the pinned packages (TORCH=cpu|cuda; cpu wit
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	@echo "installing the pinned packages into .venv: some minutes"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		$(BUILD_$(TORCH)) --editable '.[dev,photos]' \
 		|| { test -z '$(TORCH)' || echo "error: see above; pip must know an index that has torch's builds for \
 	$(TORCH): pytorch.org says which, and 'pip config' sets it"; exit 1; }

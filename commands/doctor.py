@@ -167,9 +167,11 @@ def class_findings(kind: type, values: Mapping[str, Any]) -> Iterator[Finding]:
         folder_options = [part.folder_option[0] for part in layout.parts if part.folder_option]
         read_by_layout = {"root", *layout.options, *folder_options}
         yield from _layout_findings(layout, options)
-    for name in paths:
+    for name, words_of_argument in paths.items():
         value = options.get(name)
-        if isinstance(value, (str, Path)) and name not in OUTPUTS | read_by_layout:
+        if value in words_of_argument or name in OUTPUTS | read_by_layout:
+            continue
+        if isinstance(value, (str, Path)):
             yield path_finding(f"{kind.__name__}.{name}", Path(value))
 
 
@@ -185,23 +187,25 @@ def _layout_findings(layout: Layout, options: Mapping[str, Any]) -> Iterator[Fin
     yield from copy_findings(LocalCopy(layout, folder, options), Path(options.get("cache_dir", ".cache")))
 
 
-def signature_of(kind: type) -> tuple[dict[str, Any], list[str]]:
-    """The defaults of a class's arguments, and which arguments take a path; what a class passes on untyped is
-    typed by its base.
+def signature_of(kind: type) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """The defaults of a class's arguments, and which arguments take a path, with the words that each takes in
+    the place of one, such as ``package``; what a class passes on untyped is typed by its base.
     """
     defaults: dict[str, Any] = {}
-    paths: dict[str, None] = {}
+    paths: dict[str, list[Any]] = {}
     for base in reversed(kind.__mro__):
         constructor = vars(base).get("__init__")
         if constructor is None:
             continue
         for name, hint in typing.get_type_hints(constructor).items():
-            if Path in (hint, *typing.get_args(hint)):
-                paths[name] = None
+            kinds = typing.get_args(hint)
+            if Path in (hint, *kinds):
+                literals = [one for one in kinds if typing.get_origin(one) is typing.Literal]
+                paths[name] = [word for literal in literals for word in typing.get_args(literal)]
         for name, parameter in inspect.signature(constructor).parameters.items():
             if parameter.default is not parameter.empty:
                 defaults[name] = parameter.default
-    return defaults, list(paths)
+    return defaults, paths
 
 
 def path_finding(name: str, path: Path) -> Finding:

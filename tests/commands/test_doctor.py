@@ -254,3 +254,10 @@ def test_a_gpu_that_torch_cannot_use(build: str | None, advice: str, monkeypatch
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     (hidden,) = [finding for finding in machine.machine_findings() if finding.needed == "GPU"]
     assert hidden.sound
+
+
+def test_a_word_in_the_place_of_a_path_is_no_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
+    doctor.main(["doctor", "--config", "configs/photos/wwbl.yaml"])
+    shown = capsys.readouterr().out
+    assert "PhotoEncoder.head" in shown
+    assert "trunk_weights" not in shown

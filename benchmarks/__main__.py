@@ -85,7 +85,7 @@ def markdown(cells: Sequence[Sequence[str]]) -> str:
 
 
 def machine() -> str:
-    """Commit, day, processor, threads, torch, and how busy the machine is with all that runs on it."""
+    """Commit, day, processor, torch, and how busy the machine is with all that runs on it."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, check=False
     )
@@ -93,8 +93,7 @@ def machine() -> str:
         f"Commit {described.stdout.strip() or 'unknown'}",
         f"{datetime.now(UTC):%Y-%m-%d}",
         f"{os.cpu_count()} cores of {processor()}",
-        f"{torch.get_num_threads()} threads",
-        f"torch {torch.__version__}",
+        f"torch {torch.__version__} on {torch.get_num_threads()} thread(s)",
         f"load {os.getloadavg()[0]:.1f}",
     ]
     return ", ".join(parts)

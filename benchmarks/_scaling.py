@@ -1,4 +1,4 @@
-"""What an epoch of CC12M costs on 8, 64 and 512 GPUs: python -m docs.scaling [--write docs/scaling.md]
+"""What an epoch of CC12M costs on 8, 64 and 512 GPUs: python -m benchmarks._scaling [--write docs/scaling.md]
 
 Operations of a training step are counted on the processor at the papers' sizes, with two rows (some minutes,
 10 GB of memory); the rest is arithmetic on what `Assumed` says.
@@ -17,22 +17,31 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks import gradient_cache
-from benchmarks.gpu import CLIP_FROM_SCRATCH, HIST_FULL, WITHOUT_ADD, Case, CountedOperations
-from benchmarks.gpu import batch_of, made_vocabulary, module_of
+from benchmarks.gpu import (
+    CLIP_FROM_SCRATCH,
+    HIST_FULL,
+    WITHOUT_ADD,
+    Case,
+    CountedOperations,
+    batch_of,
+    made_vocabulary,
+    module_of,
+)
 from networks.groupvit import GroupViTImageEncoder
 
-BEGIN = "<!-- tables: python -m docs.scaling --write docs/scaling.md -->\n"
+BEGIN = "<!-- tables: python -m benchmarks._scaling --write docs/scaling.md -->\n"
 END = "<!-- end of tables -->\n"
 GPUS = (8, 64, 512)
 COUNTED_ROWS = 2
 HEADER = (
     "GPUs",
-    "hours an epoch",
+    "minutes an epoch",
     "steps",
     "ms a step",
+    "bound by",
     "images/s",
     "GB/s read",
-    "cores a GPU",
+    "cores a GPU to keep up",
     "all-reduce GB, ms",
     "all-gather MB",
     "queue: steps",
@@ -49,7 +58,8 @@ class Assumed:
         peak: operations a second of an H100 SXM in bfloat16, without sparsity, as its maker states.
         share: of the peak that a step reaches.
         network: bytes a second and GPU that an all-reduce moves.
-        decoding: images a second of a core, at about 256 px (measured: docs/results/speed.md).
+        cores: of a GPU.
+        decoding: images a second of a core, at 256 px (measured: docs/results/speed.md).
         disk: bytes a second at which a checkpoint is written.
     """
 
@@ -58,6 +68,7 @@ class Assumed:
     peak: float = 989e12
     share: float = 0.30
     network: float = 40e9
+    cores: int = 16
     decoding: float = 345
     disk: float = 2e9
 
@@ -144,9 +155,7 @@ def cost_of_text_groups(rows: int = 512, step: gradient_cache.Step = gradient_ca
     return _cost("text groups, 512 captions a GPU", texts + images, rows, module, gathered=2 * 256)
 
 
-def _cost(
-    name: str, operations: float, rows: int, module: Any, gathered: int = 0, queue: int = 0
-) -> Cost:
+def _cost(name: str, operations: float, rows: int, module: Any, gathered: int = 0, queue: int = 0) -> Cost:
     trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     content: dict[str, Any] = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(content)  # leaves out what can be read again
@@ -154,39 +163,44 @@ def _cost(
     return Cost(name, operations, rows, trained, stored + 8 * trained, gathered, queue)
 
 
-def row(cost: Cost, gpus: int, assumed: Assumed = Assumed()) -> list[str]:  # noqa: B008 (frozen)
+def row(cost: Cost, gpus: int, assumed: Assumed = Assumed()) -> list[str]:
     """The cells of `HEADER`.
 
     Example:
         >>> row(Cost("a", 1e12, 56, 200_000_000, 0, 512, 65536), 8)[:4]
-        ['8', '1.28', '24,483', '189']
+        ['8', '77.0', '24,483', '189']
     """
     batch = gpus * cost.rows
-    computing = cost.rows * cost.operations / (assumed.peak * assumed.share)
     reduced = 2 * (gpus - 1) / gpus * 4 * cost.trained
-    seconds = max(computing, reduced / assumed.network)  # the reduction runs beside the backward pass
+    parts = {  # that run beside each other
+        "computing": cost.rows * cost.operations / (assumed.peak * assumed.share),
+        "network": reduced / assumed.network,
+        "decoding": cost.rows / (assumed.cores * assumed.decoding),
+    }
+    seconds = max(parts.values())
     steps = assumed.pairs // batch
     images = batch / seconds
     gathered = (gpus - 1) * cost.rows * cost.gathered * 4
     return [
         str(gpus),
-        f"{steps * seconds / 3600:.2f}",
+        f"{steps * seconds / 60:.1f}",
         f"{steps:,}",
         f"{1000 * seconds:.0f}",
+        max(parts, key=parts.__getitem__),
         f"{images:,.0f}",
         f"{images * assumed.bytes_of_pair / 1e9:.2f}",
-        f"{images / gpus / assumed.decoding:.1f}",
+        f"{cost.rows / max(parts['computing'], parts['network']) / assumed.decoding:.1f}",
         f"{reduced / 1e9:.2f}, {1000 * reduced / assumed.network:.0f}",
         f"{gathered / 1e6:.1f}" if cost.gathered else "-",
         f"{cost.queue / batch:.1f}" if cost.queue else "-",
     ]
 
 
-def tables(costs: Sequence[Cost], assumed: Assumed = Assumed()) -> Iterator[str]:  # noqa: B008 (frozen)
+def tables(costs: Sequence[Cost], assumed: Assumed = Assumed()) -> Iterator[str]:
     """A table of Markdown for each method, with what it is computed from above it."""
     for cost in costs:
         yield (
-            f"**{cost.name}**: {cost.operations / 1e12:.3g} TFLOP a row (counted), {cost.rows} rows a GPU, "
+            f"**{cost.name}**: {cost.operations / 1e12:.3g} TFLOP a row (counted), {cost.rows} rows a GPU,\n"
             f"{cost.trained / 1e6:,.1f} M trained parameters, checkpoint {cost.stored / 1e9:.2f} GB, written "
             f"in {cost.stored / assumed.disk:.1f} s.\n"
         )
@@ -196,7 +210,7 @@ def tables(costs: Sequence[Cost], assumed: Assumed = Assumed()) -> Iterator[str]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Counts, and prints the tables or puts them into a page."""
-    parser = argparse.ArgumentParser("python -m docs.scaling", description=__doc__)
+    parser = argparse.ArgumentParser("python -m benchmarks._scaling", description=__doc__)
     parser.add_argument("--write", type=Path, help="the page, between whose marks the tables stand")
     options = parser.parse_args(argv)
     costs = []

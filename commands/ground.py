@@ -46,6 +46,7 @@ def main(argv: list[str]) -> int:
 
     try:
         with quick_imports():  # here, so that --help is instant
+            from weakground.inputs import in_other_scripts
             from weakground.models import load
 
             model = load(options.model, options.device, options.runs)
@@ -57,6 +58,8 @@ def main(argv: list[str]) -> int:
         return 1
     paths = write(result, options.out, options.photo.stem, str(options.model))
     report(result)
+    for phrase in in_other_scripts(result.phrases):
+        print(f"note: {phrase!r} has no Latin letter: models that learnt from English do not know it.")
     height, width = result.image.shape[:2]
     print(
         f"pixels of {options.photo} ({width}x{height}); {seconds:.1f} s; "

@@ -158,9 +158,15 @@ def _table(name: str, content: dict[str, Any]) -> Table:
 
 
 def _check_names(path: Path, table: Table) -> None:
-    """Raises `RunError` if a row names a column, a stage or an earlier row that the table does not have."""
+    """Raises `RunError` if a row names a column, a stage or an earlier row that the table does not have, or
+    would be kept where another is.
+    """
     earlier: set[str] = set()
+    folders: dict[str, str] = {}
     for row in (*table.stages, *table.rows):
+        other = folders.setdefault(row.folder, row.name)
+        if other != row.name:
+            raise RunError(f"{path}: {other!r} and {row.name!r} would be the same folder; call one otherwise.")
         for start in row.weights.values():
             if start not in earlier:
                 raise RunError(

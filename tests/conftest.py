@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as cli.py has it; torch reads it when it is imported
 os.environ["WANDB_MODE"] = "disabled"
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,13 @@ class WeakgroundCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Lightning would read the whole checkpoint for hyper-parameters, which ours do not hold."""
+
+    def _dump_config(self) -> None:
+        """The complete configuration as plain values: Lightning's own way checks all of them once more."""
+        if not hasattr(self, "config_dump"):
+            config = self.config[self.subcommand]
+            options = {"skip_none": False, "skip_link_targets": False, "skip_validation": True}
+            self.config_dump = yaml.safe_load(self._parser(self.subcommand).dump(config, **options))
 
     def before_instantiate_classes(self) -> None:
         """Finds the run's folder and the checkpoint to start from. Raises `RunError`."""
@@ -225,10 +233,8 @@ class WeakgroundCLI(LightningCLI):
 
     def _config_text(self) -> str:
         """The complete configuration without what belongs to this start alone."""
-        text = self._parser(self.subcommand).dump(
-            self.config[self.subcommand], skip_none=False, skip_link_targets=False
-        )
-        content = yaml.safe_load(text)
+        self._dump_config()
+        content = deepcopy(self.config_dump)
         for key in OF_ONE_START:
             content.pop(key, None)
         content["trainer"].pop("default_root_dir", None)

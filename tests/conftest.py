@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from commands.memory import keep_freed_memory
+
+keep_freed_memory()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # as cli.py has it; torch reads it when it is imported
 os.environ["WANDB_MODE"] = "disabled"

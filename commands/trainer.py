@@ -114,9 +114,11 @@ class WeakgroundCLI(LightningCLI):
     def _dump_config(self) -> None:
         """The complete configuration as plain values: Lightning's own way checks all of them once more."""
         if not hasattr(self, "config_dump"):
-            config = self.config[self.subcommand]
-            options = {"skip_none": False, "skip_link_targets": False, "skip_validation": True}
-            self.config_dump = yaml.safe_load(self._parser(self.subcommand).dump(config, **options))
+            parser = self._parser(self.subcommand)
+            text = parser.dump(
+                self.config[self.subcommand], skip_none=False, skip_link_targets=False, skip_validation=True
+            )
+            self.config_dump = yaml.safe_load(text)
 
     def before_instantiate_classes(self) -> None:
         """Finds the run's folder and the checkpoint to start from. Raises `RunError`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +111,8 @@ class WeakgroundCLI(LightningCLI):
         """Lightning would read the whole checkpoint for hyper-parameters, which ours do not hold."""
 
     def _dump_config(self) -> None:
-        """The complete configuration as plain values: Lightning's own way checks all of them once more."""
-        if not hasattr(self, "config_dump"):
-            parser = self._parser(self.subcommand)
-            text = parser.dump(
-                self.config[self.subcommand], skip_none=False, skip_link_targets=False, skip_validation=True
-            )
-            self.config_dump = yaml.safe_load(text)
+        """Lightning would write out all options as hyper-parameters of model and data, which have none."""
+        self.config_dump: dict[str, Any] = {}
 
     def before_instantiate_classes(self) -> None:
         """Finds the run's folder and the checkpoint to start from. Raises `RunError`."""
@@ -235,8 +229,13 @@ class WeakgroundCLI(LightningCLI):
 
     def _config_text(self) -> str:
         """The complete configuration without what belongs to this start alone."""
-        self._dump_config()
-        content = deepcopy(self.config_dump)
+        text = self._parser(self.subcommand).dump(
+            self.config[self.subcommand],
+            skip_none=False,
+            skip_link_targets=False,
+            skip_validation=True,  # parsing has validated them
+        )
+        content = yaml.safe_load(text)
         for key in OF_ONE_START:
             content.pop(key, None)
         content["trainer"].pop("default_root_dir", None)

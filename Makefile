@@ -40,7 +40,7 @@ demo: $(READY)  ## pre-train, fine-tune, judge and show on made scenes (SIZE=sma
 	$(BIN)/python cli.py demo --size $(SIZE) --seed $(SEED)
 
 test: $(READY)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(READY)  ## read images and annotations that are damaged at random (ROUNDS=20000 SEED=0)
 	$(BIN)/python -W ignore -m tests.datamodules.storage.fuzz --rounds $(ROUNDS) --seed $(SEED)

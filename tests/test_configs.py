@@ -1,4 +1,7 @@
-"""Every configuration says what it is for, and names only classes and keys that exist."""
+"""Every configuration says what it is for, and names only classes and keys that exist.
+
+That the parser takes its values, commands/test_parser.py tests.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ import pytest
 import yaml
 
 from commands.config_errors import check_config, find_class
-from commands.trainer import WeakgroundCLI
 from tests.tiny import ROOT
 
 CONFIGS = sorted(
@@ -60,25 +62,3 @@ def test_its_keys_and_classes_exist(path: Path) -> None:
     check_config(["fit", "--config", str(path)])
     for class_path in class_paths(yaml.safe_load(path.read_text(encoding="utf-8"))):
         find_class(class_path, "class_path")
-
-
-@pytest.mark.parametrize("path", WHOLE, ids=name)
-def test_the_parser_takes_its_values(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All types are checked; nothing is built, since the paper's sizes are slow on a laptop."""
-    monkeypatch.chdir(ROOT)
-    parsed: list[Any] = []
-
-    class Parsed(Exception):
-        pass
-
-    def stop(command: WeakgroundCLI) -> None:
-        parsed.append(command.config[command.subcommand])
-        raise Parsed
-
-    from commands import trainer
-
-    monkeypatch.setattr(WeakgroundCLI, "before_instantiate_classes", stop)
-    with pytest.raises(Parsed):
-        trainer.run(["fit", "--config", str(path)])
-    assert parsed[0].model.class_path.startswith("lightning_modules.")
-    assert parsed[0].data.class_path.startswith("datamodules.")

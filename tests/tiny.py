@@ -1,4 +1,4 @@
-"""Every method at a size at which a step takes milliseconds, as a configuration file, and ways to run it.
+"""Every method at a size at which a step takes milliseconds, as a configuration file, and what a run leaves.
 
 The arguments of a method lie in the file ``tiny.py`` beside its tests.
 """
@@ -6,9 +6,6 @@ The arguments of a method lie in the file ``tiny.py`` beside its tests.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
@@ -119,29 +116,3 @@ def differences(first: Any, second: Any, place: str = "") -> list[str]:
     else:
         return [] if first == second else [f"{place}: {first} and {second}"]
     return [line for below, pair in pairs.items() for line in differences(*pair, below)]
-
-
-def start(*arguments: str) -> subprocess.Popen[str]:
-    """``python cli.py ...`` in a process of its own, in the repository's folder."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, str(ROOT / "cli.py"), *arguments]
-    return subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(process: subprocess.Popen[str], seconds: float = 180.0) -> tuple[int, str]:
-    """Its exit code and all that it printed."""
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        output, _ = process.communicate()
-        raise AssertionError(f"still running after {seconds} s:\n{output[-3000:]}") from None
-    return process.returncode, output

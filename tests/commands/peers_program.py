@@ -1,10 +1,9 @@
-"""A process among those of a run: ``CASE RANK PORT``; what it prints and how it ends is tested."""
+"""What a process among those of a run may do; what it prints and how it ends is tested."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 
 from callbacks.run import signals
@@ -51,10 +50,12 @@ def pass_a_signal_on(peers: Peers) -> None:
     peers.dismiss()
 
 
-if __name__ == "__main__":
-    os.environ["TORCH_CPP_LOG_LEVEL"] = "ERROR"
+CASES = {case.__name__: case for case in (agree, fail, fail_first, lose_the_first, pass_a_signal_on)}
+
+
+def end_as(case: str, rank: int, port: int) -> None:
+    """Meets the other process, and does what the case says."""
     signals.listen()
-    case, rank, port = sys.argv[1:]
-    processes = Peers()
-    processes.meet(Place(int(rank), 2, "127.0.0.1", int(port)))
-    globals()[case](processes)
+    peers = Peers()
+    peers.meet(Place(rank, 2, "127.0.0.1", port))
+    CASES[case](peers)

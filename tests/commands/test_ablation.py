@@ -14,7 +14,6 @@ from commands.config_errors import check_config
 from commands.ending import STOPPED
 from commands.runs import RunError
 from commands.tables import arguments, read_table
-from commands.trainer import WeakgroundCLI
 from tests.commands.stand_in import StandIn
 from tests.tiny import ROOT
 
@@ -246,28 +245,13 @@ def test_what_is_wrong_is_said(path: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda table: table.stem)
-def test_every_table_can_be_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its configurations exist, and the parser takes the options of every row; nothing is built."""
+def test_every_table_names_what_exists(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the parser takes the options of every row, test_parser.py tests."""
     monkeypatch.chdir(ROOT)
-
-    class Parsed(Exception):
-        pass
-
-    def stop(command: WeakgroundCLI) -> None:
-        raise Parsed
-
-    monkeypatch.setattr(WeakgroundCLI, "before_instantiate_classes", stop)
     table = read_table(path)
-    commands = [
-        ["fit", *arguments(table, row, scale, 0, Path("runs"))]
-        for row in (*table.stages, *table.rows)
-        for scale in row.config
-    ]
-    for command in commands:
-        check_config(command)
-    for command in together(commands):
-        with pytest.raises(Parsed):
-            trainer.run(command)
+    for row in (*table.stages, *table.rows):
+        for scale in row.config:
+            check_config(["fit", *arguments(table, row, scale, 0, Path("runs"))])
 
 
 def test_several_configurations_are_laid_over_each_other(path: Path) -> None:
@@ -308,53 +292,3 @@ def test_a_signal_ends_all_rows(path: Path, monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(trainer, "main", stopped)
     assert ablation.main(["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path)]) == STOPPED
     assert len(stopped.commands) == 1
-
-
-def together(commands: list[list[str]]) -> list[list[str]]:
-    """Fewer commands with the same options, since each takes two seconds to be parsed: one for each choice of
-    options of a configuration, and those that do not contradict each other become one.
-    """
-    merged: list[dict[str, str]] = []
-    choices: set[tuple[str, ...]] = set()
-    for command in commands:
-        options: dict[str, str] = {}
-        configs: list[str] = []
-        for option, value in zip(command[1::2], command[2::2], strict=True):
-            if option == "--config":
-                configs.append(value)
-            options[option] = value
-        options["--config"] = " --config ".join(configs)
-        options["--name"] = "any"
-        choice = (options["--config"], *options)
-        if choice in choices:
-            continue
-        choices.add(choice)
-        for others in merged:
-            if all(others.get(name, value) == value for name, value in options.items()):
-                others.update(options)
-                break
-        else:
-            merged.append(options)
-    return [["fit", *_words(options)] for options in merged]
-
-
-def _words(options: dict[str, str]) -> list[str]:
-    words: list[str] = []
-    for option, value in options.items():
-        words += [option, *value.split()] if option == "--config" else [option, value]
-    return words
-
-
-def test_commands_are_merged_without_losing_an_option() -> None:
-    commands = [
-        ["fit", "--config", "a", "--name", "1", "--x", "1"],
-        ["fit", "--config", "a", "--name", "2", "--y", "1"],
-        ["fit", "--config", "a", "--name", "3", "--x", "2"],
-        ["fit", "--config", "a", "--name", "4", "--x", "2", "--z", "1"],
-        ["fit", "--config", "b", "--name", "5"],
-    ]
-    assert together(commands) == [
-        ["fit", "--config", "a", "--name", "any", "--x", "1", "--y", "1"],
-        ["fit", "--config", "a", "--name", "any", "--x", "2", "--z", "1"],
-        ["fit", "--config", "b", "--name", "any"],
-    ]

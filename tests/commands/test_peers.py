@@ -4,40 +4,27 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from commands.peers import Peers, is_lost_connection
-from tests.tiny import ROOT, finish
-
-CASES = ("agree", "fail", "fail_first", "lose_the_first", "pass_a_signal_on")
-
-
-def start(case: str, rank: int, port: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.commands.peers_program", case, str(rank), str(port)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+from tests.commands.peers_program import CASES, end_as
+from tests.forked import Forked, finish, start
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[dict[str, list[subprocess.Popen[str]]]]:
+def running() -> Iterator[dict[str, list[Forked]]]:
     processes = {}
     for case in CASES:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        processes[case] = [start(case, rank, port) for rank in (0, 1)]
+        processes[case] = [start(end_as, case, rank, port) for rank in (0, 1)]
     yield processes
     for pair in processes.values():
-        for process in pair:
-            process.kill()
+        for forked in pair:
+            forked.process.kill()
 
 
 @pytest.mark.parametrize(
@@ -53,7 +40,7 @@ def running() -> Iterator[dict[str, list[subprocess.Popen[str]]]]:
 def test_two_processes(
     case: str, codes: tuple[int, int], first_output: str, second_output: str, running: dict
 ) -> None:
-    first, second = (finish(process) for process in running[case])
+    first, second = (finish(forked) for forked in running[case])
     assert (first[0], second[0]) == codes, f"{first}\n{second}"
     assert (first[1], second[1]) == (first_output, second_output)
 

@@ -18,24 +18,14 @@ import pytest
 import cli
 from callbacks.run.run_record import earlier_starts
 from datamodules.storage.whole_files import write_whole
+from tests.forked import finish, start
 from tests.tiny import ROOT, differences, last_checkpoint, tiny_config, write_config
 
 
-def cli_with_small_files(limit: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``python cli.py ...``, where no file may grow beyond ``limit`` bytes."""
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    return subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *arguments],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        preexec_fn=limited,
-        check=False,
-    )
+def cli_with_small_files(limit: int, *arguments: str) -> int:
+    """As `cli.main`, where no file may grow beyond ``limit`` bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    return cli.main(list(arguments))
 
 
 def test_a_save_that_does_not_fit_leaves_the_earlier_checkpoint(tmp_path: Path) -> None:
@@ -48,18 +38,19 @@ def test_a_save_that_does_not_fit_leaves_the_earlier_checkpoint(tmp_path: Path) 
     assert cli.main([*fit, "--name", "full", "--trainer.max_steps", "2"]) == 0
     before = last_checkpoint(tmp_path / "full")
     size = (tmp_path / "full" / "checkpoints" / "last.ckpt").stat().st_size
-    stopped = cli_with_small_files(size // 2, *fit, "--name", "full", "--ckpt_path", "last")
-    assert stopped.returncode == 1
-    [sentence] = [line for line in stopped.stderr.splitlines() if "error" in line.lower()]
+    resumed = [*fit, "--name", "full", "--ckpt_path", "last"]
+    code, output = finish(start(cli_with_small_files, size // 2, *resumed))
+    assert code == 1
+    [sentence] = [line for line in output.splitlines() if "error" in line.lower()]
     assert sentence.startswith("error: ")
     assert "last." in sentence
     assert "File too large" in sentence
-    assert "Traceback" not in stopped.stderr
+    assert "Traceback" not in output
     assert differences(last_checkpoint(tmp_path / "full"), before) == []
     assert [path.name for path in (tmp_path / "full" / "checkpoints").iterdir()] == ["last.ckpt"]
-    assert cli.main([*fit, "--name", "full", "--ckpt_path", "last"]) == 0
-    resumed, whole = (last_checkpoint(tmp_path / name)["state_dict"] for name in ("full", "whole"))
-    assert differences(resumed, whole) == []
+    assert cli.main(resumed) == 0
+    weights, expected = (last_checkpoint(tmp_path / name)["state_dict"] for name in ("full", "whole"))
+    assert differences(weights, expected) == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])

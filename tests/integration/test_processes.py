@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,17 @@ import pytest
 import cli
 from commands.ending import CONTINUED, STOPPED
 from datamodules.sets.scenes import Scenes
-from tests.tiny import finish, last_checkpoint, metrics, start, tiny_config, write_config
+from tests.forked import Forked, finish, start_cli
+from tests.tiny import last_checkpoint, metrics, tiny_config, write_config
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
 
-def begin(base: Path, change: Any, *options: str, command: str = "fit") -> subprocess.Popen[str]:
+def begin(base: Path, change: Any, *options: str, command: str = "fit", **environment: str) -> Forked:
     config = tiny_config()
     change(config)
-    return start(
-        command, "--config", write_config(base / "tiny.yaml", config), "--runs", str(base / "runs"), *options
-    )
+    path = write_config(base / "tiny.yaml", config)
+    return start_cli(command, "--config", path, "--runs", str(base / "runs"), *options, **environment)
 
 
 def endless(config: dict[str, Any]) -> None:
@@ -42,15 +42,15 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
     """
     bases = {name: tmp_path_factory.mktemp(name) for name in ("SIGTERM", "SIGINT")}
     running = {name: begin(base, endless, "--save_every", "3") for name, base in bases.items()}
-    for name, process in running.items():
+    for name, forked in running.items():
         waited = time.monotonic() + 120
         while not (bases[name] / "runs" / "tiny" / "checkpoints" / "last.ckpt").is_file():
-            assert process.poll() is None, finish(process)[1]
+            assert forked.process.is_alive(), finish(forked)[1]
             assert time.monotonic() < waited
             time.sleep(0.1)
-    os.kill(running["SIGTERM"].pid, signal.SIGTERM)
-    os.killpg(running["SIGINT"].pid, signal.SIGINT)
-    return {name: (*finish(process), bases[name]) for name, process in running.items()}
+    os.kill(running["SIGTERM"].process.pid, signal.SIGTERM)
+    os.killpg(running["SIGINT"].process.pid, signal.SIGINT)
+    return {name: (*finish(forked), bases[name]) for name, forked in running.items()}
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
@@ -85,22 +85,37 @@ def unchanged(config: dict[str, Any]) -> None:
     """With pictures, too."""
 
 
+def torchrun(rank: int, port: int) -> dict[str, str]:
+    """What torchrun tells each of two processes."""
+    return {
+        "TORCHELASTIC_RUN_ID": "tests",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+    }
+
+
 @pytest.fixture(scope="module")
 def shared(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[tuple[int, str, Path], tuple[int, str, Path], Path]:
-    """Two processes train; two processes judge an untrained model, and show what it found; one process does
-    the same.
+    """Two processes train, the second of which Lightning starts; two processes, started as by torchrun, judge
+    an untrained model, and show what it found; one process does the same.
     """
     fit, test, alone = (tmp_path_factory.mktemp(name) for name in ("fit", "test", "alone"))
-    running = [
-        begin(fit, small, *TWO, "--trainer.max_steps", "3", "--data.init_args.train_size", "24"),
-        begin(test, unchanged, *TWO, command="test"),
-    ]
+    trained = begin(fit, small, *TWO, "--trainer.max_steps", "3", "--data.init_args.train_size", "24")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    judged = [begin(test, unchanged, *TWO, command="test", **torchrun(rank, port)) for rank in (0, 1)]
     config = write_config(alone / "tiny.yaml", tiny_config())
     assert cli.main(["test", "--config", config, "--runs", str(alone / "runs")]) == 0
-    first, second = (finish(process) for process in running)
-    return (*first, fit), (*second, test), alone
+    codes, outputs = zip(*map(finish, judged), strict=True)
+    return (*finish(trained), fit), (max(codes), "".join(outputs), test), alone
 
 
 def test_two_processes_train(shared: Any) -> None:

@@ -23,6 +23,8 @@ METRICS = {"pointing_game", "box_accuracy", "mean_iou"}
 METHOD = {method.__name__: method for method in METHODS}
 MONITOR = {method.__name__: tiny_of(method).monitor for method in METHODS}
 GROUNDING = [name for name, monitor in MONITOR.items() if monitor.endswith("pointing_game")]
+# For what the command line does in the same way for every method.
+one_method = pytest.mark.parametrize("folder", ["VisionLanguagePretrain"], indirect=True)
 
 
 @pytest.fixture(scope="module", params=list(MONITOR))
@@ -131,6 +133,7 @@ def test_pictures_can_be_looked_at(grounded: Path) -> None:
     assert (grounded / "val" / "pictures" / "scenes.png").is_file()
 
 
+@one_method
 def test_alone_test_judges_the_newest_run_and_keeps_the_old_result(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -179,6 +182,7 @@ def test_predict(grounded: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest
         assert picture.shape[1] > picture.shape[0]  # the image beside its heat map
 
 
+@one_method
 def test_predict_under_a_protocol_of_the_config(grounded: Path) -> None:
     config = write_config(
         grounded.parents[1] / "predictions.yaml",
@@ -189,6 +193,7 @@ def test_predict_under_a_protocol_of_the_config(grounded: Path) -> None:
     assert {json.loads(line)["protocol"] for line in text.splitlines()} == {"selfeq"}
 
 
+@one_method
 def test_a_second_fit_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (folder / "checkpoints" / "last.ckpt").read_bytes()
     assert cli.main(["fit", *arguments(folder)]) == 1

@@ -9,7 +9,6 @@ import io
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import tarfile
 from collections import Counter
@@ -31,7 +30,7 @@ from datamodules.storage.shard_sampler import ShardSampler, shard_order
 from datamodules.storage.shards import MAX_OPEN_SHARDS, ShardSource
 from tests.datamodules.feeding import PLAIN, attach
 from tests.fakes.conceptual_captions import Members, cut, record, write_shard
-from tests.tiny import ROOT
+from tests.forked import finish, start
 
 STARTS = [0, 40, 40, 50, 90, 100]
 
@@ -232,18 +231,8 @@ def test_a_killed_run_goes_on_with_the_rest(shards: Path, tmp_path: Path) -> Non
     whole.mkdir()
     killed.mkdir()
     fit(shards, whole)
-    code = (
-        "from pathlib import Path; from tests.datamodules.storage.test_shards import fit; "
-        f"fit(Path({str(shards)!r}), Path({str(killed)!r}), dies_at=13)"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        timeout=240,
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    code, output = finish(start(fit, shards, killed, 13))
+    assert code == -signal.SIGKILL, output
     assert len((killed / "log.txt").read_text().splitlines()) == 13
     fit(shards, killed, resume=True)
     lines = (killed / "log.txt").read_text().splitlines()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 # What torchmetrics, and with it Lightning, imports for metrics and plots that nothing here uses.
 UNUSED_BY_METRICS = frozenset({"matplotlib", "scipy", "torchvision", "transformers"})
@@ -35,12 +37,11 @@ def quick_imports() -> Iterator[None]:
 @contextmanager
 def _hidden_from_metrics() -> Iterator[None]:
     """The two ways in which torchmetrics asks for packages do not find `UNUSED_BY_METRICS`."""
-    from lightning_utilities.core import imports  # here, since even that is too much for --help
-
+    imports: Any = import_module("lightning_utilities.core.imports")  # here, so that --help is instant
     check = imports.RequirementCache._check_requirement
-    is_available: Callable[[str], bool] = imports.package_available
+    is_available = imports.package_available
 
-    def check_others(requirement: imports.RequirementCache) -> None:
+    def check_others(requirement: Any) -> None:
         if imports.Requirement(requirement.requirement).name in UNUSED_BY_METRICS:
             requirement.available = False
             requirement.message = "not looked for: no metric of this project needs it"

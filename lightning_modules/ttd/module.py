@@ -19,6 +19,7 @@ from lightning_modules.capabilities import Refine, ScoredWords, TagScore
 from lightning_modules.contrast import contrast_of_pairs
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.tags import score_words, select_by_largest_gap
+from lightning_modules.teacher import TeacherOptions
 from lightning_modules.ttd.losses import LossOptions, Maps, ttd_losses
 from lightning_modules.ttd.maps import (
     BatchTexts,
@@ -28,7 +29,7 @@ from lightning_modules.ttd.maps import (
     texts_of,
     valid_cells,
 )
-from lightning_modules.ttd.options import OPTIMISATION, ContrastOptions, ImageOptions, TeacherOptions
+from lightning_modules.ttd.options import OPTIMISATION, SELF_TEACHER, ContrastOptions, ImageOptions
 from lightning_modules.ttd.teacher import Teacher, trained_parameters
 from networks.dense_encoder import DenseEncoder, pad_to_multiple
 from networks.layers.lora import LoRAOptions, adapted_layers, add_adapters
@@ -58,7 +59,7 @@ class TTDSelfDistill(WeakgroundModule):
         backbone: DenseEncoder,
         adapters: LoRAOptions | None = LoRAOptions(),  # noqa: B008 (frozen)
         losses: LossOptions = LossOptions(),  # noqa: B008 (frozen)
-        teacher: TeacherOptions = TeacherOptions(),  # noqa: B008 (frozen)
+        teacher: TeacherOptions = SELF_TEACHER,
         contrast: ContrastOptions = ContrastOptions(),  # noqa: B008 (frozen)
         images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
         optimisation: Optimisation = OPTIMISATION,

@@ -35,6 +35,19 @@ def read_vocabulary(path: Path, option: str = "--model.backbone.vocabulary") -> 
     return tokens
 
 
+def check_size(tokens: list[str], vocab_size: int) -> None:
+    """Refuses a vocabulary that is not of its network's size.
+
+    Raises:
+        ModelError: it has more or fewer tokens.
+    """
+    if len(tokens) != vocab_size:
+        raise ModelError(
+            f"the vocabulary has {len(tokens)} tokens and the network's text.vocab_size is {vocab_size}; "
+            "make them equal."
+        )
+
+
 def vocabulary_digest(tokens: list[str]) -> str:
     """A short fingerprint by which a checkpoint knows its vocabulary."""
     return hashlib.sha256("\n".join(tokens).encode()).hexdigest()[:16]

@@ -15,7 +15,7 @@ from lightning_modules.backbones.options import ContrastDistillation, ImageOptio
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.errors import ModelError
 from lightning_modules.optimisation import Optimisation
-from lightning_modules.vocabulary import read_vocabulary, vocabulary_digest
+from lightning_modules.vocabulary import check_size, read_vocabulary, vocabulary_digest
 from lightning_modules.vqa.losses import (
     answer_log_probabilities,
     answer_losses,
@@ -65,11 +65,7 @@ class VQAFinetune(WeakgroundModule):
     ) -> None:
         super().__init__(optimisation, pretrained)
         tokens = read_vocabulary(Path(vocabulary), "--model.vocabulary")
-        if len(tokens) != network.vocab_size:
-            raise ModelError(
-                f"the vocabulary has {len(tokens)} tokens and the network's text.vocab_size is "
-                f"{network.vocab_size}; make them equal."
-            )
+        check_size(tokens, network.vocab_size)
         self.network = network
         self.fingerprint = vocabulary_digest(tokens)
         self.answers = read_answers(Path(answers))

@@ -108,13 +108,13 @@ class GroundingDataModule(pl.LightningDataModule):
 
     # What a data set implements.
 
-    @abstractmethod
     def training_source(self) -> TrainingSource | None:
-        """The training split, of any kind, or None if the data set has none.
+        """The training split, of any kind; by default None, for a data set that has nothing to learn from.
 
         Raises:
             DatasetNotFoundError: a file or folder is missing.
         """
+        return None
 
     @abstractmethod
     def evaluation_source(self, split: Split) -> Source | None:

@@ -198,6 +198,13 @@ class WeakgroundModule(pl.LightningModule):
             limits.append(trainer.max_steps)
         return min(limits), steps_per_epoch
 
+    @property
+    def epochs_done(self) -> float:
+        """Epochs since the start, with fractions."""
+        trainer: Any = self.trainer
+        batches_done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        return self.current_epoch + batches_done / max(1, trainer.num_training_batches)
+
     def log_terms(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
         """Logs a training loss and its terms.
 

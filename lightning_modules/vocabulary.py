@@ -51,3 +51,18 @@ def check_size(tokens: list[str], vocab_size: int) -> None:
 def vocabulary_digest(tokens: list[str]) -> str:
     """A short fingerprint by which a checkpoint knows its vocabulary."""
     return hashlib.sha256("\n".join(tokens).encode()).hexdigest()[:16]
+
+
+def check_digest(stored: str, own: str, option: str) -> None:
+    """Refuses the checkpoint of another vocabulary.
+
+    Args:
+        stored: fingerprint of the checkpoint's vocabulary.
+        own: fingerprint of this module's vocabulary.
+        option: the command-line option that names the file, for messages.
+
+    Raises:
+        ModelError: they are not the same.
+    """
+    if stored != own:
+        raise ModelError(f"the checkpoint was trained with another vocabulary; set {option} to that file.")

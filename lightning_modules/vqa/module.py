@@ -15,7 +15,7 @@ from lightning_modules.backbones.options import ContrastDistillation, ImageOptio
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.errors import ModelError
 from lightning_modules.optimisation import Optimisation
-from lightning_modules.vocabulary import check_size, read_vocabulary, vocabulary_digest
+from lightning_modules.vocabulary import check_digest, check_size, read_vocabulary, vocabulary_digest
 from lightning_modules.vqa.losses import (
     answer_log_probabilities,
     answer_losses,
@@ -114,13 +114,6 @@ class VQAFinetune(WeakgroundModule):
         states = network.read_questions(*questions, image_tokens, batch.image_of_question, momentum)
         return network.next_token_logits(*answers, states, questions.mask, question_of_answer, momentum)
 
-    @property
-    def epochs_done(self) -> float:
-        """Epochs since the start, with fractions."""
-        trainer: Any = self.trainer
-        batches_done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        return self.current_epoch + batches_done / max(1, trainer.num_training_batches)
-
     def tokenize_questions(self, questions: Sequence[str], max_tokens: int) -> Tokens:
         """Cleaned questions, which begin with [CLS] and have no [SEP]."""
         cleaned = [pre_caption(question, self.texts.max_words) for question in questions]
@@ -193,10 +186,7 @@ class VQAFinetune(WeakgroundModule):
             ModelError: it was trained with another one.
         """
         super().on_load_checkpoint(checkpoint)
-        if checkpoint.get("vocabulary", self.fingerprint) != self.fingerprint:
-            raise ModelError(
-                "the checkpoint was trained with another vocabulary; set --model.vocabulary to that file."
-            )
+        check_digest(checkpoint.get("vocabulary", self.fingerprint), self.fingerprint, "--model.vocabulary")
 
 
 def read_answers(path: Path) -> list[str]:

@@ -104,8 +104,17 @@ class WeakgroundModule(pl.LightningModule):
         module = dict(self.named_modules()).get(part)
         if module is None:  # a checkpoint was trained with a part that is not needed here
             return {}
-        trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+        parameters = module.named_parameters(remove_duplicate=False)
+        trained = {name for name, parameter in parameters if parameter.requires_grad}
         return {name: tensor for name, tensor in module.state_dict().items() if name not in trained}
+
+    def _under_all_names(self, part: str) -> dict[str, Tensor]:
+        """The tensors of a part that are not trained, by all of their names in this module.
+
+        A tensor has several names where it is shared, as a language head shares the embeddings of words.
+        """
+        addresses = {tensor.data_ptr() for tensor in self._frozen_tensors(part).values() if tensor.numel()}
+        return {name: tensor for name, tensor in self.state_dict().items() if tensor.data_ptr() in addresses}
 
     def restore(self, path: Path) -> None:
         """Takes the weights of a checkpoint of this method, without a trainer, to be applied and not trained.
@@ -127,7 +136,7 @@ class WeakgroundModule(pl.LightningModule):
         if not outside:
             return
         checkpoint["frozen_parts"] = {part: self._digest(part) for part in outside}
-        left_out = {f"{part}.{name}" for part in outside for name in self._frozen_tensors(part)}
+        left_out = {name for part in outside for name in self._under_all_names(part)}
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {name: value for name, value in state.items() if name not in left_out}
 
@@ -143,7 +152,8 @@ class WeakgroundModule(pl.LightningModule):
         left_out = checkpoint.get("frozen_parts", {})
         for part, fingerprint in left_out.items():
             self._check_frozen_part(part, fingerprint)
-            stored |= {f"{part}.{name}": value for name, value in self._frozen_tensors(part).items()}
+            for name, value in self._under_all_names(part).items():
+                stored.setdefault(name, value)
         for name in {**own, **stored}:
             shape_here = _shape(own, name)
             shape_there = _shape(stored, name)

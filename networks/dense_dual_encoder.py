@@ -33,9 +33,19 @@ class DenseDualEncoder(DenseEncoder):
         self.std = encoder.std
         self.templates = "none"
 
+    @property
+    def feature_encoder(self) -> DualEncoder:
+        """See `networks.dense_encoder.DenseEncoder`."""
+        return self.encoder
+
     def encode_pixels(self, images: Tensor) -> Tensor:
         """(N,3,H,W) -> (N,D,h,w), the vectors of places, of length 1."""
         return self.encoder.encode_places(images).vectors.permute(0, 3, 1, 2)
+
+    def encode_training_images(self, images: Tensor, side: int) -> Tensor:
+        """As `encode_pixels`, of images or of (N,F) features from `DualEncoder.flatten`."""
+        features = self.encoder.features_or_stored(images, side)
+        return self.encoder.encode_features(features).vectors.permute(0, 3, 1, 2)
 
     def encode_prompts(self, prompts: list[str]) -> Tensor:
         """Texts as they are -> (M,D)."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from networks.dual_encoder import DualEncoder
 from networks.layers.precision import full_precision
 from networks.text_templates import Templates, fill, sentences
 
@@ -48,6 +49,11 @@ class DenseEncoder(nn.Module, ABC):
     templates: Templates = "imagenet"
     normalise_each: bool = True
 
+    @property
+    def feature_encoder(self) -> DualEncoder | None:
+        """Whose frozen towers look at images, so that what they see can be stored, if there is one."""
+        return None
+
     @abstractmethod
     def encode_pixels(self, images: Tensor) -> Tensor:
         """(N,3,H,W), sides multiples of ``stride`` -> (N,D,h,w), a vector of length 1 for each cell."""
@@ -59,6 +65,15 @@ class DenseEncoder(nn.Module, ABC):
     @abstractmethod
     def soft_mask(self, similarity: Tensor) -> Tensor:
         """Cosines of pixels and texts as shares in [0,1], of the same shape."""
+
+    def encode_training_images(self, images: Tensor, side: int) -> Tensor:
+        """As `encode_pixels`.
+
+        Args:
+            images: (N,3,H,W), or (N,F) features of ``feature_encoder``.
+            side: of the square images that the latter were computed from, in pixels.
+        """
+        return self.encode_pixels(images)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """(N,3,H,W) of any size -> (N,D) of length 1, the direction of the mean over the pixels."""

@@ -166,6 +166,15 @@ class DualEncoder(ImageTextEncoder):
             features.append(of_tower)
         return features
 
+    def features_or_stored(self, images: Tensor, side: int) -> list[list[Tensor]]:
+        """What the towers see in images, or saw in them before.
+
+        Args:
+            images: (N,3,H,W), or (N,F) from `flatten`.
+            side: of the square images that the latter were computed from, in pixels.
+        """
+        return self.unflatten(images, side) if images.ndim == 2 else self.features(images)
+
     def feature_numbers(self, side: int) -> int:
         """F for square images of ``side`` pixels."""
         numbers = 0
@@ -181,7 +190,11 @@ class DualEncoder(ImageTextEncoder):
 
     def encode_places(self, images: Tensor) -> Places:
         """See `networks.image_text_encoder.ImageTextEncoder`; the weights are the relative lengths."""
-        vectors = self.places(self.features(images))
+        return self.encode_features(self.features(images))
+
+    def encode_features(self, features: Sequence[Sequence[Tensor]]) -> Places:
+        """As `encode_places`, of what the towers saw."""
+        vectors = self.places(features)
         lengths = vectors.norm(dim=-1)
         weights = lengths / lengths.mean((1, 2), keepdim=True).clamp(min=1e-6)
         return Places(vectors / lengths[..., None].clamp(min=1e-6), weights)

@@ -183,9 +183,7 @@ class PhotoALBEF(AlignBeforeFuse):
         """
         encoder = self.photo_encoder
         with torch.no_grad():
-            stored = images.ndim == 2
-            features = encoder.unflatten(images, self.training_size) if stored else encoder.features(images)
-            places = encoder.places(features)
+            places = encoder.places(encoder.features_or_stored(images, self.training_size))
         return self._part("visual_encoder", momentum)(places)
 
     def encode_text(self, ids: Tensor, mask: Tensor, momentum: bool = False) -> Tensor:

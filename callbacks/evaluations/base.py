@@ -114,7 +114,8 @@ class Evaluation(SetCallback):
         if stage != "test":
             return
         if trainer.is_global_zero and self.results:
-            for dataset in {result.dataset for result in self.results if not result.n}:
+            answered = {result.dataset for result in self.results if result.n}
+            for dataset in sorted({result.dataset for result in self.results} - answered):
                 rank_zero_info(
                     f"nothing of {dataset} was judged: it holds no answer that the protocol asks for "
                     "(of queries: no `boxes`)."

@@ -103,16 +103,17 @@ class CaptionEvaluation(MaskEvaluation):
         """Adds a batch."""
         if batch.masks is None:
             return
-        for image, words, regions in zip(
-            images_without_padding(batch), batch.words, batch.masks, strict=True
-        ):
+        images = images_without_padding(batch)
+        for image, words, tags, regions in zip(images, batch.words, batch.tags, batch.masks, strict=True):
             if not len(regions):
                 continue
             region = regions.any(dim=0)
+            different_tags = dict.fromkeys(word for word, is_tag in zip(words, tags, strict=True) if is_tag)
+            texts = [" ".join(words), *different_tags]
             for (protocol, method), score in scores.items():
                 if method == "everything":
-                    mask = torch.ones(1, 1, device=image.device)
-                else:
-                    rules = self.protocols[protocol]
-                    mask = soft_masks(trainer, pl_module, image, [" ".join(words)], False, rules)[0]
-                score.update(mask, region)
+                    score.update(torch.ones(1, 1, device=image.device), region)
+                    continue
+                rules = self.protocols[protocol]
+                masks = soft_masks(trainer, pl_module, image, texts, False, rules)
+                score.update(masks[0], region, masks[1:])

@@ -111,7 +111,8 @@ class PhraseAlignment(Describing, WeakgroundModule):
 
     def training_step(self, batch: CaptionPhraseBatch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
-        places = self.network.places(self._features(batch.images))
+        side = self.options.training_size
+        places = self.network.places(self.network.features_or_stored(batch.images, side))
         phrases = self._phrases(batch)
         scale = self.network.logit_scale.exp().clamp(max=100)
         unit = F.normalize(places.flatten(1, 2), dim=-1)
@@ -131,12 +132,6 @@ class PhraseAlignment(Describing, WeakgroundModule):
         )
         self.log_terms(loss, terms)
         return loss
-
-    def _features(self, images: Tensor) -> list[list[Tensor]]:
-        """Of images, or as they were stored."""
-        if images.ndim == 2:
-            return self.network.unflatten(images, self.options.training_size)
-        return self.network.features(images)
 
     def _phrases(self, batch: CaptionPhraseBatch) -> Phrases:
         texts = list(chain.from_iterable(batch.phrases))

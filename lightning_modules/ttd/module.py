@@ -8,16 +8,20 @@ maps become sharper, those of the other words vanish, and the map of the whole c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from datamodules.batches import ImageTextBatch, Preprocessing, RandomWindow
+from datamodules.handover import FeatureSpec, Needs
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.capabilities import Refine, ScoredWords, TagScore
 from lightning_modules.contrast import contrast_of_pairs
 from lightning_modules.optimisation import Optimisation
+from lightning_modules.stored_features import feature_spec
 from lightning_modules.tags import score_words, select_by_largest_gap
 from lightning_modules.teacher import TeacherOptions
 from lightning_modules.ttd.losses import LossOptions, Maps, ttd_losses
@@ -68,6 +72,7 @@ class TTDSelfDistill(WeakgroundModule):
         self.network = backbone
         self.losses = losses
         self.contrast = contrast
+        self.images = images
         self.preprocessing = _preprocessing(backbone, images)
         for part in backbone.frozen_parts:
             self.freeze_part(f"network.{part}", brings_weights=True)
@@ -86,12 +91,31 @@ class TTDSelfDistill(WeakgroundModule):
             layer.train(mode)
         return self
 
+    @property
+    def needs(self) -> Needs:
+        """Images, or what the backbone's frozen towers see in them."""
+        return replace(super().needs, features=self._feature_spec)
+
+    @cached_property
+    def _feature_spec(self) -> FeatureSpec | None:
+        """None where images are cut out at random, or are looked at by what is trained."""
+        encoder = self.network.feature_encoder
+        if encoder is None or not self.images.always_whole:
+            return None
+        return feature_spec(encoder, self.images.crop)
+
+    @torch.no_grad()
+    def compute_features(self, images: Tensor) -> Tensor:
+        """(N,3,H,W) normalised training images -> (N,F) float16, see `python cli.py features`."""
+        encoder: Any = self.network.feature_encoder
+        return encoder.flatten(encoder.features(images))
+
     # Training.
 
     def training_step(self, batch: ImageTextBatch, batch_idx: int) -> Tensor:
         """The loss of a batch."""
         texts = texts_of(batch.captions)
-        pixels = self.network.encode_pixels(batch.images)
+        pixels = self.network.encode_training_images(batch.images, self.images.crop)
         vectors = self.network.encode_texts(texts.texts)
         valid = valid_cells(batch.padding, (pixels.shape[2], pixels.shape[3]))
         student = self._maps(pixels, vectors, texts, valid)
@@ -122,7 +146,7 @@ class TTDSelfDistill(WeakgroundModule):
         if self.teacher_options.kind == "ema" and first_of_step:
             self.teacher.move(self.network, self.teacher_options.decay)
         with torch.no_grad(), self.teacher.inside(self.network):
-            pixels = self.network.encode_pixels(batch.images)
+            pixels = self.network.encode_training_images(batch.images, self.images.crop)
             return self._maps(pixels, self.network.encode_texts(texts.texts), texts, valid)
 
     # Capabilities.

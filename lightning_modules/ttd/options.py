@@ -34,6 +34,11 @@ class ImageOptions:
     resize: Resize = "short_side"
     interpolation: Interpolation = "bilinear"
 
+    @property
+    def always_whole(self) -> bool:
+        """Whether training sees all of every image, as one square."""
+        return self.resize == "square" and set(self.train_sizes) == {self.crop}
+
 
 @dataclass(frozen=True)
 class ContrastOptions:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix, jaccard_score
@@ -68,3 +69,28 @@ def test_a_coarse_mask_is_resized_to_its_region() -> None:
     region[:, :4] = True
     metric.update(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), region)
     assert metric.compute()["miou"].value == 1
+
+
+def test_signs_of_collapse_are_the_masks_share_and_how_alike_the_masks_of_tags_are() -> None:
+    generator = torch.Generator().manual_seed(0)
+    everywhere = torch.ones(1, 4, 6)
+    metric = CaptionIoU(threshold=0.4)
+    shares, correlations = [], []
+    for mask, region in pairs():
+        tags = torch.rand(3, 4, 6, generator=generator)
+        metric.update(mask, region, torch.cat([tags, everywhere]))
+        shares.append(float((mask > 0.4).float().mean()))
+        pairwise = np.corrcoef(tags.flatten(1).numpy())
+        correlations.append(pairwise[np.triu_indices(3, 1)].mean())
+    metric.update(*pairs(1)[0], everywhere)  # one mask, and it is flat: nothing to compare
+    shares.append(shares[0])
+    values = metric.compute()
+    assert values["mask_share"].value == pytest.approx(np.mean(shares), abs=1e-6)
+    assert values["tag_correlation"].value == pytest.approx(np.mean(correlations), abs=1e-6)
+    assert values["tag_correlation"].n == 12
+
+
+def test_tags_that_were_not_compared_have_no_correlation() -> None:
+    metric = CaptionIoU()
+    metric.update(*pairs(1)[0])
+    assert "tag_correlation" not in metric.compute()

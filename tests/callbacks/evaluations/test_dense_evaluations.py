@@ -97,7 +97,7 @@ class Module(WeakgroundModule):
     ) -> Tensor:
         maps = []
         for text in texts:
-            assert are_class_names == (text in COLOURS)
+            assert not are_class_names or text in COLOURS
             channels = [COLOURS[word] for word in text.split() if word in COLOURS]
             maps.append(images[:, channels].sum(dim=1) if channels else torch.zeros_like(images[:, 0]))
         return self.strength * torch.stack(maps, dim=1)
@@ -152,6 +152,8 @@ def test_captions_are_judged_by_the_regions_of_their_tags(tmp_path: Path) -> Non
     logged = judge(tmp_path, Data(captions=Captions()), Module(), evaluation)
     assert logged["test/captions/plain*/miou"] == 1
     assert logged["test/captions/plain*/image_mfpr"] == 0
+    assert logged["test/captions/plain*/mask_share"] == pytest.approx((2 / 8 + 1 / 8) / 2)
+    assert logged["test/captions/plain*/tag_correlation"] == pytest.approx(-1 / 7, abs=1e-6)
     values = results(tmp_path)
     # Two columns of eight and one of eight; the caption without tags is left out.
     assert values["plain*", "everything", "miou"] == pytest.approx(3 / 16)

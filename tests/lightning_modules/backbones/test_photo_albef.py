@@ -88,6 +88,9 @@ def test_towers_and_text_layers_stay_as_they_are_and_out_of_checkpoints() -> Non
     checkpoint = {"state_dict": module.state_dict(), "global_step": 1}
     module.on_save_checkpoint(checkpoint)
     assert not any("photo_encoder" in name or ".layer.0." in name for name in checkpoint["state_dict"])
+    # Nor is what they share under another name.
+    assert not any("predictions.decoder.weight" in name for name in checkpoint["state_dict"])
+    assert any("predictions.decoder.bias" in name for name in checkpoint["state_dict"])
     again = VisionLanguagePretrain(backbone(brings_weights=True))
     again.on_load_checkpoint(checkpoint)
     again.load_state_dict(checkpoint["state_dict"])

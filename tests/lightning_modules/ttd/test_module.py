@@ -191,6 +191,24 @@ def test_teachers(kind: Any) -> None:
     assert not any("teacher" in name for name in gradients(module))
 
 
+def test_stored_features_give_the_same_loss() -> None:
+    module = build("dual encoder")
+    module.images = replace(IMAGES, resize="square")
+    rows = module.compute_features(batch().images)
+    assert module.needs.features is not None
+    assert rows.shape == (3, module.needs.features.numbers)
+    of_images, _ = train_step(module, batch())
+    of_features, _ = train_step(module, replace(batch(), images=rows))
+    torch.testing.assert_close(of_features, of_images, rtol=1e-2, atol=1e-2)
+
+
+def test_features_are_stored_where_towers_are_frozen_and_images_whole() -> None:
+    assert build("dual encoder").needs.features is None  # IMAGES are cut out of the middle
+    module = build()
+    module.images = replace(IMAGES, resize="square")
+    assert module.needs.features is None
+
+
 def test_switches() -> None:
     def loss(**options: Any) -> Tensor:
         return train_step(build(**options), batch())[0].detach()

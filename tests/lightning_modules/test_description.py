@@ -96,7 +96,8 @@ def test_each_region_gets_its_nearest_phrases() -> None:
 
 
 def test_an_image_is_described_by_what_its_parts_agree_on() -> None:
-    bright, dark = torch.ones(3, 30, 20), -torch.ones(3, 50, 70)
+    bright = torch.ones(3, 30, 20)
+    dark = -torch.ones(3, 50, 70)
     half = torch.cat([torch.ones(3, 40, 20), -torch.ones(3, 40, 20)], dim=2)
     bank = ["night", "the sun", "a dark forest"]
     described = BrightOrDark().describe([bright, dark, half, torch.ones(3, 1, 1)], bank)

@@ -100,7 +100,8 @@ def test_other_image_size_resizes_both_position_embeddings() -> None:
     model = ALBEF(**tiny_sizes("vision", image_size=384))
     model.load_state_dict(model.adapt_state_dict(state_dict()), strict=True)
     for encoder in ("visual_encoder", "visual_encoder_m"):
-        there, here = state_dict()[f"{encoder}.pos_embed"], model.get_parameter(f"{encoder}.pos_embed")
+        there = state_dict()[f"{encoder}.pos_embed"]
+        here = model.get_parameter(f"{encoder}.pos_embed")
         image = there[0, 1:].T.reshape(1, 36, 16, 16)
         assert here.shape == (1, 577, 36)
         assert torch.equal(here[:, 0], there[:, 0])

@@ -39,7 +39,8 @@ def test_pairs_and_penalty_are_those_of_the_definition(reference: dict[str, Tens
 
 def test_pair_loss_by_hand() -> None:
     """Of unit length: two of class 0 at a right angle, one of class 1 opposite to the first."""
-    features, classes = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]), torch.tensor([0, 0, 1])
+    features = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])
+    classes = torch.tensor([0, 0, 1])
     assert pair_loss(features, classes, "contrastive", 1.0).item() == pytest.approx(
         2.0
     )  # the far pairs are farther than 1
@@ -63,10 +64,8 @@ def test_pair_loss_is_finite_for_equal_and_for_empty_features(kind: str) -> None
 
 
 def test_complement_is_the_logarithm_of_what_is_left() -> None:
-    logits, classes = (
-        torch.randn(5, 7, generator=torch.Generator().manual_seed(0)),
-        torch.tensor([0, 3, 6, 6, 1]),
-    )
+    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([0, 3, 6, 6, 1])
     expected = -torch.log(1 - logits.softmax(1)[torch.arange(5), classes]).mean()
     assert_close(complement_loss(logits, classes), expected)
     assert complement_loss(torch.tensor([[200.0, 0.0]]), torch.tensor([0])).item() == pytest.approx(200.0)

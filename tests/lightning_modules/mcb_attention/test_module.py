@@ -119,7 +119,8 @@ class TestLoss:
 
     def test_each_term_by_hand(self) -> None:
         net = module(queries=QueryOptions("all"), attention=replace(ATTENTION, post_norm="none")).eval()
-        images, labels = batch().images, net.labels(batch().captions)
+        images = batch().images
+        labels = net.labels(batch().captions)
         _, terms = train_step(net, batch())
         image, classes = labels.nonzero(as_tuple=True)
         features = net.network.backbone(images)

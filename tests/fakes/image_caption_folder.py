@@ -15,7 +15,13 @@ SIZE = (24, 32)  # height, width
 RED = (200, 30, 40)
 GREEN = (30, 180, 50)
 BLUE = (20, 60, 220)
-IMAGES = {"a.jpg": RED, "sub/b.png": GREEN, "sub/deep/c.JPG": BLUE, "with blanks.webp": RED, "ünï.bmp": GREEN}
+IMAGES = {
+    "a.jpg": RED,
+    "sub/b.png": GREEN,
+    "sub/deep/c.JPG": BLUE,
+    "with blanks.webp": RED,
+    "ünï.bmp": GREEN,
+}
 # As rows name them (the extension may be left out), with their captions.
 CAPTIONS = {
     "a.jpg": ["a dog, a cat and a sofa", 'the "big" dog'],

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -17,9 +19,9 @@ from networks.mcb_attention import (
 TINY = ResNetSize(width=4, blocks=(1, 1), strides=(1, 1))
 
 
-def network(post_norm: str = "none") -> MCBNetwork:
+def network(post_norm: Any = "none") -> MCBNetwork:
     torch.manual_seed(0)
-    attention = AttentionOptions(text_width=6, sketch=31, hidden=7, post_norm=post_norm)  # type: ignore[arg-type]
+    attention = AttentionOptions(text_width=6, sketch=31, hidden=7, post_norm=post_norm)
     return MCBNetwork(TINY, attention, classes=5).eval()
 
 

@@ -65,7 +65,8 @@ class PruneCLI(WeakgroundCLI):
         return ""
 
     def _run_subcommand(self, subcommand: str) -> None:
-        print(prune(self.model, self.datamodule, self.pruning, self.trainer.strategy.root_device))  # type: ignore[arg-type]
+        device = self.trainer.strategy.root_device
+        print(prune(self.model, self.datamodule, self.pruning, device))  # type: ignore[arg-type]
 
 
 def prune(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,10 +113,10 @@ def test_one_query_an_image_and_one_for_what_is_absent() -> None:
     }
 
 
-def test_nothing_to_ask_for() -> None:
-    for which in ("one", "all"):
-        queries = draw_queries(torch.zeros(2, 3, dtype=torch.bool), which, absent=0.0)  # type: ignore[arg-type]
-        assert len(queries.classes) == len(queries.image) == len(queries.present) == 0
+@pytest.mark.parametrize("per_image", ["one", "all"])
+def test_nothing_to_ask_for(per_image: Any) -> None:
+    queries = draw_queries(torch.zeros(2, 3, dtype=torch.bool), per_image, absent=0.0)
+    assert len(queries.classes) == len(queries.image) == len(queries.present) == 0
 
 
 def test_what_a_judge_should_see() -> None:

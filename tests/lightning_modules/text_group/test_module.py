@@ -164,9 +164,9 @@ def test_training_lowers_the_loss(vocabulary: Path, chunk: int | None) -> None:
     torch.manual_seed(0)
     encoder = TextGroupTransformer(3, depth=1, group_depth=1, separate_layers=1, size=SIZE)
     optimisation = Optimisation(lr=1e-2, schedule="constant")
-    module = build(vocabulary, encoder, optimisation=optimisation, memory=MemoryOptions(chunk))
+    module: Any = build(vocabulary, encoder, optimisation=optimisation, memory=MemoryOptions(chunk))
     losses: list[float] = []
-    module.log_terms = lambda loss, terms: losses.append(loss.item())  # type: ignore[method-assign, assignment]
+    module.log_terms = lambda loss, terms: losses.append(loss.item())
     trainer = fit(module, [batch()] * 40, max_epochs=1)
     assert trainer.global_step == 40
     assert losses[-1] < 0.6 * losses[0]

@@ -77,7 +77,7 @@ class GroundingDataModule(pl.LightningDataModule):
         batch_size: int = 32,
         eval_batch_size: int | None = None,
         num_workers: int | None = None,
-        augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
+        augmentation: Augmentation = Augmentation(),
         chunker: Chunker | None = None,
         cache_dir: Path = Path(".cache"),
         max_skipped: float = 0.01,

@@ -131,7 +131,7 @@ class WeakgroundModule(pl.LightningModule):
         self.eval()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves out frozen parts whose weights can be had again."""
+        """Leaves out frozen parts whose weights can be read again."""
         outside = self._parts_outside_checkpoints()
         if not outside:
             return

@@ -39,8 +39,8 @@ class ALBEFForQuestions(nn.Module):
 
     def __init__(
         self,
-        vision: ViTSize = ViTSize(image_size=384),  # noqa: B008 (frozen)
-        text: BertSize = BertSize(),  # noqa: B008 (frozen)
+        vision: ViTSize = ViTSize(image_size=384),
+        text: BertSize = BertSize(),
         fusion_layer: int = 6,
         momentum: float = 0.995,
     ) -> None:

@@ -43,7 +43,7 @@ class GroundingEvaluation(Evaluation):
 
     def __init__(
         self,
-        protocols: list[str] = ["clean"],  # noqa: B006 (read only)
+        protocols: tuple[str, ...] = ("clean",),
         protocols_of: dict[str, list[str]] | None = None,
         changes: dict[str, Any] | None = None,
         metrics: list[DecisionMetric] | None = None,

@@ -41,7 +41,7 @@ class AlignmentOptions:
         phrases: weight of phrase and image, both ways.
         captions: weight of captions that are scored by their phrases.
         whole: weight of whole images and whole captions.
-        temperature: of the pooling over places, see `lightning_modules.alignment.losses.attention_pool`.
+        temperature: of the pooling over places, see `lightning_modules.contrast.attention_pool`.
         duplicate_cosine: phrases whose sentence vectors are closer than this are no negatives of each other.
         training_size: side of the square training images, in pixels.
     """
@@ -74,7 +74,7 @@ class PhraseAlignment(Describing, WeakgroundModule):
         self,
         encoder: DualEncoder,
         options: AlignmentOptions = AlignmentOptions(),
-        optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
+        optimisation: Optimisation = Optimisation(),
         pretrained: Path | None = None,
     ) -> None:
         super().__init__(optimisation, pretrained)

@@ -55,7 +55,7 @@ class AlignBeforeFuseBackbone(MomentumBackbone):
         network: AlignBeforeFuse,
         tokens: list[str],
         mlm_probability: float,
-        distillation: DistillationOptions = DistillationOptions(),  # noqa: B008 (frozen)
+        distillation: DistillationOptions = DistillationOptions(),
         max_tokens: int = 25,
         **options: Any,
     ) -> None:

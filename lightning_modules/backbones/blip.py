@@ -126,7 +126,7 @@ class BLIPBackbone(MomentumBackbone):
         self,
         images: Tensor,
         prompt: str = "a picture of",
-        beams: Beams = Beams(),  # noqa: B008 (frozen)
+        beams: Beams = Beams(),
     ) -> list[str]:
         """What the decoder says of images.
 

@@ -99,10 +99,10 @@ class MomentumBackbone(VisionLanguageBackbone):
         add_sep: bool,
         max_tokens: int,
         max_words: int = 50,
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
-        maps: MapOptions = MapOptions(),  # noqa: B008 (frozen)
-        negatives: NegativeOptions = NegativeOptions(),  # noqa: B008 (frozen)
-        distillation: ContrastDistillation = ContrastDistillation(),  # noqa: B008 (frozen)
+        images: ImageOptions = ImageOptions(),
+        maps: MapOptions = MapOptions(),
+        negatives: NegativeOptions = NegativeOptions(),
+        distillation: ContrastDistillation = ContrastDistillation(),
     ) -> None:
         check_size(tokens, network.vocab_size)
         self.network = network

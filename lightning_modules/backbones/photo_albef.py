@@ -38,8 +38,8 @@ class PhotoALBEFBackbone(AlignBeforeFuseBackbone):
     def __init__(
         self,
         encoder: DualEncoder,
-        fusion: FusionOptions = FusionOptions(),  # noqa: B008 (frozen)
-        contrast: ContrastSize = ContrastSize(embed_dim=384, queue_size=4096),  # noqa: B008 (frozen)
+        fusion: FusionOptions = FusionOptions(),
+        contrast: ContrastSize = ContrastSize(embed_dim=384, queue_size=4096),
         training_size: int = 224,
         interpolation: Interpolation = "bicubic",
         mlm_probability: float = 0.0,

@@ -102,8 +102,8 @@ class SimilarityMapModule(Describing, WeakgroundModule):
 
     def clip_precision(self) -> torch.autocast:
         """A context in which the encoder computes in its own precision, whatever the trainer's."""
-        wanted = self.clip_use.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=wanted)
+        bf16 = self.clip_use.precision == "bf16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
 
     @torch.no_grad()
     def text_vectors(self, texts: Sequence[str]) -> Tensor:

@@ -56,14 +56,14 @@ class SimilarityMapSelfTraining(SimilarityMapModule):
     def __init__(
         self,
         clip: ImageTextEncoder,
-        clip_use: CLIPUse = CLIPUse(),  # noqa: B008 (frozen)
-        size: WWbLSize = WWbLSize(),  # noqa: B008 (frozen)
-        weights: SelfTrainingWeights = SelfTrainingWeights(),  # noqa: B008 (frozen)
-        labels: PseudoLabelOptions = PseudoLabelOptions(),  # noqa: B008 (frozen)
+        clip_use: CLIPUse = CLIPUse(),
+        size: WWbLSize = WWbLSize(),
+        weights: SelfTrainingWeights = SelfTrainingWeights(),
+        labels: PseudoLabelOptions = PseudoLabelOptions(),
         teacher: TeacherOptions = FROZEN_TEACHER,
         answer: Literal["mask", "pseudo_label"] = "mask",
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
-        texts: TextOptions = TextOptions(),  # noqa: B008 (frozen)
+        images: ImageOptions = ImageOptions(),
+        texts: TextOptions = TextOptions(),
         queries_per_pass: int = 32,
         optimisation: Optimisation = SELF_TRAINING,
         pretrained: Path | None = None,

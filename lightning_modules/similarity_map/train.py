@@ -51,10 +51,10 @@ class WWbLTrain(SimilarityMapModule):
         self,
         clip: ImageTextEncoder,
         clip_use: CLIPUse = CLIP_OF_PUBLIC_CODE,
-        size: WWbLSize = WWbLSize(),  # noqa: B008 (frozen)
-        weights: LossWeights = LossWeights(),  # noqa: B008 (frozen)
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
-        texts: TextOptions = TextOptions(),  # noqa: B008 (frozen)
+        size: WWbLSize = WWbLSize(),
+        weights: LossWeights = LossWeights(),
+        images: ImageOptions = ImageOptions(),
+        texts: TextOptions = TextOptions(),
         queries_per_pass: int = 32,
         optimisation: Optimisation = TRAINING,
         pretrained: Path | None = None,

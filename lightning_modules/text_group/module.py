@@ -93,12 +93,12 @@ class TextGroupDiscovery(TextGroupModule):
     def __init__(
         self,
         network: TextEncoder,
-        text: TextOptions = TextOptions(),  # noqa: B008 (frozen)
+        text: TextOptions = TextOptions(),
         image_encoder: GroupViTImageEncoder | None = None,
         image_weights: Path | None = None,
-        weights: LossWeights = LossWeights(),  # noqa: B008 (frozen)
-        reconstruction: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008 (frozen)
-        memory: MemoryOptions = MemoryOptions(),  # noqa: B008 (frozen)
+        weights: LossWeights = LossWeights(),
+        reconstruction: ReconstructionOptions = ReconstructionOptions(),
+        memory: MemoryOptions = MemoryOptions(),
         temperature: float = 0.07,
         grounding_temperature: float = 0.07,
         max_gradient_norm: float | None = 5.0,

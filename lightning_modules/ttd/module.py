@@ -61,11 +61,11 @@ class TTDSelfDistill(WeakgroundModule):
     def __init__(
         self,
         backbone: DenseEncoder,
-        adapters: LoRAOptions | None = LoRAOptions(),  # noqa: B008 (frozen)
-        losses: LossOptions = LossOptions(),  # noqa: B008 (frozen)
+        adapters: LoRAOptions | None = LoRAOptions(),
+        losses: LossOptions = LossOptions(),
         teacher: TeacherOptions = SELF_TEACHER,
-        contrast: ContrastOptions = ContrastOptions(),  # noqa: B008 (frozen)
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
+        contrast: ContrastOptions = ContrastOptions(),
+        images: ImageOptions = ImageOptions(),
         optimisation: Optimisation = OPTIMISATION,
     ) -> None:
         super().__init__(optimisation, pretrained=None)

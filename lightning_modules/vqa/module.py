@@ -56,11 +56,11 @@ class VQAFinetune(WeakgroundModule):
         network: ALBEFForQuestions,
         vocabulary: Path,
         answers: Path,
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
-        texts: TextOptions = TextOptions(),  # noqa: B008 (frozen)
-        answering: AnswerOptions = AnswerOptions(),  # noqa: B008 (frozen)
-        distillation: ContrastDistillation = ContrastDistillation(),  # noqa: B008 (frozen)
-        optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
+        images: ImageOptions = ImageOptions(),
+        texts: TextOptions = TextOptions(),
+        answering: AnswerOptions = AnswerOptions(),
+        distillation: ContrastDistillation = ContrastDistillation(),
+        optimisation: Optimisation = Optimisation(),
         pretrained: Path | None = None,
     ) -> None:
         super().__init__(optimisation, pretrained)

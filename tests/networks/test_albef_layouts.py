@@ -118,6 +118,14 @@ def test_position_embedding_keeps_rows_and_columns_apart() -> None:
     assert resized[0, 0, 0] == 9
     assert (image.diff(dim=0) > 0).all()
     assert_close(image, image[:, :1].expand(8, 4))
+
+
+def test_position_embedding_of_the_trained_grid_is_kept() -> None:
+    positions = torch.randn(1, 17, 8)
+    assert resize_position_embedding(positions, (4, 4)) is positions
+
+
+def test_position_embedding_of_no_square_grid() -> None:
     with pytest.raises(ValueError, match="6 patches do not belong to a square grid"):
         resize_position_embedding(torch.zeros(1, 7, 2), (2, 3))
 

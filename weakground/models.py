@@ -71,9 +71,10 @@ def find_run(name: Path, runs: Path) -> tuple[Path, str]:
             return folder, default_checkpoint(folder)
     shipped = shipped_models()
     trained = [path.parent.relative_to(runs).as_posix() for path in sorted(runs.glob("**/config.yaml"))]
+    hint = nearest(str(name), [*shipped, *trained])
     raise RunError(
-        f"there is no model {str(name)!r}{nearest(str(name), [*shipped, *trained])}: it is none of those that "
-        f"come with the project ({', '.join(shipped)}), and no run below {runs.absolute()}."
+        f"there is no model {str(name)!r}{hint}: it is none of those that come with the project "
+        f"({', '.join(shipped)}), and no run below {runs.absolute()}."
     )
 
 

@@ -43,6 +43,7 @@ def main(argv: list[str]) -> int:
     from commands.runs import RunError
     from datamodules.errors import DataError
     from lightning_modules.errors import ModelError
+    from weakground.inputs import in_other_scripts
     from weakground.models import load
 
     try:
@@ -55,6 +56,8 @@ def main(argv: list[str]) -> int:
         return 1
     paths = write(result, options.out, options.photo.stem, str(options.model))
     report(result)
+    for phrase in in_other_scripts(result.phrases):
+        print(f"note: {phrase!r} has no Latin letter: models that learnt from English do not know it.")
     height, width = result.image.shape[:2]
     print(
         f"pixels of {options.photo} ({width}x{height}); {seconds:.1f} s; "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,7 +16,7 @@ from callbacks.pictures.gallery import contact_sheet
 from callbacks.pictures.grounding import draw
 from datamodules.batches import GroundingBatch, normalise, prepare_images
 from datamodules.errors import DataError
-from datamodules.storage.images import read_image, resize_image, to_tensor
+from datamodules.storage.images import resize_image, to_tensor
 from lightning_modules.capabilities import (
     CanDescribe,
     CanGround,
@@ -28,8 +27,7 @@ from lightning_modules.capabilities import (
 from metrics.decisions import Decision, Decisions, Queries, decide
 from metrics.protocols import Protocol, protocol
 from metrics.token_iou import words_from_tokens
-
-Photo = str | Path | np.ndarray
+from weakground.inputs import Photo, checked_phrases, pixels_of
 
 
 @dataclass(frozen=True)
@@ -102,17 +100,14 @@ class Grounder:
         """Finds phrases in a photograph.
 
         Args:
-            photo: a file, or (H,W,3) uint8 RGB.
+            photo: see `weakground.inputs.Photo`.
             phrases: one or several; the photograph is encoded once for all of them.
 
         Raises:
-            DataError: the file is no image, or a phrase is empty.
+            DataError: the photograph is none, or a phrase holds no word.
         """
-        texts = [phrases] if isinstance(phrases, str) else list(phrases)
-        texts = [" ".join(text.split()) for text in texts]
-        if not texts or not all(texts):
-            raise DataError("a phrase is empty: say what is to be found, such as 'the dog on the left'.")
-        image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
+        texts = checked_phrases(phrases)
+        image = pixels_of(photo)
         height, width = image.shape[:2]
         maps = self.heatmaps(image, texts)
         decisions = decide_on(maps, (height, width), self.rules)
@@ -140,7 +135,7 @@ class Grounder:
         parts agree are then found in it, see `lightning_modules.description`.
 
         Args:
-            photo: a file, or (H,W,3) uint8 RGB.
+            photo: see `weakground.inputs.Photo`.
             bank: phrases to choose from.
             regions: fixed grids, or also selective search.
             most: phrases at most; None for all that are agreed on.
@@ -149,13 +144,13 @@ class Grounder:
             The phrases that were chosen, the most agreed on first, possibly none.
 
         Raises:
-            DataError: the file is no image, or the bank is empty.
+            DataError: the photograph is none, or the bank is empty.
             ModelError: the module cannot describe images, or OpenCV lacks selective search.
         """
         require(self.module, CanDescribe, "describe")
         if not bank:
             raise DataError("the bank of phrases is empty.")
-        image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
+        image = pixels_of(photo)
         device = next(self.module.parameters()).device
         normalised = normalise(to_tensor(image)[None].to(device), self.module.preprocessing)[0]
         (chosen,) = self.module.describe([normalised], bank, regions)
@@ -177,14 +172,14 @@ class Grounder:
         """Which words of a caption the module sees in its photograph, as `TagEvaluation` scores them first.
 
         Args:
-            photo: a file, or (H,W,3) uint8 RGB.
+            photo: see `weakground.inputs.Photo`.
             caption: in words, which blanks separate.
 
         Raises:
             ModelError: the module cannot tell.
         """
         require(self.module, CanScoreTags, "a Grounder asked for tags")
-        image = photo if isinstance(photo, np.ndarray) else read_image(Path(photo))
+        image = pixels_of(photo)
         with torch.no_grad():
             images = self._batch(image, []).images
             (scored,) = self.module.score_tags(images, [caption.split()], ["pixel"])["pixel"]

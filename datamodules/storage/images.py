@@ -60,6 +60,11 @@ def read_image(path: Path | BinaryIO, name: str = "", size: tuple[int, int] | No
         )
 
 
+def rgb_pixels(image: Image.Image) -> np.ndarray:
+    """An open image as (H,W,3) uint8 RGB, upright; what is transparent is white."""
+    return _as_rgb(_upright(image))
+
+
 @contextmanager
 def opened_image(path: Path | BinaryIO, what: str, name: str = "") -> Iterator[Image.Image]:
     """An open image file. Whatever goes wrong with it is a `DataError`.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import cli
 import weakground
@@ -63,6 +66,33 @@ def test_one_phrase_and_an_array(runs: Path, photo: Path) -> None:
     np.testing.assert_array_equal(from_array.points, from_file.points)
 
 
+def test_a_photograph_may_have_several_forms(runs: Path, photo: Path) -> None:
+    model = weakground.load("tiny", runs=runs)
+    pixels = np.ascontiguousarray(cv2.imread(str(photo))[..., ::-1])
+    expected = model.ground(photo, "a red ball").heatmaps
+    for same in (Image.fromarray(pixels), torch.from_numpy(pixels), str(photo)):
+        np.testing.assert_array_equal(model.ground(same, "a red ball").heatmaps, expected)
+    grey = model.ground(pixels[..., 0], "a red ball").image
+    np.testing.assert_array_equal(grey, np.stack([pixels[..., 0]] * 3, axis=2))
+
+
+@pytest.mark.parametrize(
+    "photo", [np.zeros((4, 4, 3)), np.zeros((3, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_what_is_no_photograph(runs: Path, photo: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"a photograph is a file, a Pillow image or an array"):
+        weakground.load("tiny", runs=runs).ground(photo, "a ball")
+
+
+@pytest.mark.parametrize(
+    ("phrase", "message"),
+    [("\N{HINDU TEMPLE}", "holds no word"), ("?!", "holds no word"), (3, "must be text")],
+)
+def test_what_is_no_phrase(runs: Path, photo: Path, phrase: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        weakground.load("tiny", runs=runs).ground(photo, [phrase])
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 400), (400, 2)])
 def test_odd_photographs(runs: Path, size: tuple[int, int]) -> None:
     result = weakground.load("tiny", runs=runs).ground(np.zeros((*size, 3), np.uint8), "a ball")
@@ -86,12 +116,15 @@ def test_unknown_models(runs: Path, tmp_path: Path) -> None:
 
 def test_command(runs: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    words = ["ground", str(photo), "the red ball", "ein Hund / 犬", "--model", "tiny", "--runs", str(runs)]
+    phrases = ["the red ball", "ein Hund / 犬", "犬"]
+    words = ["ground", str(photo), *phrases, "--model", "tiny", "--runs", str(runs)]
     assert cli.main([*words, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "'the red ball': point" in printed
+    assert printed.count("has no Latin letter") == 1
+    assert "note: '犬' has no Latin letter" in printed
     content = json.loads((out / "a photo.json").read_text())
-    assert [query["phrase"] for query in content["queries"]] == ["the red ball", "ein Hund / 犬"]
+    assert [query["phrase"] for query in content["queries"]] == phrases
     for query in content["queries"]:
         assert cv2.imread(str(out / query["heatmap"]), cv2.IMREAD_UNCHANGED).shape == (60, 90)
     assert (out / "a photo.png").is_file()

@@ -225,12 +225,7 @@ class TextGroupDiscovery(TextGroupModule):
 
     def weigh(self, terms: dict[str, Tensor]) -> Tensor:
         """The loss: the weighted sum of the terms that there are."""
-        weights = {
-            "contrastive": self.weights.contrastive,
-            "reconstruction": self.weights.reconstruction,
-            "balance": self.weights.balance,
-        }
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        return torch.stack([getattr(self.weights, name) * term for name, term in terms.items()]).sum()
 
     def contrast(self, images: Tensor, texts: Tensor) -> Tensor:
         """The contrastive loss over the batches of all processes.

@@ -13,6 +13,7 @@ import weakground
 from callbacks.run import signals
 from commands import COMMANDS, PREFIX, USAGE
 from commands.disk_errors import disk_fault
+from commands.memory import keep_freed_memory
 from commands.suggest import nearest
 
 NO_READER = 141  # as a shell calls it: nobody has read the output to its end
@@ -71,6 +72,7 @@ def run(argv: list[str]) -> int:
 
 def program(argv: list[str]) -> int:
     """Runs a subcommand as the only thing that this process does; returns the exit code."""
+    keep_freed_memory()
     if argv and argv[0] in COMMANDS and COMMANDS[argv[0]].module == "commands.start":
         # Before the heavy imports, and to the very end: a cluster may send a signal at any moment.
         signals.listen()

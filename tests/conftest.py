@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from commands.memory import keep_freed_memory
+
+keep_freed_memory()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["WANDB_MODE"] = "disabled"
 

@@ -70,8 +70,8 @@ docs: $(READY) .venv/.docs  ## the documentation as a site, in site/; a warning 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
-benchmarks: $(READY)  ## speed of the hot paths, each against a baseline in the same run
-	for file in benchmarks/[!_]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
+benchmarks: $(READY)  ## speed of the hot paths against baselines, as a table in docs/benchmarks.md (hours)
+	$(BIN)/python -m benchmarks --write docs/benchmarks.md
 
 clean:  ## remove caches (runs/ and .venv stay)
 	rm -rf .cache .pytest_cache .ruff_cache .mypy_cache *.egg-info dist site

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -24,17 +24,63 @@ class Unavailable(Exception):
     """What a benchmark needs is not on this machine; the message says what, and how to name it."""
 
 
+class Row(NamedTuple):
+    """A row of the table of all benchmarks.
+
+    Args:
+        path: what was measured.
+        ours: what it reaches, with its unit.
+        baseline: what the other way reaches, and which way that is.
+        ratio: of the two; how often as fast ours is, where speed is measured.
+        memory: ours, as a share of the baseline's or with its unit; empty where it was not measured.
+    """
+
+    path: str
+    ours: str
+    baseline: str
+    ratio: float
+    memory: str = ""
+
+
 @dataclass(frozen=True)
 class Report:
     """What a benchmark found.
 
     Args:
         lines: the text for the reader.
-        ratios: how often as fast one way is as another, or its share of the memory, by name.
+        rows: for the table of all benchmarks.
     """
 
     lines: Sequence[str]
-    ratios: Mapping[str, float]
+    rows: Sequence[Row]
+
+
+def rate_row(path: str, unit: str, ours: float, baseline: float, way: str, memory: str = "") -> Row:
+    """A row of two rates.
+
+    Args:
+        path: what was measured.
+        unit: of what is counted, e.g. ``images``.
+        ours: so many a second.
+        baseline: so many a second.
+        way: what the baseline does.
+        memory: see `Row`.
+
+    Example:
+        >>> rate_row("reading", "images", 350, 175, "PIL").ours
+        '350 images/s'
+    """
+    return Row(path, f"{short(ours)} {unit}/s", f"{short(baseline)}, {way}", ours / baseline, memory)
+
+
+def short(number: float) -> str:
+    """Three digits, or all in front of the point.
+
+    Example:
+        >>> short(1234.5), short(1.2345)
+        ('1,234', '1.23')
+    """
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def names() -> list[str]:

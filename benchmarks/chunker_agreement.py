@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks._common import Report, Size, Unavailable, report
+from benchmarks._common import Report, Row, Size, Unavailable, report
 from datamodules.batches import Phrase
 from datamodules.chunkers import RuleChunker
 from metrics.intervals import wilson
@@ -211,20 +211,24 @@ def run(size: Size, spans: Path = SPANS, sample: int = 0, seed: int = 0) -> Repo
         splits = read_splits(spans)
     if sample:
         held_out = [caption for name, split in splits.items() if name != DEVELOPED_ON for caption in split]
-        return Report(sampled_phrases(held_out, sample, seed), {})
+        return Report(sampled_phrases(held_out, sample, seed), [])
     lines: list[str] = []
-    ratios: dict[str, float] = {}
+    rows: list[Row] = []
     for split, captions in splits.items():
         rules = agreement(captions, RuleChunker())
         baseline = agreement(captions, split_at_function_words)
         for method, rates in (("rules", rules), ("split at function words", baseline)):
             lines.append(f"\n{split}: {len(captions)} captions, {method}")
             lines += [f"    {name:34s} {rate}" for name, rate in rates.items()]
-        ratios |= {f"{split}, {name}": rules[name].value / baseline[name].value for name in rules}
+        for name, rate in rules.items():
+            other = baseline[name].value
+            path = f"phrases by rules, {split}: {name}"
+            texts = (f"{rate.value:.3f}", f"{other:.3f}, split at function words")
+            rows.append(Row(path, *texts, rate.value / other))
     texts = [" ".join(caption.tokens) for split in splits.values() for caption in split]
     speed = captions_per_second(texts)
     lines.append(f"\nspeed: {speed:.0f} captions/s on one core (best of 3 over {len(texts)})")
-    return Report(lines, ratios)
+    return Report(lines, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

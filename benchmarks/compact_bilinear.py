@@ -20,7 +20,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from benchmarks._common import Report, Size, best_seconds, in_own_process, peak_memory, report
+from benchmarks._common import Report, Size, best_seconds, in_own_process, peak_memory, rate_row, report
 from networks.layers.compact_bilinear import CompactBilinear, count_sketch
 
 IMAGE = 512
@@ -120,15 +120,17 @@ def run(size: Size, device: str = "cpu") -> Report:
     threads = torch.get_num_threads()
     memory = {name: in_own_process(memory_of_step, name, positions, device, threads) for name in WAYS}
     lines = []
-    ratios = {}
+    rows = []
     for name in WAYS:
         speed = seconds[baseline(name)] / seconds[name]
         share = memory[name] / memory[baseline(name)]
         measured = f"{1e3 * seconds[name]:8.1f} ms {memory[name]:8.1f} MiB"
         lines.append(f"{name:21} {measured}   {speed:5.2f} x as fast, {share:5.2f} of the memory")
-        ratios[f"{name}, speed"] = speed
-        ratios[f"{name}, memory"] = share
-    return Report(lines, ratios)
+        if name != baseline(name):
+            other = 1 / seconds[baseline(name)]
+            path = f"MCB attention's pooling, {name}"
+            rows.append(rate_row(path, "steps", 1 / seconds[name], other, baseline(name), f"{share:.2f} x"))
+    return Report(lines, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks._common import Report, Size, highest_resident, in_own_process, report
+from benchmarks._common import Report, Size, highest_resident, in_own_process, rate_row, report
 from commands.memory import keep_freed_memory
 from networks.photo_encoders import ImageTower
 
@@ -40,16 +40,18 @@ def run(size: Size) -> Report:
     sides = (64,) if size == "tiny" else (224, 448)
     batch, repeats = (2, 1) if size == "tiny" else (32, 5)
     lines = [f"EfficientNet-Lite0, {batch} images at once, best of {repeats}, processor time"]
-    ratios = {}
+    rows = []
     for side in sides:
         plain, plain_memory = in_own_process(images_per_second, False, side, batch, repeats)
         kept, kept_memory = in_own_process(images_per_second, True, side, batch, repeats)
-        ratios[f"kept to given back at {side}"] = kept / plain
+        path = f"EfficientNet-Lite0 on {batch} images of {side} px, freed memory kept"
+        share = f"{kept_memory / plain_memory:.2f} x"
+        rows.append(rate_row(path, "images", kept, plain, "given back", share))
         lines.append(
             f"{side} px: given back {plain:.1f} images/s ({plain_memory:.0f} MiB), kept {kept:.1f} "
             f"({kept_memory:.0f} MiB), ratio {kept / plain:.2f}"
         )
-    return Report(lines, ratios)
+    return Report(lines, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

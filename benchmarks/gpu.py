@@ -28,7 +28,7 @@ import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from benchmarks._common import Report, Size, Unavailable, report, trainer_half_an_epoch_on
+from benchmarks._common import Report, Row, Size, Unavailable, report, short, trainer_half_an_epoch_on
 from datamodules.batches import ImageTextBatch, PhraseBatch
 from weakground.models import instantiate
 
@@ -328,9 +328,17 @@ def run(size: Size, device: str = "cpu", out: str = "") -> Report:
             "steps": [asdict(one) for one in measured],
         }
         Path(out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return Report(
-        lines, {f"{one.name}: share of the matrix rate": one.teraflops / matrix for one in measured}
-    )
+    rows = [
+        Row(
+            f"{one.name}, a step on {name}",
+            f"{short(one.teraflops)} TFLOP/s, {short(one.images_per_second)} images/s",
+            f"{short(matrix)}, a matrix product",
+            one.teraflops / matrix,
+            f"{one.memory_gib:.1f} GiB" if one.memory_gib else "",
+        )
+        for one in measured
+    ]
+    return Report(lines, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

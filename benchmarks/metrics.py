@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from torch.nn.functional import interpolate
 
-from benchmarks._common import Report, Size, best_seconds, report
+from benchmarks._common import Report, Size, best_seconds, rate_row, report
 from metrics.boxes import boxes_from_heatmap, iou, union_box
 from metrics.grounding import GroundingScore
 from metrics.pointing_game import peak_points, points_in_boxes
@@ -86,7 +86,7 @@ def run(size: Size, device: str = "cpu") -> Report:
     queries = 32 if size == "tiny" else 512
     batch = fake_batch(queries, device)
     lines = []
-    ratios = {}
+    rows = []
     for name, rules in PRESETS.items():
         ways = {
             "score": partial(whole_score, batch, rules),
@@ -96,9 +96,12 @@ def run(size: Size, device: str = "cpu") -> Report:
         assert decisions == ways["one at a time"](), f"{name}: the score and the loop decide differently"
         seconds = best_seconds(ways, 1 if size == "tiny" else 3)
         rates = ", ".join(f"{way} {queries / best:.0f} queries/s" for way, best in seconds.items())
-        ratios[name] = seconds["one at a time"] / seconds["score"]
-        lines.append(f"{name:8} {rates}, ratio {ratios[name]:.2f} ({decisions[2]} decisions)")
-    return Report(lines, ratios)
+        ratio = seconds["one at a time"] / seconds["score"]
+        lines.append(f"{name:8} {rates}, ratio {ratio:.2f} ({decisions[2]} decisions)")
+        speeds = {way: queries / best for way, best in seconds.items()}
+        path = f"decisions on maps, protocol {name}"
+        rows.append(rate_row(path, "queries", speeds["score"], speeds["one at a time"], "one at a time"))
+    return Report(lines, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

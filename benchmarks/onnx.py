@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks._common import Report, Size, Unavailable, best_seconds, report
+from benchmarks._common import Report, Size, Unavailable, best_seconds, rate_row, report
 from commands.export_onnx import INSTALL, PHRASES
 from weakground.grounder import Grounder
 from weakground.models import instantiate, load
@@ -67,7 +67,10 @@ def run(size: Size, threads: int = 1) -> Report:
         f"{name:12} {1000 * best:8.1f} ms an image with {len(PHRASES)} phrases"
         for name, best in seconds.items()
     ]
-    return Report(lines, {"onnxruntime": seconds["torch"] / seconds["onnxruntime"]})
+    path = f"onnxruntime, an image with {len(PHRASES)} phrases"
+    return Report(
+        lines, [rate_row(path, "images", 1 / seconds["onnxruntime"], 1 / seconds["torch"], "torch")]
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

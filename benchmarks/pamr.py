@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks._common import Report, Size, best_seconds, report
+from benchmarks._common import Report, Size, best_seconds, rate_row, report
 from networks.pamr import PAMROptions, pamr
 
 MASKS = 21
@@ -55,7 +55,7 @@ def run(size: Size, device: str = "cpu") -> Report:
     options = PAMROptions()
     generator = torch.Generator().manual_seed(0)
     lines = []
-    ratios = {}
+    rows = []
     for side, grid in GRIDS[size]:
         image = torch.rand(1, 3, side, side, generator=generator).to(device)
         masks = torch.rand(1, MASKS, grid, grid, generator=generator).to(device)
@@ -71,8 +71,9 @@ def run(size: Size, device: str = "cpu") -> Report:
         ratio = seconds["plain"] / seconds["sparse"]
         rates = ", ".join(f"{name} {1 / taken:.2f} images/s" for name, taken in seconds.items())
         lines.append(f"{MASKS} masks of {grid} x {grid}: {rates}: {ratio:.2f} x as fast")
-        ratios[f"{grid} x {grid}"] = ratio
-    return Report(lines, ratios)
+        path = f"PAMR of {MASKS} masks of {grid} x {grid}"
+        rows.append(rate_row(path, "images", 1 / seconds["sparse"], 1 / seconds["plain"], "convolutions"))
+    return Report(lines, rows)
 
 
 def finished(way: object, image: Tensor, masks: Tensor, options: PAMROptions) -> None:

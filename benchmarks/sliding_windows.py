@@ -19,7 +19,7 @@ from open_clip.model import CLIP
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks._common import Report, Size, best_seconds, report
+from benchmarks._common import Report, Size, best_seconds, rate_row, report
 from callbacks.soft_masks import MaskRules, resized, window_grid, windowed_masks
 from networks.clip_dense import DenseCLIP
 
@@ -77,7 +77,9 @@ def run(size: Size, device: str = "cpu") -> Report:
     seconds = best_seconds(ways, REPEATS[size], clock)
     ratio = seconds["one by one"] / seconds["together"]
     rates = ", ".join(f"{name} {1 / taken:.2f} images/s" for name, taken in seconds.items())
-    return Report([f"{height} x {width}: {rates}: {ratio:.2f} x as fast"], {"together": ratio})
+    path = f"windows of {height} px over an image, {CLASSES} classes"
+    row = rate_row(path, "images", 1 / seconds["together"], 1 / seconds["one by one"], "one by one")
+    return Report([f"{height} x {width}: {rates}: {ratio:.2f} x as fast"], [row])
 
 
 def finished(way: Any, segment: Any, image: Tensor, rules: MaskRules) -> None:

@@ -37,7 +37,7 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from benchmarks._common import Report, Size, in_own_process, report
+from benchmarks._common import Report, Size, in_own_process, rate_row, report
 from datamodules.batches import ImageTextBatch, Preprocessing
 from datamodules.handover import Needs
 from datamodules.kinds.captions import CaptionSource, CaptionView, collate_captions
@@ -261,13 +261,12 @@ def report_of_turns(turns: np.ndarray, lines: list[str]) -> Report:
     """Medians of (turn, way of reading, (by the clock, by processor seconds)), followed by ``lines``."""
     names = ("decoding alone, without a loader", "same loader over records in memory", "stream", "webdataset")
     speeds = []
-    ratios = {}
+    rows = []
     for n, name in enumerate(names):
         wall, busy = np.median(turns[:, n], axis=0)
         share, busy_share = np.median(turns[:, n] / turns[:, 0], axis=0)
         by_clock = f"{wall:,.0f} samples a second ({share:.3f} of decoding alone)"
         speeds.append(f"{name}: {by_clock}, {busy:,.0f} a processor second ({busy_share:.3f})")
-        ratios[f"{name}, of decoding alone"] = share
     beside = turns[:, 2] / turns[:, 1]
     wall, busy = np.median(beside, axis=0)
     low, high = np.quantile(beside[:, 0], (0.25, 0.75))
@@ -275,8 +274,13 @@ def report_of_turns(turns: np.ndarray, lines: list[str]) -> Report:
     speeds.append(
         f"the stream beside the loader that only decodes: {by_clock}, {busy:.3f} by processor seconds"
     )
-    ratios["stream, of the loader that only decodes"] = wall
-    return Report([*speeds, *lines], ratios)
+    by_way = dict(zip(names, np.median(turns[:, :, 0], axis=0), strict=True))
+    for name in names:
+        if name != "stream":
+            rows.append(
+                rate_row("pairs from shards, a stream", "samples", by_way["stream"], by_way[name], name)
+            )
+    return Report([*speeds, *lines], rows)
 
 
 class Listener(pl.LightningModule):
@@ -379,7 +383,7 @@ def run(size: Size) -> Report:
         f"{scale.pairs:,} pairs in {len(shards)} shards, {mebibytes:,.0f} MiB",
         f"{index}; opened again in {opened:.3f} s",
     ]
-    return Report([*lines, *reading.lines, *resuming], reading.ratios)
+    return Report([*lines, *reading.lines, *resuming], reading.rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

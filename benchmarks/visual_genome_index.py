@@ -27,7 +27,15 @@ import numpy as np
 import psutil
 from tqdm import tqdm
 
-from benchmarks._common import Report, Size, fresh_processes, highest_resident, in_own_process, report
+from benchmarks._common import (
+    Report,
+    Size,
+    fresh_processes,
+    highest_resident,
+    in_own_process,
+    rate_row,
+    report,
+)
 from datamodules.sets.visual_genome import VisualGenomeSplit, open_regions
 
 REGIONS = 50
@@ -225,11 +233,11 @@ def run(size: Size) -> Report:
         lines.append(line("json.load, once", loaded))
         lines.append(line("json.load, 2 workers that load it", by_json))
     assert by_index["letters"] == by_json["letters"], "the index holds other phrases than the file"
-    ratios = {
-        "processor time": opened["of them on a core"] / loaded["of them on a core"],
-        "memory of a worker": by_index["own MiB, mean"] / by_json["own MiB, mean"],
-    }
-    return Report(lines, ratios)
+    times = {"index": opened["of them on a core"], "json.load": loaded["of them on a core"]}
+    share = f"{by_index['own MiB, mean'] / by_json['own MiB, mean']:.3f} x"
+    path = f"Visual Genome opened, {scale.baseline:,} images"
+    row = rate_row(path, "times", 1 / times["index"], 1 / times["json.load"], "json.load", share)
+    return Report(lines, [row])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

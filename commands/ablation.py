@@ -23,6 +23,7 @@ from callbacks.evaluations.results import format_estimate, format_rows
 from commands.curves import draw_curves
 from commands.ending import CONTINUED, STOPPED
 from commands.option_parser import option_parser
+from commands.quick_imports import quick_imports
 from commands.runs import RunError, claim, read_metrics
 from commands.tables import Row, Table, arguments, read_table
 
@@ -259,6 +260,7 @@ def run_rows(
 
 
 def _train(command: list[str]) -> int:
-    from commands.trainer import main as train  # here, so that --help is instant
+    with quick_imports():  # here, so that --help is instant
+        from commands.trainer import main as train
 
     return train(command)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from commands.ground import report, write
 from commands.option_parser import option_parser
+from commands.quick_imports import quick_imports
 
 
 def main(argv: list[str]) -> int:
@@ -38,11 +39,12 @@ def main(argv: list[str]) -> int:
         if path is not None and not path.is_file():  # told before torch is imported
             print(f"error: there is no file {path.absolute()}.", file=sys.stderr)
             return 1
-    # Here, so that --help is instant.
     from commands.runs import RunError
     from datamodules.errors import DataError
     from lightning_modules.errors import ModelError
-    from weakground.models import SHIPPED, load
+
+    with quick_imports():  # here, so that --help is instant
+        from weakground.models import SHIPPED, load
 
     bank = options.phrases or SHIPPED / "phrases.txt"
     phrases = [line.strip() for line in bank.read_text(encoding="utf-8").splitlines() if line.strip()]

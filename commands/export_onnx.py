@@ -36,10 +36,12 @@ def main(argv: list[str]) -> int:
     from commands.runs import RunError
     from lightning_modules.errors import ModelError
     from weakground.models import load
-    from weakground.onnx_graph import export
 
     try:
-        graph = export(load(options.model, runs=options.runs), options.out)
+        model = load(options.model, runs=options.runs)
+        from weakground.onnx_graph import export  # now that a wrong name has been told
+
+        graph = export(model, options.out)
     except (ModelError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

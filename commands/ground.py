@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.option_parser import option_parser
+from commands.quick_imports import quick_imports
 
 if TYPE_CHECKING:
     from weakground.grounder import GroundingResult
@@ -39,15 +40,16 @@ def main(argv: list[str]) -> int:
     if not options.photo.is_file():  # told before torch is imported
         print(f"error: there is no file {options.photo.absolute()}.", file=sys.stderr)
         return 1
-    # Here, so that --help is instant.
     from commands.runs import RunError
     from datamodules.errors import DataError
     from lightning_modules.errors import ModelError
-    from weakground.inputs import in_other_scripts
-    from weakground.models import load
 
     try:
-        model = load(options.model, options.device, options.runs)
+        with quick_imports():  # here, so that --help is instant
+            from weakground.inputs import in_other_scripts
+            from weakground.models import load
+
+            model = load(options.model, options.device, options.runs)
         started = time.perf_counter()
         result = model.ground(options.photo, options.phrases)
         seconds = time.perf_counter() - started

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
 from commands.command_line import config_paths, option_value
 from commands.runs import RunError, default_checkpoint, newest_run
@@ -22,22 +21,40 @@ def with_newest_run(argv: list[str]) -> list[str]:
     Raises:
         RunError: there is no such run.
     """
-    if argv[0] == "fit" or _brings_a_model(argv):
+    folder = judged_run(argv)
+    if folder is None:
         return argv
-    runs = Path(option_value(argv, "--runs") or "runs")
-    name = option_value(argv, "--name")
-    folder = runs / name if name else newest_run(runs)
-    if not (folder / "config.yaml").is_file():
-        raise RunError(f"{folder} holds no run; --name takes a folder below {runs}, or give a --config.")
+    from lightning.pytorch.utilities.rank_zero import rank_zero_info  # here, since `judged_run` is instant
+
     added = ["--config", str(folder / "config.yaml")]
-    if not name:
-        added += ["--name", folder.relative_to(runs).as_posix()]
+    if not option_value(argv, "--name"):
+        added += ["--name", folder.relative_to(_runs(argv)).as_posix()]
     checkpoint = option_value(argv, "--ckpt_path")
     if not checkpoint:
         checkpoint = default_checkpoint(folder)
         added += ["--ckpt_path", checkpoint]
     rank_zero_info(f"judging the run {folder} ({checkpoint} checkpoint)")
     return [argv[0], *added, *argv[1:]]
+
+
+def judged_run(argv: list[str]) -> Path | None:
+    """The folder of the run that a command judges; None for a command that brings a model of its own.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    if argv[0] == "fit" or _brings_a_model(argv):
+        return None
+    runs = _runs(argv)
+    name = option_value(argv, "--name")
+    folder = runs / name if name else newest_run(runs)
+    if not (folder / "config.yaml").is_file():
+        raise RunError(f"{folder} holds no run; --name takes a folder below {runs}, or give a --config.")
+    return folder
+
+
+def _runs(argv: list[str]) -> Path:
+    return Path(option_value(argv, "--runs") or "runs")
 
 
 def _brings_a_model(argv: list[str]) -> bool:

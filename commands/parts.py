@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from commands.quick_imports import quick_imports
+
 
 def add_part_option(parser: argparse.ArgumentParser, what: str) -> None:
     """Adds ``--part NUMBER/PARTS``, which is read as a pair of numbers.
@@ -46,7 +48,8 @@ def run_as_fit(words: list[str], cli: Callable[..., Any]) -> tuple[int, Any]:
     Returns:
         The exit code, and the command line if it is 0. An error that a user can mend has been printed.
     """
-    from commands.trainer import explained, run  # here, so that --help is instant
+    with quick_imports():  # here, so that --help is instant
+        from commands.trainer import explained, run
 
     try:
         return 0, run(["fit", *words, "--trainer.logger", "false"], cli=cli)

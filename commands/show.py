@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from commands.option_parser import option_parser
+from commands.quick_imports import quick_imports
 
 if TYPE_CHECKING:
     from weakground.grounder import Grounder
@@ -85,9 +86,10 @@ def load_models(names: list[str], device: str, runs: str) -> dict[str, Grounder]
     Raises:
         ModelError, RunError: see `weakground.models.load`.
     """
-    from weakground.models import load
+    with quick_imports():
+        from weakground.models import load
 
-    return {name: load(name, device, runs) for name in dict.fromkeys(names)}
+        return {name: load(name, device, runs) for name in dict.fromkeys(names)}
 
 
 def serve(models: dict[str, Grounder], host: str, port: int) -> None:

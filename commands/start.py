@@ -8,7 +8,9 @@ import os
 import sys
 from pathlib import Path
 
-from commands.command_line import ConfigError, config_files, option_value
+from commands.command_line import ConfigError, option_value, with_config_files
+from commands.newest_run import judged_run
+from commands.quick_imports import quick_imports
 from commands.runs import RunError, checkpoint_file, run_folder
 
 HELP = """usage: python cli.py {name} [--config FILE ...] [OPTION VALUE ...]
@@ -54,7 +56,8 @@ def main(argv: list[str]) -> int:
     except (ConfigError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
-    from commands.trainer import main as run
+    with quick_imports():
+        from commands.trainer import main as run
 
     return run(argv)
 
@@ -64,9 +67,11 @@ def check_paths(argv: list[str]) -> None:
 
     Raises:
         ConfigError: a configuration is not there.
-        RunError: a checkpoint is not there, or there can be no folder for the run.
+        RunError: a run or a checkpoint is not there, or there can be no folder for the run.
     """
-    config_files(argv)
+    argv = with_config_files(argv)
+    if option_value(argv, "--name"):
+        judged_run(argv)
     checkpoint = option_value(argv, "--ckpt_path")
     if checkpoint not in {None, "best", "last", "auto", "null"}:
         checkpoint_file(str(checkpoint))

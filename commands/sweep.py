@@ -26,6 +26,7 @@ import yaml
 from callbacks.evaluations.results import format_rows
 from commands.ending import CONTINUED, STOPPED
 from commands.option_parser import option_parser
+from commands.quick_imports import quick_imports
 from commands.runs import RunError
 from commands.suggest import nearest
 from lightning_modules.project_files import project_file
@@ -264,6 +265,7 @@ def main(argv: list[str]) -> int:
 
 
 def _train(command: list[str]) -> int:
-    from commands.trainer import main as train  # here, so that --help is instant
+    with quick_imports():  # here, so that --help is instant
+        from commands.trainer import main as train
 
     return train(command)

@@ -111,6 +111,10 @@ class WeakgroundCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Lightning would read the whole checkpoint for hyper-parameters, which ours do not hold."""
 
+    def _dump_config(self) -> None:
+        """Lightning would write out all options as hyper-parameters of model and data, which have none."""
+        self.config_dump: dict[str, Any] = {}
+
     def before_instantiate_classes(self) -> None:
         """Finds the run's folder and the checkpoint to start from. Raises `RunError`."""
         config = self.config[self.subcommand]
@@ -227,7 +231,10 @@ class WeakgroundCLI(LightningCLI):
     def _config_text(self) -> str:
         """The complete configuration without what belongs to this start alone."""
         text = self._parser(self.subcommand).dump(
-            self.config[self.subcommand], skip_none=False, skip_link_targets=False
+            self.config[self.subcommand],
+            skip_none=False,
+            skip_link_targets=False,
+            skip_validation=True,  # parsing has validated them
         )
         content = yaml.safe_load(text)
         for key in OF_ONE_START:

@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -68,6 +67,8 @@ def token_scores(
 
 def _scores(groups: list[int], spans: list[list[int]]) -> np.ndarray:
     """(4,) of one caption."""
+    from scipy.optimize import linear_sum_assignment  # here, since it takes half a second
+
     distinct_groups, group_of_token = np.unique(groups, return_inverse=True)
     shared = np.zeros((len(distinct_groups), len(spans)))
     for column, span in enumerate(spans):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
 
 from commands.runs import RunError, default_checkpoint, find_checkpoint
 from commands.suggest import nearest
-from weakground.grounder import Grounder
+
+if TYPE_CHECKING:
+    from weakground.grounder import Grounder
 
 SHIPPED = Path(__file__).parent / "weights"
 
@@ -38,6 +39,8 @@ def load(name: str | Path = "photos", device: str = "cpu", runs: str | Path = "r
         module = _shipped(str(name))
     else:
         module = load_run(*find_run(Path(name), Path(runs)))
+    from weakground.grounder import Grounder  # here, so that a wrong name is told before torch is imported
+
     return Grounder(module.to(device))
 
 
@@ -101,6 +104,7 @@ def model_config(folder: Path) -> dict[str, Any]:
 
 def instantiate(model: dict[str, Any]) -> Any:
     """A module from the section ``model`` of a configuration."""
+    import torch
     from lightning.pytorch.cli import LightningArgumentParser
 
     import lightning_modules.catalogue  # noqa: F401 (class names work without their package path)

@@ -69,10 +69,14 @@ def test_help_names_every_option_of_a_run(capsys: pytest.CaptureFixture[str]) ->
 
 def test_wrong_paths_are_told_before_torch_is_imported(tmp_path: Path) -> None:
     wrong = [["--config", "gone.yaml"], ["--ckpt_path", "gone.ckpt"], ["--runs", "cli.py"], ["--name", "/a"]]
-    lines = [f"cli.main(['fit', *{options}])" for options in wrong]
+    commands = [["fit", *options] for options in wrong]
+    commands += [["test", "--name", "gone"], ["predict", "--runs", str(tmp_path), "--name", "gone"]]
+    commands += [["ground", "cli.py", "a dog", "--model", "gone"], ["show", "--model", "gone"]]
+    commands += [["export_merged", "gone", "--out", str(tmp_path / "merged")]]
+    lines = [f"cli.main({command})" for command in commands]
     finished = python("-c", "\n".join(["import cli, sys", *lines, "print('torch' in sys.modules)"]))
     assert finished.stdout == "False\n"
-    assert finished.stderr.count("error: ") == len(wrong)
+    assert finished.stderr.count("error: ") == len(commands)
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["fit", "--help"], ["report", "--help"]])

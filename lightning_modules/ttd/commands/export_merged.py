@@ -23,21 +23,22 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the file, which ends with .safetensors")
     parser.add_argument("--runs", default="runs", help="folder of all runs")
     options = parser.parse_args(argv[1:])
-    from safetensors.torch import save_file
-
     from commands.runs import RunError
     from lightning_modules.errors import ModelError
-    from lightning_modules.ttd.module import TTDSelfDistill
     from weakground.models import find_run, load_run
 
     try:
         folder, checkpoint = find_run(Path(options.run), Path(options.runs))
+        from lightning_modules.ttd.module import TTDSelfDistill  # now that a wrong name has been told
+
         module = load_run(folder, checkpoint)
         if not isinstance(module, TTDSelfDistill):
             raise ModelError(f"{folder} is a run of {type(module).__name__}, and not of TTDSelfDistill.")
     except (ModelError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    from safetensors.torch import save_file
+
     options.out.parent.mkdir(parents=True, exist_ok=True)
     state = merged_state(module.network)
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, options.out)

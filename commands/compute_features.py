@@ -35,7 +35,8 @@ class FeatureCLI(WeakgroundCLI):
         return ""
 
     def _run_subcommand(self, subcommand: str) -> None:
-        compute(self.model, self.datamodule, self.part, self.trainer.strategy.root_device)  # type: ignore[arg-type]
+        device = self.trainer.strategy.root_device
+        compute(self.model, self.datamodule, self.part, device)  # type: ignore[arg-type]
 
 
 def compute(

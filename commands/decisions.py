@@ -71,15 +71,15 @@ def read_decisions(path: Path, where: str = "") -> list[Group]:
     Raises:
         RunError: the file is missing or damaged, or ``where`` is no condition.
     """
-    wanted = condition(where) if where else None
+    row_filter = condition(where) if where else None
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise RunError(
             f"{path} is not readable as decisions; run `python cli.py test` again for this run."
         ) from error
-    if wanted is not None:
-        table = table.filter(wanted)
+    if row_filter is not None:
+        table = table.filter(row_filter)
     return list(_groups(table))
 
 

@@ -84,9 +84,9 @@ def _unknown_option(keys: list[str], text: str) -> str | None:
     if not unknown:
         return None
     name = next(group for group in unknown.groups() if group).split("=")[0].lstrip("-")
-    known = [part for key in keys for part in key.split(".")]
+    parents = [part for key in keys for part in key.split(".")]
     parts = [part for part in name.split(".") if part != "init_args"]
-    return unknown_option(".".join([*known, *parts]), len(known), parts[-1], known_options())
+    return unknown_option(".".join([*parents, *parts]), len(parents), parts[-1], known_options())
 
 
 def _unknown_field(text: str) -> str | None:

@@ -68,6 +68,9 @@ RENAMED_OPTIONS: dict[str, str] = {
     "model.stitch": "model.grounding.stitch",
     "model.queries_per_pass": "model.grounding.queries_per_pass or model.backbone.maps.queries_per_pass",
     "model.optimisation.backbone_lr": "model.optimisation.part_lr",
+    # g and g++.
+    "model.clip_losses": "model.clip_use",
+    "model.similarity_trunk": "model.labels.trunk",
     # Text groups.
     "model.network.width": "model.network.size.width",
     "model.network.heads": "model.network.size.heads",

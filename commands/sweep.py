@@ -140,8 +140,10 @@ def last_value(path: Path, metric: str) -> float:
             values = [row[metric] for row in reader if row.get(metric)]
     if not values:
         validation = [column for column in columns if column.startswith("val/")]
-        known = f"{nearest(metric, validation)}; it has {', '.join(validation)}" if validation else ""
-        raise RunError(f"{path} has no value of {metric}{known or ', nor of any other validation metric'}.")
+        hint = ", nor of any other validation metric"
+        if validation:
+            hint = f"{nearest(metric, validation)}; it has {', '.join(validation)}"
+        raise RunError(f"{path} has no value of {metric}{hint}.")
     return float(values[-1])
 
 
@@ -226,8 +228,8 @@ def run_sweep(sweep: Sweep, options: argparse.Namespace, extra: list[str]) -> in
         RunError: Optuna is missing, or a run leaves no number.
     """
     study = open_study(sweep, options.runs / sweep.name, options.seed)
-    wanted = options.trials or sweep.trials
-    while len(finished_trials(study)) < wanted:
+    count = options.trials or sweep.trials
+    while len(finished_trials(study)) < count:
         code = run_trial(study, sweep, options.runs, extra)
         if code:
             print("\nnot done; the same command goes on from here.")

@@ -16,7 +16,8 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQ
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_info
 
-import callbacks.catalogue  # noqa: F401 (class names work without their package path once the classes are known)
+# Class names work without their package path once the classes are known.
+import callbacks.catalogue  # noqa: F401
 import datamodules.catalogue  # noqa: F401
 import lightning_modules.catalogue  # noqa: F401
 from callbacks.run import signals

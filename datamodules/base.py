@@ -77,7 +77,7 @@ class GroundingDataModule(pl.LightningDataModule):
         batch_size: int = 32,
         eval_batch_size: int | None = None,
         num_workers: int | None = None,
-        augmentation: Augmentation = Augmentation(),  # noqa: B008 (frozen)
+        augmentation: Augmentation = Augmentation(),
         chunker: Chunker | None = None,
         cache_dir: Path = Path(".cache"),
         max_skipped: float = 0.01,
@@ -108,13 +108,13 @@ class GroundingDataModule(pl.LightningDataModule):
 
     # What a data set implements.
 
-    @abstractmethod
     def training_source(self) -> TrainingSource | None:
-        """The training split, of any kind, or None if the data set has none.
+        """The training split, of any kind; by default None, for a data set that has nothing to learn from.
 
         Raises:
             DatasetNotFoundError: a file or folder is missing.
         """
+        return None
 
     @abstractmethod
     def evaluation_source(self, split: Split) -> Source | None:

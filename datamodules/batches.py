@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
+import numpy as np
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
@@ -356,6 +357,13 @@ def normalise(images_uint8: Tensor, preprocessing: Preprocessing) -> Tensor:
     mean = torch.tensor(preprocessing.mean, device=images_uint8.device).view(1, 3, 1, 1)
     std = torch.tensor(preprocessing.std, device=images_uint8.device).view(1, 3, 1, 1)
     return (images_uint8.float() / 255 - mean) / std
+
+
+def denormalise(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
+    """An image as the model takes it, as it can be looked at: (3,H,W) float -> (H,W,3) uint8 RGB."""
+    mean = torch.tensor(preprocessing.mean).view(3, 1, 1)
+    std = torch.tensor(preprocessing.std).view(3, 1, 1)
+    return ((image.cpu() * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
 
 def prepare_images(batch: ImageBatch, preprocessing: Preprocessing, least_side: int = 1) -> None:

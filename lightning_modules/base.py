@@ -131,7 +131,7 @@ class WeakgroundModule(pl.LightningModule):
         self.eval()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves out frozen parts whose weights can be had again."""
+        """Leaves out frozen parts whose weights can be read again."""
         outside = self._parts_outside_checkpoints()
         if not outside:
             return
@@ -207,6 +207,13 @@ class WeakgroundModule(pl.LightningModule):
         if trainer.max_steps > 0:
             limits.append(trainer.max_steps)
         return min(limits), steps_per_epoch
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs since the start, with fractions."""
+        trainer: Any = self.trainer
+        batches_done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        return self.current_epoch + batches_done / max(1, trainer.num_training_batches)
 
     def log_terms(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
         """Logs a training loss and its terms.

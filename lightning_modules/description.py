@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datamodules.batches import Preprocessing
+from datamodules.batches import Preprocessing, denormalise
 from lightning_modules.errors import ModelError
 
 GRID_SIDE = 224  # pixels of the square in which regions are given
@@ -92,9 +92,7 @@ def find_regions(image: Tensor, preprocessing: Preprocessing, how: Regions) -> l
     """
     if how == "grid":
         return grid_regions()
-    mean = torch.tensor(preprocessing.mean).view(3, 1, 1)
-    std = torch.tensor(preprocessing.std).view(3, 1, 1)
-    pixels = ((image.cpu() * std + mean) * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    pixels = denormalise(image, preprocessing)
     square = cv2.resize(pixels, (GRID_SIDE, GRID_SIDE), interpolation=cv2.INTER_AREA)
     return [*searched_regions(square), *grid_regions()]
 
@@ -181,7 +179,7 @@ def agreed_texts(texts: Sequence[str], vectors: Tensor, overlap: Overlap = "disc
 
 
 @torch.no_grad()
-def say(module: Any, regions: Tensor, bank: Sequence[str], count: int = 2) -> list[str]:
+def nearest_phrases(module: Any, regions: Tensor, bank: Sequence[str], count: int = 2) -> list[str]:
     """What is seen in regions, in the phrases of a bank.
 
     Args:
@@ -222,5 +220,5 @@ class Describing:
     def _agreed(self, image: Tensor, bank: Sequence[str], regions: Regions) -> list[str]:
         places = find_regions(image, self.preprocessing, regions)
         pieces = [image, *crops(image, places, GRID_SIDE)]
-        texts = say(self, as_squares(pieces, CROP_SIDE), bank)
+        texts = nearest_phrases(self, as_squares(pieces, CROP_SIDE), bank)
         return agreed_texts(texts, self.encode_texts(texts))

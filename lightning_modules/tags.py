@@ -17,6 +17,9 @@ from torch.nn import functional as F
 
 from lightning_modules.capabilities import ScoredWords, TagScore
 
+# From a kind and the (T,) scores of candidates to their final scores, and (T,) bool, which are selected.
+Decide = Callable[[TagScore, Tensor], tuple[Tensor, Tensor]]
+
 # The English stop words of NLTK 3, as they are customary.
 _STOP_WORDS = """
     i me my myself we our ours ourselves you you're you've you'll you'd your yours yourself yourselves he him
@@ -121,7 +124,7 @@ def score_words(
     pixels: Tensor,
     kinds: Sequence[TagScore],
     encode_texts: Callable[[Sequence[str]], Tensor],
-    decide: Callable[[TagScore, Tensor], tuple[Tensor, Tensor]] | None = None,
+    decide: Decide | None = None,
 ) -> dict[TagScore, ScoredWords]:
     """Scores the words of a caption; those that are no candidates get ``-inf``.
 
@@ -130,8 +133,8 @@ def score_words(
         pixels: (L,D) vectors of the image's pixels or places, of length 1.
         kinds: of the scores.
         encode_texts: M texts -> (M,D) vectors of length 1.
-        decide: from a kind and its (T,) cosines or shares to the final scores, and (T,) bool, which are
-            selected; by default the scores stay, and those above the largest gap are selected.
+        decide: makes the final scores of cosines or shares, and selects; by default the scores stay, and
+            those above the largest gap are selected.
     """
     chosen = candidates(words)
     if not chosen.texts:
@@ -150,4 +153,27 @@ def score_words(
             torch.where(is_candidate, scores[text_of_word], -torch.inf),
             is_candidate & selected[text_of_word],
         )
+    return scored
+
+
+def score_captions(
+    captions: Sequence[Sequence[str]],
+    pixels: Tensor,
+    kinds: Sequence[TagScore],
+    encode_texts: Callable[[Sequence[str]], Tensor],
+    decide: Decide | None = None,
+) -> dict[TagScore, list[ScoredWords]]:
+    """`score_words` for each caption, by kinds.
+
+    Args:
+        captions: N of them, as words.
+        pixels: (N,L,D), of their images.
+        kinds: of the scores.
+        encode_texts: as for `score_words`.
+        decide: as for `score_words`.
+    """
+    scored: dict[TagScore, list[ScoredWords]] = {kind: [] for kind in kinds}
+    for words, own_pixels in zip(captions, pixels, strict=True):
+        for kind, scored_words in score_words(words, own_pixels, kinds, encode_texts, decide).items():
+            scored[kind].append(scored_words)
     return scored

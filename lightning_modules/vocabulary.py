@@ -35,6 +35,34 @@ def read_vocabulary(path: Path, option: str = "--model.backbone.vocabulary") -> 
     return tokens
 
 
+def check_size(tokens: list[str], vocab_size: int) -> None:
+    """Refuses a vocabulary that is not of its network's size.
+
+    Raises:
+        ModelError: it has more or fewer tokens.
+    """
+    if len(tokens) != vocab_size:
+        raise ModelError(
+            f"the vocabulary has {len(tokens)} tokens and the network's text.vocab_size is {vocab_size}; "
+            "make them equal."
+        )
+
+
 def vocabulary_digest(tokens: list[str]) -> str:
     """A short fingerprint by which a checkpoint knows its vocabulary."""
     return hashlib.sha256("\n".join(tokens).encode()).hexdigest()[:16]
+
+
+def check_digest(stored: str, own: str, option: str) -> None:
+    """Refuses the checkpoint of another vocabulary.
+
+    Args:
+        stored: fingerprint of the checkpoint's vocabulary.
+        own: fingerprint of this module's vocabulary.
+        option: the command-line option that names the file, for messages.
+
+    Raises:
+        ModelError: they are not the same.
+    """
+    if stored != own:
+        raise ModelError(f"the checkpoint was trained with another vocabulary; set {option} to that file.")

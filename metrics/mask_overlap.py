@@ -65,8 +65,8 @@ def mean_correlation(masks: Tensor) -> float:
 
     Example:
         >>> left = torch.tensor([[1.0, 0.0]])
-        >>> mean_correlation(torch.stack([left, left, 1 - left]))
-        -0.3333333333333333
+        >>> round(mean_correlation(torch.stack([left, left, 1 - left])), 4)
+        -0.3333
     """
     rows = masks.flatten(1).double()
     rows = rows - rows.mean(dim=1, keepdim=True)

@@ -106,10 +106,14 @@ class GrabCut(Prompter):
         if (labels != cv2.GC_BGD).all():
             return torch.ones(height, width)
         cv2.setRNGSeed(0)
-        background = np.zeros((1, 65))
-        foreground = np.zeros((1, 65))
-        pixels = np.ascontiguousarray(image)
-        mode = cv2.GC_INIT_WITH_MASK
-        cv2.grabCut(pixels, labels, None, background, foreground, self.iterations, mode)  # type: ignore[call-overload]
+        cv2.grabCut(  # type: ignore[call-overload]
+            np.ascontiguousarray(image),
+            labels,
+            None,
+            bgdModel=np.zeros((1, 65)),
+            fgdModel=np.zeros((1, 65)),
+            iterCount=self.iterations,
+            mode=cv2.GC_INIT_WITH_MASK,
+        )
         is_foreground = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
         return torch.from_numpy(is_foreground.astype(np.float32))

@@ -173,8 +173,8 @@ def answer_accuracy(answer: str, shares: Mapping[str, float]) -> float:
         >>> answer_accuracy("Yes.", {"yes": 0.3, "no": 0.7})
         0.9
     """
-    wanted = normalise_answer(answer)
-    same = [share for other, share in shares.items() if normalise_answer(other) == wanted]
+    normal = normalise_answer(answer)
+    same = [share for other, share in shares.items() if normalise_answer(other) == normal]
     times = round(PEOPLE * sum(same))
     of_those_who_said_it = times * min(max(times - 1, 0) / NEEDED, 1)
     of_the_others = (PEOPLE - times) * min(times / NEEDED, 1)

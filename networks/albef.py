@@ -132,9 +132,9 @@ class ALBEF(AlignBeforeFuse):
 
     def __init__(
         self,
-        vision: ViTSize = ViTSize(),  # noqa: B008 (frozen)
-        text: BertSize = BertSize(),  # noqa: B008 (frozen)
-        contrast: ContrastSize = ContrastSize(),  # noqa: B008 (frozen)
+        vision: ViTSize = ViTSize(),
+        text: BertSize = BertSize(),
+        contrast: ContrastSize = ContrastSize(),
         fusion_layer: int = 6,
     ) -> None:
         super().__init__(VisionTransformer(vision), text, contrast, fusion_layer)

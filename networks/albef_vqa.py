@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from networks.layers.bert import BertModel, BertSize, key_mask
 from networks.layers.language_head import BertWithHead
-from networks.layers.momentum_contrast import unwrapped
+from networks.layers.published_layouts import check_shapes, holds_nothing_of, unwrapped
 from networks.layers.vit import VisionTransformer, ViTSize, resize_position_embedding
 
 TWINS = ("visual_encoder", "text_encoder", "text_decoder")
@@ -39,8 +39,8 @@ class ALBEFForQuestions(nn.Module):
 
     def __init__(
         self,
-        vision: ViTSize = ViTSize(image_size=384),  # noqa: B008 (frozen)
-        text: BertSize = BertSize(),  # noqa: B008 (frozen)
+        vision: ViTSize = ViTSize(image_size=384),
+        text: BertSize = BertSize(),
         fusion_layer: int = 6,
         momentum: float = 0.995,
     ) -> None:
@@ -143,20 +143,12 @@ class ALBEFForQuestions(nn.Module):
             elif name.partition(".")[0].removesuffix("_m") in TWINS:
                 adapted[name] = tensor
         if not any(name in own for name in adapted):
-            first_names = ", ".join(list(map(str, state))[:3]) or "none"
-            raise ValueError(
-                f"this checkpoint holds nothing of {type(self).__name__}; its first names are {first_names}"
-            )
+            raise holds_nothing_of(self, state)
         for name in ("visual_encoder.pos_embed", "visual_encoder_m.pos_embed"):
             if name in adapted:
                 adapted[name] = resize_position_embedding(adapted[name], self.visual_encoder.grid)
         self._fill(adapted, own)
-        for name, tensor in adapted.items():
-            if name in own and tensor.shape != own[name].shape:
-                raise ValueError(
-                    f"this checkpoint is of another size: {name} is {tuple(tensor.shape)} there and "
-                    f"{tuple(own[name].shape)} here"
-                )
+        check_shapes(adapted, own)
         return adapted
 
     def _text_tensors(self, name: str, tensor: Tensor, starts_decoder: bool) -> dict[str, Tensor]:

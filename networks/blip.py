@@ -51,9 +51,9 @@ class BLIP(MomentumContrast):
 
     def __init__(
         self,
-        vision: ViTSize = ViTSize(image_size=224),  # noqa: B008 (frozen)
-        text: BertSize = BertSize(vocab_size=30524),  # noqa: B008 (frozen)
-        contrast: ContrastSize = ContrastSize(queue_size=57600),  # noqa: B008 (frozen)
+        vision: ViTSize = ViTSize(image_size=224),
+        text: BertSize = BertSize(vocab_size=30524),
+        contrast: ContrastSize = ContrastSize(queue_size=57600),
     ) -> None:
         visual_encoder = VisionTransformer(vision)
         text_encoder = BertModel(text, vision.width, fusion_layer=0, use_token_types=False)
@@ -139,7 +139,7 @@ class BLIP(MomentumContrast):
         image_embeds: Tensor,
         prompt: Tensor,
         end_id: int,
-        beams: Beams = Beams(),  # noqa: B008 (frozen)
+        beams: Beams = Beams(),
     ) -> list[Tensor]:
         """Captions by beam search, each text read anew at every step.
 

@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from networks.dense_encoder import DenseEncoder, Refine, cosines, pad_to_multiple
 from networks.layers.precision import full_precision
 from networks.layers.split_attention import project_keys, project_values
+from networks.layers.vit import resize_position_embedding
 
 # What OpenAI's files hold beside the weights.
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
@@ -188,26 +189,8 @@ def embed_patches(visual: Any, images: Tensor) -> tuple[Tensor, tuple[int, int]]
     grid = (patches.shape[2], patches.shape[3])
     class_token = visual.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
     tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1)
-    positions = resize_positions(visual.positional_embedding, grid)
+    positions = resize_position_embedding(visual.positional_embedding[None], grid)[0]
     return visual.ln_pre(tokens + positions.to(tokens.dtype)), grid
-
-
-def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The vectors of places for another grid: the class token's is kept, the others are resized bicubically.
-
-    Args:
-        positions: (1+gg,C) for g x g patches.
-        grid: h and w.
-
-    Returns:
-        (1+hw,C).
-    """
-    side = math.isqrt(len(positions) - 1)
-    if grid == (side, side):
-        return positions
-    places = positions[1:].float().t().unflatten(1, (side, side))
-    resized = F.interpolate(places[None], grid, mode="bicubic", align_corners=False)
-    return torch.cat([positions[:1], resized[0].flatten(1).t().to(positions.dtype)])
 
 
 def patch_vectors(visual: Any, tokens: Tensor, grid: tuple[int, int], way: LastBlock = "values") -> Tensor:

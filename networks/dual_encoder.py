@@ -1,7 +1,7 @@
 """A dual encoder of photographs and phrases: frozen pretrained towers, and a small head that is trained.
 
 The head gives every place of an image a vector in the space of the sentences, so that a phrase is found where
-the cosine is large. It is to this project what CLIP is to the papers, where no CLIP can be had.
+the cosine is large. It is to this project what CLIP is to the papers, where no CLIP is available.
 
 Legend: N images, M texts, F numbers of an image's features, h x w places, D numbers of a vector.
 """

@@ -98,7 +98,6 @@ def _fcn_resnet50(stride: int) -> tuple[nn.Module, int]:
 
 def _timm_network(name: str, stride: int) -> tuple[nn.Module, int]:
     timm = import_timm()
-
     if not timm.is_model(name):
         raise ValueError(f"neither torchvision's vgg16 and fcn_resnet50 nor timm has a network {name!r}.")
     options: dict[str, Any] = {"features_only": True, "feature_cls": "getter"}

@@ -31,7 +31,7 @@ class FusionOptions:
         layers: text layers that see the image, above those of the sentence encoder.
         image_layers: transformer layers above the places of the dual encoder.
         start: of the cross-attention. ``aligned``: a token looks where the dual encoder finds it, and the
-            other branches begin without a say. ``scratch``: random weights, as in ALBEF.
+            other branches add nothing at first. ``scratch``: random weights, as in ALBEF.
         sharpness: with ``aligned``, what cosines of token and place are multiplied by before the soft-max, in
             the mean over heads.
     """
@@ -76,7 +76,7 @@ class PlaceTokens(ImageTokens):
         """(N,h,w,D) vectors of places -> (N,1+P,D).
 
         They are scaled so that a place of mean length has a number of mean square 1 in each channel, which is
-        what attention expects; a longer vector, of an object whatever the phrase, keeps its say.
+        what attention expects; a longer vector, of an object whatever the phrase, keeps its weight.
         """
         vectors = places.flatten(1, 2)
         lengths = vectors.norm(dim=-1).mean(1).clamp(min=1e-6)
@@ -106,7 +106,7 @@ class PhotoALBEF(AlignBeforeFuse):
         self,
         encoder: DualEncoder,
         fusion: FusionOptions = FusionOptions(),
-        contrast: ContrastSize = ContrastSize(),  # noqa: B008 (frozen)
+        contrast: ContrastSize = ContrastSize(),
         training_size: int = 224,
     ) -> None:
         sentence_bert: Any = encoder.text_tower.bert
@@ -168,7 +168,7 @@ class PhotoALBEF(AlignBeforeFuse):
 
     @property
     def map_layer(self) -> int:
-        """The first with cross-attention, which the alignment speaks for itself in."""
+        """The first with cross-attention: the aligned one, before later layers mix its tokens."""
         return self.bert.fusion_layer
 
     def encode_image(self, images: Tensor, momentum: bool = False) -> Tensor:
@@ -212,6 +212,6 @@ def bert_size(config: Any, fusion_layers: int) -> BertSize:
 
 
 def silence(layer: nn.Linear) -> None:
-    """Lets a residual branch begin without a say."""
+    """Sets the last layer of a residual branch to zero, so that the branch adds nothing at first."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

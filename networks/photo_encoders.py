@@ -51,11 +51,9 @@ class ImageTower(nn.Module):
     """
 
     def __init__(self, name: str = "tf_efficientnet_lite0", keep_last_stride: bool = True) -> None:
-        timm = import_timm()
-
         super().__init__()
         options: dict[str, Any] = {} if keep_last_stride else {"output_stride": 16}
-        body = timm.create_model(name, features_only=True, out_indices=(-2, -1), **options)
+        body = import_timm().create_model(name, features_only=True, out_indices=(-2, -1), **options)
         info: Any = body.feature_info
         self.name = name
         self.body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -291,7 +291,7 @@ class TCL(DenseEncoder):
         Raises:
             ValueError: it holds no weights of TCL.
         """
-        state = {name: tensor for name, tensor in content.get("model", content).items()}
+        state = content.get("model", content)
         state = {name: tensor for name, tensor in state.items() if not NOT_NEEDED.fullmatch(name)}
         if not any(name.startswith("masker.") for name in state):
             raise ValueError("the file holds no weights of TCL (no name begins with `masker.`).")

@@ -236,7 +236,7 @@ class TextGroupTransformer(TextEncoder):
         group_depth: int = 3,
         separate_layers: int | Literal["all"] = 0,
         size: TextSize = TextSize(),
-        grouping: GroupingOptions = GroupingOptions(),  # noqa: B008 (frozen)
+        grouping: GroupingOptions = GroupingOptions(),
         decoder: DecoderOptions = DecoderOptions(),
         spread: InitialSpread = InitialSpread(),
     ) -> None:

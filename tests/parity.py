@@ -51,9 +51,11 @@ def assert_parity(
 
 def assert_near_exact(actual: ArrayLike, exact: ArrayLike) -> None:
     """Asserts that numbers are exact, up to a few roundings of the largest in the precision of ``actual``."""
-    actual, exact = _tensor(actual), _tensor(exact)
+    actual = _tensor(actual)
+    exact = _tensor(exact)
     assert actual.shape == exact.shape
-    distance, allowed = _distance(actual, exact), MARGIN * _rounding(exact, actual.dtype)
+    distance = _distance(actual, exact)
+    allowed = MARGIN * _rounding(exact, actual.dtype)
     assert distance <= allowed, f"{distance:.2e} from the exact numbers, where {allowed:.2e} is allowed"
 
 
@@ -61,7 +63,8 @@ def _assert_equally_exact(actual: Tensor, reference: Tensor, exact: Tensor, name
     assert actual.shape == reference.shape == exact.shape, name
     assert (actual.dtype, reference.dtype, exact.dtype) == (torch.float32, torch.float32, torch.float64), name
     rounding = _rounding(exact, torch.float32)
-    ours, theirs = _distance(actual, exact), _distance(reference, exact)
+    ours = _distance(actual, exact)
+    theirs = _distance(reference, exact)
     distances = f"we are {ours:.2e}, the reference {theirs:.2e}; a rounding is {rounding:.2e}"
     message = f"{name}: from double precision {distances}"
     assert theirs <= MARGIN * (ours + rounding), message

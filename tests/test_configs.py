@@ -53,6 +53,7 @@ def test_there_are_configurations() -> None:
 def test_it_begins_with_what_it_is_for(path: Path) -> None:
     text = header(path)
     assert text.count("\n") >= 2
+    assert max(len(line) for line in text.splitlines()) <= 120
     assert f"python cli.py fit --config {name(path)}" in text or "--config" in text
     assert re.search(r"[Ee]xpect|cost|[Nn]ot measured", text), "neither the expected result nor the cost"
 

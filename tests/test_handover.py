@@ -80,7 +80,9 @@ def stand_in(folder: Path, stage: str) -> Any:
 
 @pytest.fixture
 def connected() -> tuple[Module, Scenes, GroundingEvaluation]:
-    module, data, evaluation = Module(), scenes(), GroundingEvaluation()
+    module = Module()
+    data = scenes()
+    evaluation = GroundingEvaluation()
     connect(module, data, [pl.Callback(), evaluation])
     return module, data, evaluation
 

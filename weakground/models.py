@@ -72,11 +72,12 @@ def find_run(name: Path, runs: Path) -> tuple[Path, str]:
     for folder in (name, runs / name):
         if (folder / "config.yaml").is_file():
             return folder, default_checkpoint(folder)
-    known = shipped_models()
+    shipped = shipped_models()
     trained = [path.parent.relative_to(runs).as_posix() for path in sorted(runs.glob("**/config.yaml"))]
+    hint = nearest(str(name), [*shipped, *trained])
     raise RunError(
-        f"there is no model {str(name)!r}{nearest(str(name), [*known, *trained])}: it is none of those that "
-        f"come with the project ({', '.join(known)}), and no run below {runs.absolute()}."
+        f"there is no model {str(name)!r}{hint}: it is none of those that come with the project "
+        f"({', '.join(shipped)}), and no run below {runs.absolute()}."
     )
 
 

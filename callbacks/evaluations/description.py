@@ -51,7 +51,7 @@ class DescriptionEvaluation(Evaluation):
 
     def __init__(
         self,
-        protocols: list[str] = ["wwbl"],  # noqa: B006 (read only)
+        protocols: tuple[str, ...] = ("wwbl",),
         bank: Path | None = None,
         regions: Literal["grid", "search"] = "grid",
     ) -> None:
@@ -89,19 +89,19 @@ class DescriptionEvaluation(Evaluation):
             texts = texts_of_image
             if method == "random_phrases":
                 texts = [
-                    self.drawn(key, len(described))
-                    for key, described in zip(batch.image_keys, texts_of_image, strict=True)
+                    self.random_phrases(key, len(own_texts))
+                    for key, own_texts in zip(batch.image_keys, texts_of_image, strict=True)
                 ]
-            found = texts_on_images(batch, texts)
-            maps = model_heatmaps(trainer, pl_module, found).cpu()
+            described = texts_on_images(batch, texts)
+            maps = model_heatmaps(trainer, pl_module, described).cpu()
             for (_, scored), score in scores.items():
                 if scored == method:
-                    answers = self.answers(pl_module, batch, found, score)
+                    answers = self.answers(pl_module, batch, described, score)
                     queries = Queries(batch.sizes, batch.image_of_query, batch.chain_of_query, batch.keys)
                     score.update(maps, answers, queries, batch.boxes)
 
     def answers(
-        self, pl_module: Any, batch: GroundingBatch, found: GroundingBatch, score: DescriptionScore
+        self, pl_module: Any, batch: GroundingBatch, described: GroundingBatch, score: DescriptionScore
     ) -> Tensor:
         """(Q,) long on the CPU, which of the texts that were found answers each query; -1 for none."""
         asked = [f"{score.rules.prompt}{phrase}" for phrase in batch.phrases]
@@ -110,13 +110,13 @@ class DescriptionEvaluation(Evaluation):
             groups = torch.arange(len(batch))
         return nearest_texts(
             pl_module.encode_texts(asked).float().cpu(),
-            pl_module.encode_texts(found.phrases).float().cpu(),
+            pl_module.encode_texts(described.phrases).float().cpu(),
             batch.image_of_query.cpu(),
-            found.image_of_query.cpu(),
+            described.image_of_query.cpu(),
             groups,
         )
 
-    def drawn(self, key: str, count: int) -> list[str]:
+    def random_phrases(self, key: str, count: int) -> list[str]:
         """As many phrases of the bank, drawn at random, always the same for an image."""
         rng = np.random.default_rng(zlib.crc32(key.encode()))
         places = rng.choice(len(self.bank), min(count, len(self.bank)), replace=False)

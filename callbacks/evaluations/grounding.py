@@ -43,7 +43,7 @@ class GroundingEvaluation(Evaluation):
 
     def __init__(
         self,
-        protocols: list[str] = ["clean"],  # noqa: B006 (read only)
+        protocols: tuple[str, ...] = ("clean",),
         protocols_of: dict[str, list[str]] | None = None,
         changes: dict[str, Any] | None = None,
         metrics: list[DecisionMetric] | None = None,
@@ -51,10 +51,9 @@ class GroundingEvaluation(Evaluation):
         self.metrics = metrics or []
         self.decisions: DecisionTable | None = None
         self.protocols = [changed_protocol(name, changes) for name in protocols]
-        self.protocols_of = {
-            dataset: [changed_protocol(name, changes) for name in names]
-            for dataset, names in (protocols_of or {}).items()
-        }
+        self.protocols_of: dict[str, list[Protocol]] = {}
+        for dataset, names in (protocols_of or {}).items():
+            self.protocols_of[dataset] = [changed_protocol(name, changes) for name in names]
 
     def new_scores(self, judged: JudgedSet, stage: str) -> dict[tuple[str, str], GroundingScore]:
         """All protocols and the baselines in ``test``; the module under the first one in ``val``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +33,7 @@ class QuestionEvaluation(Evaluation):
 
     def __init__(self) -> None:
         self.frequent: dict[int, str] = {}
-        self.given: dict[int, list[tuple[str, str]]] = {}
+        self.answers: dict[int, list[tuple[str, str]]] = {}
 
     def new_scores(self, judged: JudgedSet, stage: str) -> dict[tuple[str, str], VQAAccuracy]:
         """The module, and in ``test`` the most frequent answer."""
@@ -46,7 +47,7 @@ class QuestionEvaluation(Evaluation):
     def begin(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         """Nothing is answered yet."""
         super().begin(trainer, pl_module, stage)
-        self.given = {id(scores): [] for scores in self.scores.values()}
+        self.answers = {id(scores): [] for scores in self.scores.values()}
         if stage == "test":
             sources = {judged.name: judged.source for judged in self.sets}
             self.frequent = {id(self.scores[name]): most_frequent(sources[name]) for name in self.scores}
@@ -61,15 +62,15 @@ class QuestionEvaluation(Evaluation):
             else:
                 same = [self.frequent[id(scores)]] * len(batch)
                 score.update(accuracies_of(same, batch.answers))
-        self.given[id(scores)] += zip(batch.keys, answers, strict=True)
+        self.answers[id(scores)] += zip(batch.keys, answers, strict=True)
 
     def finish(self, trainer: pl.Trainer, pl_module: Any, scores: Scores) -> None:
         """Writes the answers, in ``test``."""
-        given = [pair for of_process in of_all_processes(self.given[id(scores)]) for pair in of_process]
+        answers = chain.from_iterable(of_all_processes(self.answers[id(scores)]))
         if ("vqa", "most frequent answer") not in scores or not trainer.is_global_zero:
             return
         (name,) = [name for name, of_set in self.scores.items() if of_set is scores]
-        rows = [{"question_id": _number(key), "answer": answer} for key, answer in sorted(given)]
+        rows = [{"question_id": _number(key), "answer": answer} for key, answer in sorted(answers)]
         write_whole(Path(trainer.default_root_dir) / "test" / f"answers-{name}.json", json.dumps(rows))
 
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
-import numpy as np
-import torch
 from torch import Tensor
 
 from callbacks.evaluations.base import Evaluation, Scores
 from callbacks.heatmaps import baseline_heatmaps, model_heatmaps
 from callbacks.soft_masks import images_without_padding
-from datamodules.batches import GroundingBatch, Preprocessing
+from datamodules.batches import GroundingBatch, denormalise
 from datamodules.handover import JudgedSet
 from lightning_modules.capabilities import CanGround
 from metrics.mask_overlap import ReferringIoU
@@ -52,7 +50,7 @@ class ReferringEvaluation(Evaluation):
         """Adds a batch."""
         if batch.masks is None:
             return
-        images = original_pixels(batch, pl_module.preprocessing)
+        images = [denormalise(image, pl_module.preprocessing) for image in images_without_padding(batch)]
         maps: dict[str, Tensor] = {}
         for (name, method), score in scores.items():
             if method not in maps and method == "model":
@@ -67,14 +65,3 @@ class ReferringEvaluation(Evaluation):
     def rules(self) -> dict[str, Any]:
         """The settings of each prompter."""
         return {name: vars(prompter) for name, prompter in self.prompters.items()}
-
-
-def original_pixels(batch: GroundingBatch, preprocessing: Preprocessing) -> list[np.ndarray]:
-    """The N images of a batch, (H,W,3) uint8 RGB, without normalisation and padding."""
-    mean = torch.tensor(preprocessing.mean).view(3, 1, 1)
-    std = torch.tensor(preprocessing.std).view(3, 1, 1)
-    images = []
-    for image in images_without_padding(batch):
-        pixels = (image.cpu() * std + mean) * 255
-        images.append(pixels.round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
-    return images

@@ -36,7 +36,8 @@ class MaskEvaluation(Evaluation):
         thresholds: dict[str, float] | None = None,
         changes: dict[str, Any] | None = None,
     ) -> None:
-        self.protocols = {rules.name: rules for rules in (mask_rules(name, changes) for name in protocols)}
+        all_rules = [mask_rules(name, changes) for name in protocols]
+        self.protocols = {rules.name: rules for rules in all_rules}
         self.thresholds = thresholds or {}
 
     def threshold(self, judged: JudgedSet, protocol: str) -> float:

@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 import cv2
 import lightning.pytorch as pl
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from callbacks.heatmaps import model_heatmaps
 from callbacks.pictures.gallery import Gallery
-from datamodules.batches import GroundingBatch, Preprocessing
+from datamodules.batches import GroundingBatch, denormalise
 from datamodules.handover import JudgedSet
 from lightning_modules.capabilities import CanGround
 from metrics.decisions import Decision, Queries, Truth, decide
@@ -30,13 +29,6 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 HEIGHT = 288
 CAPTION = 30
 MARGIN = 6
-
-
-def denormalise(image: Tensor, preprocessing: Preprocessing) -> np.ndarray:
-    """An image as the module takes it, as it can be looked at: (3,S,S) float -> (S,S,3) uint8 RGB."""
-    mean = torch.tensor(preprocessing.mean, device=image.device).view(3, 1, 1)
-    std = torch.tensor(preprocessing.std, device=image.device).view(3, 1, 1)
-    return ((image * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def overlay(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from callbacks.pictures.gallery import Gallery
-from callbacks.pictures.grounding import DARK, FONT, GREY, MARGIN, ORANGE, RED, denormalise, overlay
+from callbacks.pictures.grounding import DARK, FONT, GREY, MARGIN, ORANGE, RED, overlay
 from callbacks.soft_masks import PRESETS, images_without_padding, soft_masks
-from datamodules.batches import TagBatch
+from datamodules.batches import TagBatch, denormalise
 from datamodules.handover import JudgedSet
 from lightning_modules.capabilities import CanScoreTags, CanSegment, require
 
@@ -118,8 +118,8 @@ class TagPictures(Gallery):
         panels = []
         for number, (image, words) in enumerate(zip(images_without_padding(batch), captions, strict=False)):
             selected = scored[number].selected.tolist()
-            known = batch.judged[number] if batch.judged else [True] * len(words)
-            marks = zip(batch.tags[number], selected, known, strict=True)
+            judged_words = batch.judged[number] if batch.judged else [True] * len(words)
+            marks = zip(batch.tags[number], selected, judged_words, strict=True)
             colours = [word_colour(*mark) for mark in marks]
             tags = list(dict.fromkeys(word for word, chosen in zip(words, selected, strict=True) if chosen))
             texts = [" ".join(words), *tags[:MAPS]]

@@ -15,8 +15,8 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.nn.functional import interpolate
 
 from callbacks.heatmaps import model_heatmaps
-from callbacks.pictures.grounding import denormalise, draw
-from datamodules.batches import GroundingBatch
+from callbacks.pictures.grounding import draw
+from datamodules.batches import GroundingBatch, denormalise
 from datamodules.storage.whole_files import write_whole
 from lightning_modules.capabilities import CanGround, require
 from metrics.decisions import Decision, Queries, decide

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from datamodules.batches import Batch, Preprocessing
+from datamodules.batches import Batch
 from datamodules.kinds import (
     boxed_phrases,
     caption_phrases,
@@ -21,7 +18,7 @@ from datamodules.kinds import (
     tags,
     vectors,
 )
-from datamodules.kinds.base import EvaluationView, Kind, Source
+from datamodules.kinds.base import Kind, Source
 
 TRAINING_KINDS = (
     caption_phrases.KIND,
@@ -66,11 +63,3 @@ def kind_of(source: Source) -> Kind:
         if isinstance(source, kind.source):
             return kind
     raise TypeError(f"{type(source).__name__} is of no kind that is listed in datamodules/kinds/catalogue.py")
-
-
-def view_of(
-    source: Source, preprocessing: Preprocessing
-) -> tuple[EvaluationView[Any], Callable[[list], Any]]:
-    """The view of a source to be judged on, and its collation."""
-    kind = kind_of(source)
-    return kind.view(source, preprocessing), kind.collate

@@ -88,10 +88,6 @@ class ADE20k(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def training_source(self) -> None:
-        """None: it has no captions."""
-        return None
-
     def evaluation_source(self, split: Split) -> ADE20KSource:
         """The validation images, for every split."""
         return ADE20KSource(self.root)

@@ -154,10 +154,6 @@ class CC3MTagMask(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def training_source(self) -> None:
-        """None: it is only judged on."""
-        return None
-
     def evaluation_source(self, split: Split) -> TagMaskSource:
         """All records, for every split."""
         return TagMaskSource(self.root)

@@ -109,10 +109,6 @@ class Cityscapes(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def training_source(self) -> None:
-        """None: it has no captions."""
-        return None
-
     def evaluation_source(self, split: Split) -> CityscapesSource:
         """The val images, for every split."""
         return CityscapesSource(self.root)

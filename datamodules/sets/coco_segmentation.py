@@ -255,10 +255,6 @@ class COCOObject(GroundingDataModule):
         self.root = Path(root)
         self.labels = labels
 
-    def training_source(self) -> None:
-        """None: it has no captions."""
-        return None
-
     def evaluation_source(self, split: Split) -> SegmentationSource:
         """The images of val2017, for every split."""
         if self.labels == "instances":
@@ -281,10 +277,6 @@ class COCOStuff(GroundingDataModule):
     def __init__(self, root: Path = Path("data/coco"), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.root = Path(root)
-
-    def training_source(self) -> None:
-        """None: it has no captions."""
-        return None
 
     def evaluation_source(self, split: Split) -> COCOLabelMaps:
         """The images of val2017, for every split."""

@@ -216,10 +216,6 @@ class COCOTags(GroundingDataModule):
         self.words = words
         self.unnamed = unnamed
 
-    def training_source(self) -> None:
-        """None: it is only judged on."""
-        return None
-
     def evaluation_source(self, split: Split) -> COCOTagSource:
         """The images of the subset, for every split."""
         copy = LocalCopy(LAYOUT, self.root, {"subset": self.subset})

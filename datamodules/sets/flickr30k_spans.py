@@ -251,10 +251,6 @@ class Flickr30kSpans(GroundingDataModule):
         self.not_visual = not_visual
         self.files = {"val": val_file, "test": test_file}
 
-    def training_source(self) -> None:
-        """None: it has no images to learn from."""
-        return None
-
     def evaluation_source(self, split: Split) -> SpanList:
         """The captions of a split that have a phrase."""
         path = self.files.get(split)

@@ -155,10 +155,6 @@ class FoilCOCO(GroundingDataModule):
         self.root = Path(root)
         self.images = Path(images)
 
-    def training_source(self) -> None:
-        """None: its captions are only judged."""
-        return None
-
     def evaluation_source(self, split: Split) -> FoilCOCOSource:
         """The pairs of the test file, for every split."""
         return FoilCOCOSource(self.root, self.images, cache_dir=self.cache_dir)

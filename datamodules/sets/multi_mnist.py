@@ -206,7 +206,7 @@ class MultiMNIST(GroundingDataModule):
         self,
         root: Path | None = None,
         download: bool = False,
-        drawing: Drawing = Drawing(),  # noqa: B008 (frozen)
+        drawing: Drawing = Drawing(),
         train_size: int = 500_000,
         val_size: int = 500,
         test_size: int = 2_000,

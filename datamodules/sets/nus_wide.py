@@ -126,10 +126,6 @@ class NUSWide(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def training_source(self) -> None:
-        """None: it has no captions."""
-        return None
-
     def evaluation_source(self, split: Split) -> NUSWideSource:
         """The test images, for every split."""
         return NUSWideSource(self.root)

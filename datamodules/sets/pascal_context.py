@@ -193,10 +193,6 @@ class PascalContext(GroundingDataModule):
         self.plain_english = plain_english
         self.name = "context60" if background else "context59"
 
-    def training_source(self) -> None:
-        """None: it has no captions."""
-        return None
-
     def evaluation_source(self, split: Split) -> PascalContextSource:
         """The val list, for every split."""
         return PascalContextSource(self.root, "val", self.background, self.plain_english)

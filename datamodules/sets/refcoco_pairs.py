@@ -12,7 +12,8 @@ import numpy as np
 from datamodules.base import Split
 from datamodules.errors import DataError
 from datamodules.kinds.base import Source
-from datamodules.kinds.grounding import GroundingSource, Query
+from datamodules.kinds.grounding import Query
+from datamodules.sets.object_pairs import ObjectPairSource
 from datamodules.sets.refcoco import REFCOCO_PLUS, RefCOCOPlus
 from datamodules.sets.refer import NamedSplit, ReferSource
 from datamodules.sets.refer_annotations import object_mask
@@ -91,7 +92,7 @@ def _parse_pair(pair: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-class PairSource(GroundingSource):
+class PairSource(ObjectPairSource):
     """Images with one query each, two objects joined by "and": both boxes, and the union of both masks.
 
     Args:
@@ -100,10 +101,11 @@ class PairSource(GroundingSource):
     """
 
     published_boxes = "xywh"
+    source: ReferSource
 
     def __init__(self, source: ReferSource, pairs: list[dict[str, Any]]) -> None:
         self.source = source
-        self.pairs: list[tuple[int, dict[str, Any]]] = []  # each with the place of its image in ``source``
+        self.pairs = []
         self.broken = list(source.broken)
         place_of_image = {int(image): place for place, image in enumerate(source.ids)}
         for pair in pairs:
@@ -118,22 +120,6 @@ class PairSource(GroundingSource):
 
         images = {place for place, _ in self.pairs}
         self.left_out = {"no two objects that can be asked for": len(source) - len(images)}
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    @property
-    def number_of_queries(self) -> int:
-        """One for each image."""
-        return len(self.pairs)
-
-    def key(self, index: int) -> str:
-        """The photograph's number."""
-        return self.source.key(self.pairs[index][0])
-
-    def image(self, index: int) -> np.ndarray:
-        """(H,W,3) uint8 RGB. Raises `DataError` if it cannot be read."""
-        return self.source.image(self.pairs[index][0])
 
     def queries(self, index: int) -> list[Query]:
         """The pair, with both boxes and the union of both masks."""

@@ -18,8 +18,6 @@ from datamodules.synthetic.scene_objects import (
 )
 
 ANSWERS = (*COLOURS, *SHAPES, "left", "right", *map(str, range(6)))
-SIDE_QUESTION_WORDS = ("is", "the", "left", "or", "right", "of")
-QUESTION_WORDS = ("what", "colour", "shape", "how", "many", "object", "objects", *SIDE_QUESTION_WORDS)
 
 
 def questions_about(things: Sequence[SceneObject], rng: Random, image_size: int) -> list[tuple[str, str]]:

@@ -189,10 +189,6 @@ class SVOProbes(GroundingDataModule):
         super().__init__(**kwargs)
         self.root = Path(root)
 
-    def training_source(self) -> None:
-        """None: it is only judged on."""
-        return None
-
     def evaluation_source(self, split: Split) -> SVOProbesSource:
         """All rows, for every split."""
         return SVOProbesSource(self.root)

@@ -99,7 +99,8 @@ def _add_regions(row: dict[str, Any], regions: list[Any]) -> Iterator[str]:
         try:
             number = int(region["region_id"])
             words = region["phrase"].split()
-            x, y = float(region["x"]), float(region["y"])
+            x = float(region["x"])
+            y = float(region["y"])
             box = [x, y, x + float(region["width"]), y + float(region["height"])]
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             yield f"{row['image']}/#{position}\tno region ({type(error).__name__}: {error})"

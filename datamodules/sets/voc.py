@@ -128,10 +128,6 @@ class PascalVOC(GroundingDataModule):
         self.plain_english = plain_english
         self.name = "voc21" if background else "voc20"
 
-    def training_source(self) -> None:
-        """None: it has no captions."""
-        return None
-
     def evaluation_source(self, split: Split) -> VOCSource:
         """The val list, for every split."""
         return VOCSource(self.root, "val", self.background, self.plain_english)

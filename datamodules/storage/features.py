@@ -84,13 +84,13 @@ class FeatureFolder:
             stored = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError) as error:
             raise DataError(f"{self.folder.absolute()} holds no features; {remedy}") from error
-        wanted = self._description()
-        if stored.get("names") != wanted["names"]:
+        expected = self._description()
+        if stored.get("names") != expected["names"]:
             raise DataError(
                 f"{self.folder.absolute()} holds features of {stored.get('images')} other images than the "
                 f"{self.images} that are to be trained on; name another folder, or {remedy}"
             )
-        if stored != wanted:
+        if stored != expected:
             raise DataError(
                 f"{self.folder.absolute()} holds features of another encoder, or of images of another size; "
                 f"name another folder, or {remedy}"

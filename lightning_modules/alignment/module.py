@@ -28,7 +28,7 @@ from lightning_modules.contrast import global_contrast, phrase_image_similarity
 from lightning_modules.description import Describing
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.stored_features import feature_spec
-from lightning_modules.tags import score_words
+from lightning_modules.tags import score_captions
 from networks.dual_encoder import DualEncoder
 from networks.image_text_encoder import Places
 
@@ -41,7 +41,7 @@ class AlignmentOptions:
         phrases: weight of phrase and image, both ways.
         captions: weight of captions that are scored by their phrases.
         whole: weight of whole images and whole captions.
-        temperature: of the pooling over places, see `lightning_modules.alignment.losses.attention_pool`.
+        temperature: of the pooling over places, see `lightning_modules.contrast.attention_pool`.
         duplicate_cosine: phrases whose sentence vectors are closer than this are no negatives of each other.
         training_size: side of the square training images, in pixels.
     """
@@ -74,7 +74,7 @@ class PhraseAlignment(Describing, WeakgroundModule):
         self,
         encoder: DualEncoder,
         options: AlignmentOptions = AlignmentOptions(),
-        optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
+        optimisation: Optimisation = Optimisation(),
         pretrained: Path | None = None,
     ) -> None:
         super().__init__(optimisation, pretrained)
@@ -177,8 +177,4 @@ class PhraseAlignment(Describing, WeakgroundModule):
     ) -> dict[TagScore, list[ScoredWords]]:
         """See `lightning_modules.capabilities.CanScoreTags`."""
         places = self.network.encode_places(images).vectors.flatten(1, 2)
-        scored = [
-            score_words(words, pixels, kinds, self.network.encode_texts)
-            for pixels, words in zip(places, captions, strict=True)
-        ]
-        return {kind: [by_kind[kind] for by_kind in scored] for kind in kinds}
+        return score_captions(captions, places, kinds, self.network.encode_texts)

@@ -58,7 +58,7 @@ class AMCFinetune(BackboneModule):
         self,
         backbone: VisionLanguageBackbone,
         margins: MarginOptions = MarginOptions(),
-        optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
+        optimisation: Optimisation = Optimisation(),
         pretrained: Path | None = None,
     ) -> None:
         super().__init__(backbone, optimisation, pretrained)

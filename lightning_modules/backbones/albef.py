@@ -12,12 +12,7 @@ from torch import Tensor
 from lightning_modules.backbones.base import Texts, TrainingStep
 from lightning_modules.backbones.losses import legacy_distillation, mask_tokens, masked_language_loss
 from lightning_modules.backbones.momentum import EncodedImages, MomentumBackbone
-from lightning_modules.backbones.options import (
-    DistillationOptions,
-    ImageOptions,
-    MapOptions,
-    NegativeOptions,
-)
+from lightning_modules.backbones.options import DistillationOptions
 from lightning_modules.vocabulary import read_vocabulary
 from networks.albef import ALBEF, AlignBeforeFuse
 from networks.layers.momentum_contrast import Fusion
@@ -45,7 +40,10 @@ class AlignBeforeFuseBackbone(MomentumBackbone):
         network: of any size.
         tokens: the vocabulary in the order of its ids.
         mlm_probability: share of masked tokens; 0 leaves masked language modelling out.
-        options: of `MomentumBackbone`.
+        distillation: how much of the momentum model is in the targets.
+        max_tokens: tokens kept in training, special ones included. Evaluation keeps all that the network has
+            positions for.
+        options: as for `MomentumBackbone`.
     """
 
     language_term: ClassVar[str] = "mlm"
@@ -53,9 +51,15 @@ class AlignBeforeFuseBackbone(MomentumBackbone):
     distillation: DistillationOptions
 
     def __init__(
-        self, network: AlignBeforeFuse, tokens: list[str], mlm_probability: float, **options: Any
+        self,
+        network: AlignBeforeFuse,
+        tokens: list[str],
+        mlm_probability: float,
+        distillation: DistillationOptions = DistillationOptions(),
+        max_tokens: int = 25,
+        **options: Any,
     ) -> None:
-        super().__init__(network, tokens, **options)
+        super().__init__(network, tokens, distillation=distillation, max_tokens=max_tokens, **options)
         self.mlm_probability = mlm_probability
 
     def clean(self, text: str) -> str:
@@ -162,15 +166,9 @@ class ALBEFBackbone(AlignBeforeFuseBackbone):
     Args:
         network: the ALBEF network, of any size.
         vocabulary: file of BERT's vocabulary, a token a line.
-        images: how images are made ready.
-        maps: how class activation maps are made.
-        negatives: how hard negatives are drawn.
-        distillation: how much of the momentum model is in the targets.
-        max_words: words kept by the text cleaning (30 in ALBEF; 50 in AMC and SelfEQ, also at evaluation).
-        max_tokens: tokens kept in training, special ones included. Evaluation keeps all that the network has
-            positions for.
         mlm_probability: share of masked tokens; 0 leaves masked language modelling out.
         add_sep: close texts with [SEP]. ALBEF's weights never saw one there.
+        options: as for `AlignBeforeFuseBackbone`.
 
     Raises:
         ModelError: the vocabulary is missing, or is not of the network's size.
@@ -182,24 +180,9 @@ class ALBEFBackbone(AlignBeforeFuseBackbone):
         self,
         network: ALBEF,
         vocabulary: Path,
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
-        maps: MapOptions = MapOptions(),  # noqa: B008 (frozen)
-        negatives: NegativeOptions = NegativeOptions(),  # noqa: B008 (frozen)
-        distillation: DistillationOptions = DistillationOptions(),  # noqa: B008 (frozen)
-        max_words: int = 50,
-        max_tokens: int = 25,
         mlm_probability: float = 0.15,
         add_sep: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            network,
-            read_vocabulary(Path(vocabulary)),
-            mlm_probability,
-            add_sep=add_sep,
-            images=images,
-            maps=maps,
-            negatives=negatives,
-            distillation=distillation,
-            max_words=max_words,
-            max_tokens=max_tokens,
-        )
+        tokens = read_vocabulary(Path(vocabulary))
+        super().__init__(network, tokens, mlm_probability, add_sep=add_sep, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,12 +12,7 @@ from torch import Tensor
 from lightning_modules.backbones.base import Texts, TrainingStep
 from lightning_modules.backbones.losses import next_token_loss
 from lightning_modules.backbones.momentum import EncodedImages, MomentumBackbone
-from lightning_modules.backbones.options import (
-    ContrastDistillation,
-    ImageOptions,
-    MapOptions,
-    NegativeOptions,
-)
+from lightning_modules.backbones.options import MapOptions
 from lightning_modules.vocabulary import read_vocabulary
 from networks.blip import BLIP
 from networks.layers.beam_search import Beams
@@ -37,15 +32,12 @@ class BLIPBackbone(MomentumBackbone):
     Args:
         network: the BLIP network, of any size; its vocabulary is the file's, then [DEC] and [ENC].
         vocabulary: file of BERT's vocabulary, a token a line.
-        images: how images are made ready.
         maps: how class activation maps are made. By default those of HIST: a loss sees all heads of the 9th
             layer, and two heads are judged; in networks of other sizes ``heads`` are to be set.
-        negatives: how hard negatives are drawn.
-        distillation: how much of the momentum model is in the targets.
-        max_words: words kept by the text cleaning.
         max_tokens: tokens kept in training, special ones included. Evaluation keeps all that the network has
             positions for.
         label_smoothing: of the language loss.
+        options: as for `MomentumBackbone`.
 
     Raises:
         ModelError: the vocabulary is missing, or is not of the network's size.
@@ -59,27 +51,14 @@ class BLIPBackbone(MomentumBackbone):
         self,
         network: BLIP,
         vocabulary: Path,
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
         maps: MapOptions = HIST_MAPS,
-        negatives: NegativeOptions = NegativeOptions(),  # noqa: B008 (frozen)
-        distillation: ContrastDistillation = ContrastDistillation(),  # noqa: B008 (frozen)
-        max_words: int = 50,
         max_tokens: int = 30,
         label_smoothing: float = 0.1,
+        **options: Any,
     ) -> None:
         tokens = read_vocabulary(Path(vocabulary))
         tokens += [token for token in (DECODE, ENCODE) if token not in tokens]
-        super().__init__(
-            network,
-            tokens,
-            add_sep=True,
-            images=images,
-            maps=maps,
-            negatives=negatives,
-            distillation=distillation,
-            max_words=max_words,
-            max_tokens=max_tokens,
-        )
+        super().__init__(network, tokens, add_sep=True, maps=maps, max_tokens=max_tokens, **options)
         self.decode_id = tokens.index(DECODE)
         self.encode_id = tokens.index(ENCODE)
         self.label_smoothing = label_smoothing
@@ -147,7 +126,7 @@ class BLIPBackbone(MomentumBackbone):
         self,
         images: Tensor,
         prompt: str = "a picture of",
-        beams: Beams = Beams(),  # noqa: B008 (frozen)
+        beams: Beams = Beams(),
     ) -> list[str]:
         """What the decoder says of images.
 

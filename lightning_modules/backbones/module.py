@@ -12,8 +12,8 @@ from torch import Tensor
 from datamodules.handover import Needs
 from lightning_modules.backbones.base import TrainingStep, VisionLanguageBackbone
 from lightning_modules.base import WeakgroundModule
-from lightning_modules.errors import ModelError
 from lightning_modules.optimisation import Optimisation
+from lightning_modules.vocabulary import check_digest
 
 
 class BackboneModule(WeakgroundModule):
@@ -53,13 +53,6 @@ class BackboneModule(WeakgroundModule):
             first_of_accumulation=batch_idx % trainer.accumulate_grad_batches == 0,
             gather=self.rows_of_all_processes,
         )
-
-    @property
-    def epochs_done(self) -> float:
-        """Epochs since the start, with fractions."""
-        trainer: Any = self.trainer
-        batches_done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        return self.current_epoch + batches_done / max(1, trainer.num_training_batches)
 
     def rows_of_all_processes(self, rows: Tensor) -> Tensor:
         """(B,...) of this process -> (P B,...) of all P."""
@@ -114,8 +107,5 @@ class BackboneModule(WeakgroundModule):
             ModelError: it was trained with another one.
         """
         super().on_load_checkpoint(checkpoint)
-        if checkpoint.get("vocabulary", self.backbone.fingerprint) != self.backbone.fingerprint:
-            raise ModelError(
-                "the checkpoint was trained with another vocabulary; "
-                "set --model.backbone.vocabulary to that file."
-            )
+        own = self.backbone.fingerprint
+        check_digest(checkpoint.get("vocabulary", own), own, "--model.backbone.vocabulary")

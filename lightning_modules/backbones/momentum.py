@@ -32,7 +32,7 @@ from lightning_modules.backbones.options import (
     NegativeOptions,
 )
 from lightning_modules.errors import ModelError
-from lightning_modules.vocabulary import vocabulary_digest
+from lightning_modules.vocabulary import check_size, vocabulary_digest
 from networks.layers.class_activation import (
     attention_gradients,
     cam_target,
@@ -77,13 +77,13 @@ class MomentumBackbone(VisionLanguageBackbone):
         network: of any size.
         tokens: the vocabulary in the order of its ids.
         add_sep: whether texts close with [SEP].
+        max_tokens: tokens kept in training, special ones included. Evaluation keeps all that the network has
+            positions for.
+        max_words: words kept by the text cleaning (30 in ALBEF; 50 in AMC and SelfEQ, also at evaluation).
         images: how images are made ready.
         maps: how class activation maps are made.
         negatives: how hard negatives are drawn.
         distillation: how much of the momentum model is in the targets.
-        max_words: words kept by the text cleaning.
-        max_tokens: tokens kept in training, special ones included. Evaluation keeps all that the network has
-            positions for.
 
     Raises:
         ModelError: the vocabulary is not of the network's size.
@@ -97,18 +97,14 @@ class MomentumBackbone(VisionLanguageBackbone):
         tokens: list[str],
         *,
         add_sep: bool,
-        images: ImageOptions,
-        maps: MapOptions,
-        negatives: NegativeOptions,
-        distillation: ContrastDistillation,
-        max_words: int,
         max_tokens: int,
+        max_words: int = 50,
+        images: ImageOptions = ImageOptions(),
+        maps: MapOptions = MapOptions(),
+        negatives: NegativeOptions = NegativeOptions(),
+        distillation: ContrastDistillation = ContrastDistillation(),
     ) -> None:
-        if len(tokens) != network.vocab_size:
-            raise ModelError(
-                f"the vocabulary has {len(tokens)} tokens and the network's text.vocab_size is "
-                f"{network.vocab_size}; make them equal."
-            )
+        check_size(tokens, network.vocab_size)
         self.network = network
         self.fingerprint = vocabulary_digest(tokens)
         self.tokenizer = WordPieceTokenizer(tokens, add_sep=add_sep)

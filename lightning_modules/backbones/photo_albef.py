@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,12 +11,7 @@ from torch import Tensor
 from datamodules.batches import Interpolation
 from datamodules.handover import FeatureSpec
 from lightning_modules.backbones.albef import AlignBeforeFuseBackbone
-from lightning_modules.backbones.options import (
-    DistillationOptions,
-    ImageOptions,
-    MapOptions,
-    NegativeOptions,
-)
+from lightning_modules.backbones.options import ImageOptions
 from lightning_modules.stored_features import feature_spec
 from networks.dual_encoder import DualEncoder
 from networks.layers.momentum_contrast import ContrastSize
@@ -30,15 +26,11 @@ class PhotoALBEFBackbone(AlignBeforeFuseBackbone):
             It stays as it is.
         fusion: the trained layers, and how they start.
         contrast: of the contrastive part.
-        maps: how class activation maps are made.
-        negatives: how hard negatives are drawn.
-        distillation: how much of the momentum model is in the targets.
         training_size: side of training images, in pixels.
         interpolation: of images, see `datamodules.batches.Preprocessing`.
-        max_words: words kept by the text cleaning.
-        max_tokens: tokens kept in training, special ones included.
         mlm_probability: share of masked tokens. 0, the default, leaves masked language modelling out: frozen
             text layers that never saw a mask have little to say of it.
+        options: as for `AlignBeforeFuseBackbone`.
     """
 
     network: PhotoALBEF
@@ -46,16 +38,12 @@ class PhotoALBEFBackbone(AlignBeforeFuseBackbone):
     def __init__(
         self,
         encoder: DualEncoder,
-        fusion: FusionOptions = FusionOptions(),  # noqa: B008 (frozen)
-        contrast: ContrastSize = ContrastSize(embed_dim=384, queue_size=4096),  # noqa: B008 (frozen)
-        maps: MapOptions = MapOptions(),  # noqa: B008 (frozen)
-        negatives: NegativeOptions = NegativeOptions(),  # noqa: B008 (frozen)
-        distillation: DistillationOptions = DistillationOptions(),  # noqa: B008 (frozen)
+        fusion: FusionOptions = FusionOptions(),
+        contrast: ContrastSize = ContrastSize(embed_dim=384, queue_size=4096),
         training_size: int = 224,
         interpolation: Interpolation = "bicubic",
-        max_words: int = 50,
-        max_tokens: int = 25,
         mlm_probability: float = 0.0,
+        **options: Any,
     ) -> None:
         numbers = encoder.text_tower.tokenizer.get_vocab()
         super().__init__(
@@ -64,11 +52,7 @@ class PhotoALBEFBackbone(AlignBeforeFuseBackbone):
             mlm_probability,
             add_sep=True,  # as the sentence encoder saw its texts
             images=ImageOptions(encoder.mean, encoder.std, interpolation, training_size),
-            maps=maps,
-            negatives=negatives,
-            distillation=distillation,
-            max_words=max_words,
-            max_tokens=max_tokens,
+            **options,
         )
         self.frozen_parts = self.network.frozen_parts
         self.brings_weights = encoder.brings_weights

@@ -48,7 +48,7 @@ class PhotoEncoder(DualEncoder):
         strides: Sequence[int] = (32,),
         expanded: int = 1280,
         dropout: float = 0.1,
-        maps: PlaceMaps = PlaceMaps(),  # noqa: B008 (frozen)
+        maps: PlaceMaps = PlaceMaps(),
     ) -> None:
         towers = [load_image_tower(name, weights) for name in image_towers]
         super().__init__(
@@ -90,12 +90,12 @@ def load_head(encoder: DualEncoder, path: Path) -> None:
         for name, value in state.items()
         if name.startswith(own_parts) or not name.startswith("image_heads.")
     }
-    wanted = encoder.head_state()
-    fitting = {name for name, value in state.items() if name in wanted and wanted[name].shape == value.shape}
-    if fitting != set(wanted) or fitting != set(state):
+    own = encoder.head_state()
+    fitting = {name for name, value in state.items() if name in own and own[name].shape == value.shape}
+    if fitting != set(own) or fitting != set(state):
         raise ModelError(
             f"{path} holds the head of another encoder: {len(fitting)} of its {len(state)} tensors fit the "
-            f"{len(wanted)} of this one."
+            f"{len(own)} of this one."
         )
     encoder.load_state_dict(state, strict=False)
 
@@ -107,7 +107,6 @@ def load_image_tower(name: str, weights: Weights) -> tuple[ImageTower, nn.Linear
         ModelError: the weights are not there, or timm does not know the name.
     """
     timm = import_timm()
-
     if name not in timm.list_models():
         raise ModelError(f"timm has no model {name!r}; timm.list_models() lists them.")
     if weights == "online":
@@ -158,7 +157,7 @@ def _last_convolution(full: nn.Module) -> nn.Linear | None:
 def start_from_last_convolution(head: PlaceHead, convolution: nn.Linear | None) -> None:
     """Gives the expansion of the coarsest stride the weights of the tower's own last convolution.
 
-    The finer strides begin without a say: their projections are zero.
+    The finer strides add nothing at first: their projections are zero.
     """
     for project in list(head.project)[:-1]:
         nn.init.zeros_(project.weight)  # type: ignore[arg-type]
@@ -197,6 +196,6 @@ def _online_sentence_tower(name: str) -> SentenceTower:
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
-            f"the sentence encoder {repository} could not be had from the model hub ({reason})."
+            f"the sentence encoder {repository} could not be loaded from the model hub ({reason})."
         ) from error
     return SentenceTower(bert.eval(), tokenizer.backend_tokenizer)

@@ -80,7 +80,7 @@ class HISTFinetune(BackboneModule):
         weights: LossWeights = LossWeights(),
         addition: AdditionOptions = AdditionOptions(),
         alpha_schedule: AlphaSchedule = "step",
-        optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
+        optimisation: Optimisation = Optimisation(),
         pretrained: Path | None = None,
     ) -> None:
         super().__init__(backbone, optimisation, pretrained)

@@ -67,16 +67,16 @@ class MCBAttention(WordClassModule):
 
     def __init__(
         self,
-        backbone: ResNetSize = ResNetSize(),  # noqa: B008 (frozen)
-        attention: AttentionOptions = AttentionOptions(),  # noqa: B008 (frozen)
+        backbone: ResNetSize = ResNetSize(),
+        attention: AttentionOptions = AttentionOptions(),
         words: tuple[str, ...] = DIGITS,
-        weights: LossWeights = LossWeights(),  # noqa: B008 (frozen)
-        pairs: PairOptions = PairOptions(),  # noqa: B008 (frozen)
-        queries: QueryOptions = QueryOptions(),  # noqa: B008 (frozen)
+        weights: LossWeights = LossWeights(),
+        pairs: PairOptions = PairOptions(),
+        queries: QueryOptions = QueryOptions(),
         freeze: Literal["none", "classifier", "backbone", "both"] = "none",
-        judge: JudgeOptions = JudgeOptions(),  # noqa: B008 (frozen)
-        grounding: GroundingOptions = GroundingOptions(),  # noqa: B008 (frozen)
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
+        judge: JudgeOptions = JudgeOptions(),
+        grounding: GroundingOptions = GroundingOptions(),
+        images: ImageOptions = ImageOptions(),
         optimisation: Optimisation = FINE_TUNING,
         pretrained: Path | None = None,
     ) -> None:

@@ -106,7 +106,7 @@ class JudgeOptions:
     """
 
     pretrained: Path | None = None
-    backbone: ResNetSize = ResNetSize()  # noqa: RUF009 (frozen)
+    backbone: ResNetSize = ResNetSize()
 
 
 @dataclass(frozen=True)

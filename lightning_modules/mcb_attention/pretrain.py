@@ -41,11 +41,11 @@ class DigitPretrain(WordClassModule):
 
     def __init__(
         self,
-        backbone: ResNetSize = ResNetSize(),  # noqa: B008 (frozen)
+        backbone: ResNetSize = ResNetSize(),
         words: tuple[str, ...] = DIGITS,
         loss: Literal["single", "multi"] = "single",
         contrast: float = 0.0,
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
+        images: ImageOptions = ImageOptions(),
         optimisation: Optimisation = FROM_SCRATCH,
         pretrained: Path | None = None,
     ) -> None:

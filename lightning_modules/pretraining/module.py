@@ -27,7 +27,7 @@ class VisionLanguagePretrain(BackboneModule):
     def __init__(
         self,
         backbone: VisionLanguageBackbone,
-        optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
+        optimisation: Optimisation = Optimisation(),
         pretrained: Path | None = None,
     ) -> None:
         super().__init__(backbone, optimisation, pretrained)

@@ -43,7 +43,7 @@ class RetrievalFinetune(BackboneModule):
     def __init__(
         self,
         backbone: MomentumBackbone,
-        optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
+        optimisation: Optimisation = Optimisation(),
         pretrained: Path | None = None,
     ) -> None:
         super().__init__(backbone, optimisation, pretrained)

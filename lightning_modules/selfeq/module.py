@@ -64,7 +64,7 @@ class SelfEQFinetune(BackboneModule):
         consistency: ConsistencyOptions = ConsistencyOptions(),
         synonyms: Path | None = None,
         articles: bool = True,
-        optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
+        optimisation: Optimisation = Optimisation(),
         pretrained: Path | None = None,
     ) -> None:
         super().__init__(backbone, optimisation, pretrained)

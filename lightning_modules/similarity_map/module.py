@@ -19,16 +19,15 @@ from lightning_modules.optimisation import Optimisation
 from lightning_modules.similarity_map.base import SimilarityMapModule, renormalised
 from lightning_modules.similarity_map.losses import area_loss, pseudo_label_loss
 from lightning_modules.similarity_map.options import (
+    FROZEN_TEACHER,
     SELF_TRAINING,
-    CLIPLossOptions,
     CLIPUse,
     ImageOptions,
     SelfTrainingWeights,
-    SimilarityTrunk,
-    TeacherOptions,
     TextOptions,
 )
 from lightning_modules.similarity_map.pseudo_labels import PseudoLabelOptions, aggregate, self_similarity
+from lightning_modules.teacher import TeacherOptions
 from networks.image_text_encoder import ImageTextEncoder
 from networks.image_trunks import ImageTrunk
 from networks.wwbl import ImageFeatures, WWbL, WWbLSize
@@ -39,15 +38,13 @@ class SimilarityMapSelfTraining(SimilarityMapModule):
 
     Args:
         clip: the encoder of images and texts, CLIP in the paper. It stays as it is.
-        clip_use: its weights and how it is used.
+        clip_use: its weights, and how it is used.
         size: of the network.
         weights: of the losses.
         labels: how pseudo-labels are made.
         teacher: whose masks and features make them.
-        similarity_trunk: a network whose features are compared in place of the teacher's.
         answer: what `ground` returns: the student's ``mask``, or the ``pseudo_label`` of the student as it
             is, which for g is "Mbar of g" of the paper.
-        clip_losses: whom L_fore and L_back compare.
         images: how images are made ready.
         texts: which texts are learnt.
         queries_per_pass: phrases grounded at once; bounds the memory.
@@ -59,32 +56,19 @@ class SimilarityMapSelfTraining(SimilarityMapModule):
     def __init__(
         self,
         clip: ImageTextEncoder,
-        clip_use: CLIPUse = CLIPUse(),  # noqa: B008 (frozen)
-        size: WWbLSize = WWbLSize(),  # noqa: B008 (frozen)
-        weights: SelfTrainingWeights = SelfTrainingWeights(),  # noqa: B008 (frozen)
-        labels: PseudoLabelOptions = PseudoLabelOptions(),  # noqa: B008 (frozen)
-        teacher: TeacherOptions = TeacherOptions(),  # noqa: B008 (frozen)
-        similarity_trunk: SimilarityTrunk = SimilarityTrunk(),  # noqa: B008 (frozen)
+        clip_use: CLIPUse = CLIPUse(),
+        size: WWbLSize = WWbLSize(),
+        weights: SelfTrainingWeights = SelfTrainingWeights(),
+        labels: PseudoLabelOptions = PseudoLabelOptions(),
+        teacher: TeacherOptions = FROZEN_TEACHER,
         answer: Literal["mask", "pseudo_label"] = "mask",
-        clip_losses: CLIPLossOptions = CLIPLossOptions(),  # noqa: B008 (frozen)
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
-        texts: TextOptions = TextOptions(),  # noqa: B008 (frozen)
+        images: ImageOptions = ImageOptions(),
+        texts: TextOptions = TextOptions(),
         queries_per_pass: int = 32,
         optimisation: Optimisation = SELF_TRAINING,
         pretrained: Path | None = None,
     ) -> None:
-        super().__init__(
-            clip,
-            clip_use,
-            size,
-            images,
-            texts,
-            clip_losses,
-            queries_per_pass,
-            optimisation,
-            pretrained,
-            trunk_weights=None,
-        )
+        super().__init__(clip, clip_use, size, images, texts, queries_per_pass, optimisation, pretrained)
         self.weights = weights
         self.labels = labels
         self.teacher_options = teacher
@@ -93,14 +77,12 @@ class SimilarityMapSelfTraining(SimilarityMapModule):
         if teacher.kind != "self":
             self.teacher = deepcopy(self.network)
             self.freeze_part("teacher")
-        self.similarity_options = similarity_trunk
         self.similarity_trunk: ImageTrunk | None = None
-        if similarity_trunk.name is not None:
-            self.similarity_trunk = ImageTrunk(similarity_trunk.name, similarity_trunk.stride)
+        if labels.trunk.name is not None:
+            self.similarity_trunk = ImageTrunk(labels.trunk.name, labels.trunk.stride)
             self.freeze_part("similarity_trunk")
-            option = "--model.similarity_trunk.pretrained"
-            file = PartFile("similarity_trunk", similarity_trunk.pretrained, option)
-            self.part_files.append(file)
+            option = "--model.labels.trunk.pretrained"
+            self.part_files.append(PartFile("similarity_trunk", labels.trunk.pretrained, option))
 
     def setup(self, stage: str) -> None:
         """The teacher starts as the student does. A checkpoint, which holds both, is loaded afterwards."""
@@ -165,8 +147,8 @@ class SimilarityMapSelfTraining(SimilarityMapModule):
             features: of g.
         """
         if self.similarity_trunk is not None:
-            options = self.similarity_options
-            return self.similarity_trunk(renormalised(images, self.preprocessing, options.mean, options.std))
+            trunk = self.labels.trunk
+            return self.similarity_trunk(renormalised(images, self.preprocessing, trunk.mean, trunk.std))
         if self.labels.features == "encoder":
             return features.trunk
         return features.signed if self.labels.features == "pre_relu" else features.places

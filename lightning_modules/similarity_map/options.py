@@ -9,6 +9,7 @@ from typing import Literal
 from datamodules.batches import Interpolation
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.similarity_map.losses import AreaNorm, Pairs, Reduction
+from lightning_modules.teacher import TeacherOptions
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -16,6 +17,9 @@ HALF = (0.5, 0.5, 0.5)
 # The papers say 3e-4 for g.
 TRAINING = Optimisation(lr=1.2e-3, optimizer="sgd", weight_decay=1e-4, decayed="all", schedule="constant")
 SELF_TRAINING = Optimisation(lr=1e-4, optimizer="sgd", weight_decay=1e-4, decayed="all", schedule="constant")
+
+# g as it was, as in g++'s paper.
+FROZEN_TEACHER = TeacherOptions("frozen")
 
 
 @dataclass(frozen=True)
@@ -61,32 +65,25 @@ class TextOptions:
 class CLIPUse:
     """How the encoder of images and texts, which stays as it is, is used.
 
+    The last two say what L_fore and L_back compare, see `lightning_modules.similarity_map.losses`.
+
     Args:
         pretrained: file of its weights: an official one, or a checkpoint of this project.
         precision: of its arithmetic. The public code runs it in float16 on a GPU, gradients included.
         own_normalisation: give it images with its own mean and deviation. The public code gives it those of
             g, in [-1,1]. What a mask takes away is the mean of g's images in either case, a middle grey.
+        pairs: ``diagonal`` as in the papers' equations, or ``all`` as in the public code of g.
+        absolute_background: absolute cosines in L_back, as in the public code of g.
     """
 
     pretrained: Path | None = None
     precision: Literal["float32", "bf16"] = "float32"
     own_normalisation: bool = False
-
-
-@dataclass(frozen=True)
-class CLIPLossOptions:
-    """Whom L_fore and L_back compare, see `lightning_modules.similarity_map.losses`.
-
-    Args:
-        pairs: ``diagonal`` as in the papers' equations, or ``all`` as in the public code of g.
-        absolute_background: absolute cosines in L_back, as in the public code of g.
-    """
-
     pairs: Pairs = "diagonal"
     absolute_background: bool = False
 
 
-PUBLIC_CODE = CLIPLossOptions(pairs="all", absolute_background=True)
+CLIP_OF_PUBLIC_CODE = CLIPUse(pairs="all", absolute_background=True)
 
 
 @dataclass(frozen=True)
@@ -132,37 +129,3 @@ class SelfTrainingWeights:
     area: float = 1.0
     pseudo_reduction: Reduction = "mean"
     area_norm: AreaNorm = "mean"
-
-
-@dataclass(frozen=True)
-class TeacherOptions:
-    """Whose masks and features make the pseudo-labels.
-
-    Args:
-        kind: g, ``frozen`` as it was (the paper); its moving average with the student (``ema``); or the
-            student ``self``.
-        decay: of the moving average, a step.
-    """
-
-    kind: Literal["frozen", "ema", "self"] = "frozen"
-    decay: float = 0.999
-
-
-@dataclass(frozen=True)
-class SimilarityTrunk:
-    """Another network whose features are compared in place of the teacher's (the paper's table 2).
-
-    Args:
-        name: see `networks.image_trunks.ImageTrunk`: ``fcn_resnet50`` for "segmentation encoder", ``vgg16``
-            for "classification encoder"; None for the teacher's own features.
-        stride: between two features.
-        pretrained: file of its weights.
-        mean: of its images, per channel; ImageNet's by default.
-        std: likewise.
-    """
-
-    name: str | None = None
-    stride: int = 8
-    pretrained: Path | None = None
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -23,6 +24,26 @@ Reduce = Literal["nearest", "area", "max"]
 
 
 @dataclass(frozen=True)
+class SimilarityTrunk:
+    """Another network whose features are compared in place of the teacher's (the paper's table 2).
+
+    Args:
+        name: see `networks.image_trunks.ImageTrunk`: ``fcn_resnet50`` for "segmentation encoder", ``vgg16``
+            for "classification encoder"; None for the teacher's own features.
+        stride: between two features.
+        pretrained: file of its weights.
+        mean: of its images, per channel; ImageNet's by default.
+        std: likewise.
+    """
+
+    name: str | None = None
+    stride: int = 8
+    pretrained: Path | None = None
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
 class PseudoLabelOptions:
     """How pseudo-labels are made. The paper leaves most of it open.
 
@@ -31,6 +52,7 @@ class PseudoLabelOptions:
             cosines have both signs, so that a threshold of 0 is "the middle of the range" as the paper says;
             ``post_relu``, Z_I(I) as the paper writes it, which is nowhere negative, so that all places are
             similar above 0; or the ``encoder``'s last layer, for which the same holds.
+        trunk: a network whose features are compared in place of those.
         centre: subtract the mean over the places of the image first (``spatial``), which gives any features
             cosines of both signs.
         similarity_threshold: similarities above it count as similar; ``mean`` is the mean of all pairs of
@@ -48,6 +70,7 @@ class PseudoLabelOptions:
     """
 
     features: Literal["pre_relu", "post_relu", "encoder"] = "pre_relu"
+    trunk: SimilarityTrunk = SimilarityTrunk()
     centre: Centre = "none"
     similarity_threshold: float | Literal["mean"] = 0.0
     mask_threshold: float = 0.5

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
 from datamodules.batches import ImageTextBatch, PhraseBatch
+from lightning_modules.backbones.photo_encoder import packaged_image_state
+from lightning_modules.loading import PartFile
 from lightning_modules.optimisation import Optimisation
-from lightning_modules.similarity_map.base import SimilarityMapModule, TrunkWeights
+from lightning_modules.similarity_map.base import SimilarityMapModule
 from lightning_modules.similarity_map.losses import area_loss, relevance_loss
 from lightning_modules.similarity_map.options import (
-    PUBLIC_CODE,
+    CLIP_OF_PUBLIC_CODE,
     TRAINING,
-    CLIPLossOptions,
     CLIPUse,
     ImageOptions,
     LossWeights,
     TextOptions,
 )
 from networks.image_text_encoder import ImageTextEncoder
+from networks.layers.timm_import import import_timm
 from networks.wwbl import WWbLSize
 
 
@@ -31,10 +34,9 @@ class WWbLTrain(SimilarityMapModule):
 
     Args:
         clip: the encoder of images and texts, CLIP in the paper. It stays as it is.
-        clip_use: its weights and how it is used.
+        clip_use: its weights, and how it is used.
         size: of the network.
         weights: of the losses.
-        clip_losses: whom L_fore and L_back compare.
         images: how images are made ready.
         texts: which texts are learnt.
         queries_per_pass: phrases grounded at once; bounds the memory.
@@ -48,30 +50,24 @@ class WWbLTrain(SimilarityMapModule):
     def __init__(
         self,
         clip: ImageTextEncoder,
-        clip_use: CLIPUse = CLIPUse(),  # noqa: B008 (frozen)
-        size: WWbLSize = WWbLSize(),  # noqa: B008 (frozen)
-        weights: LossWeights = LossWeights(),  # noqa: B008 (frozen)
-        clip_losses: CLIPLossOptions = PUBLIC_CODE,
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
-        texts: TextOptions = TextOptions(),  # noqa: B008 (frozen)
+        clip_use: CLIPUse = CLIP_OF_PUBLIC_CODE,
+        size: WWbLSize = WWbLSize(),
+        weights: LossWeights = LossWeights(),
+        images: ImageOptions = ImageOptions(),
+        texts: TextOptions = TextOptions(),
         queries_per_pass: int = 32,
         optimisation: Optimisation = TRAINING,
         pretrained: Path | None = None,
-        trunk_weights: TrunkWeights = None,
+        trunk_weights: Literal["package"] | Path | None = None,
     ) -> None:
-        super().__init__(
-            clip,
-            clip_use,
-            size,
-            images,
-            texts,
-            clip_losses,
-            queries_per_pass,
-            optimisation,
-            pretrained,
-            trunk_weights,
-        )
+        super().__init__(clip, clip_use, size, images, texts, queries_per_pass, optimisation, pretrained)
         self.weights = weights
+        if trunk_weights == "package":
+            state = packaged_image_state(size.trunk, import_timm().create_model(size.trunk))
+            self.network.E.load_state_dict(self.network.E.adapt_state_dict(state))
+        elif pretrained is None:
+            trunk = PartFile("network.E", trunk_weights, "--model.trunk_weights", only_to_train=True)
+            self.part_files.append(trunk)
 
     def training_step(self, batch: ImageTextBatch | PhraseBatch, batch_idx: int) -> Tensor:
         """The loss of a batch."""

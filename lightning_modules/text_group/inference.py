@@ -21,6 +21,7 @@ from lightning_modules.loading import PartFile
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.text_group.options import IMAGENET_MEAN, IMAGENET_STD, TextOptions
 from lightning_modules.text_group.tokenizer import Pieces, opener_ids, read_openers, tokenizer_of
+from lightning_modules.vocabulary import check_digest
 from networks.groupvit import GroupViTImageEncoder, ImageGroups
 from networks.layers.precision import full_precision
 from networks.text_group import CausalTransformer, Encoded, TextEncoder, TextGroupTransformer
@@ -273,11 +274,8 @@ class TextGroupModule(WeakgroundModule):
             ModelError: it was trained with others.
         """
         super().on_load_checkpoint(checkpoint)
-        if checkpoint.get("vocabulary_digest", self.tokenizer.digest) != self.tokenizer.digest:
-            raise ModelError(
-                "the checkpoint was trained with another vocabulary; set --model.text.vocabulary to that "
-                "file."
-            )
+        own = self.tokenizer.digest
+        check_digest(checkpoint.get("vocabulary_digest", own), own, "--model.text.vocabulary")
         if checkpoint.get("openers", self.openers) != self.openers:
             raise ModelError(
                 "the checkpoint was trained with other openers; set --model.text.openers to that file, or to "

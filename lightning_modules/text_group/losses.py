@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from lightning_modules.contrast import contrast_of_pairs
 from networks.layers.precision import full_precision
 
 Reduction = Literal["token_mean", "sample_mean", "sum"]
@@ -33,9 +33,7 @@ def contrastive_loss(images: Tensor, texts: Tensor, temperature: float) -> Tenso
         >>> round(contrastive_loss(features, features, 1.0).item(), 4)  # log(1 + exp(-1))
         0.3133
     """
-    logits = full_precision(images) @ full_precision(texts).t() / temperature
-    labels = torch.arange(len(logits), device=logits.device)
-    return 0.5 * (F.cross_entropy(logits, labels) + F.cross_entropy(logits.t(), labels))
+    return contrast_of_pairs(full_precision(images) @ full_precision(texts).t() / temperature)
 
 
 def target_weights(targets: Tensor, reduction: Reduction, captions: int, tokens: float) -> Tensor:

@@ -93,12 +93,12 @@ class TextGroupDiscovery(TextGroupModule):
     def __init__(
         self,
         network: TextEncoder,
-        text: TextOptions = TextOptions(),  # noqa: B008 (frozen)
+        text: TextOptions = TextOptions(),
         image_encoder: GroupViTImageEncoder | None = None,
         image_weights: Path | None = None,
-        weights: LossWeights = LossWeights(),  # noqa: B008 (frozen)
-        reconstruction: ReconstructionOptions = ReconstructionOptions(),  # noqa: B008 (frozen)
-        memory: MemoryOptions = MemoryOptions(),  # noqa: B008 (frozen)
+        weights: LossWeights = LossWeights(),
+        reconstruction: ReconstructionOptions = ReconstructionOptions(),
+        memory: MemoryOptions = MemoryOptions(),
         temperature: float = 0.07,
         grounding_temperature: float = 0.07,
         max_gradient_norm: float | None = 5.0,
@@ -225,12 +225,7 @@ class TextGroupDiscovery(TextGroupModule):
 
     def weigh(self, terms: dict[str, Tensor]) -> Tensor:
         """The loss: the weighted sum of the terms that there are."""
-        weights = {
-            "contrastive": self.weights.contrastive,
-            "reconstruction": self.weights.reconstruction,
-            "balance": self.weights.balance,
-        }
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        return torch.stack([getattr(self.weights, name) * term for name, term in terms.items()]).sum()
 
     def contrast(self, images: Tensor, texts: Tensor) -> Tensor:
         """The contrastive loss over the batches of all processes.

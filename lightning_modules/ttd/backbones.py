@@ -64,7 +64,7 @@ class MaskCLIP(DenseCLIP):
         self,
         clip: CLIPModel = CLIPModel(),
         weights: Path | None = None,
-        options: DenseOptions = DenseOptions(),  # noqa: B008 (frozen)
+        options: DenseOptions = DenseOptions(),
         templates: Templates = "maskclip",
     ) -> None:
         super().__init__(*clip.build(), options)

@@ -117,9 +117,9 @@ def tag_loss(maps: Maps, targets: Tensor, selected: Tensor, options: LossOptions
     Returns:
         (), the mean over the images that have a tag; 0 with a gradient of 0 where no image has.
     """
-    wanted = targets * selected[:, None, None]
     valid = None if maps.valid is None else maps.valid[maps.image_of_tag]
-    of_tag = _over_pixels((maps.tags - wanted).square(), valid, options)
+    differences = maps.tags - targets * selected[:, None, None]
+    of_tag = _over_pixels(differences.square(), valid, options)
     of_image = of_tag.new_zeros(len(maps.texts)).index_add(0, maps.image_of_tag, of_tag)
     counts = maps.image_of_tag.bincount(minlength=len(maps.texts))
     if options.tags == "mean":
@@ -139,8 +139,8 @@ def distill_loss(maps: Maps, targets: Tensor, selected: Tensor, options: LossOpt
     Returns:
         (), the mean over the images that have a tag; 0 with a gradient of 0 where no image has.
     """
-    wanted = union(targets, selected, maps.image_of_tag, len(maps.texts))
-    of_image = _over_pixels((maps.texts - wanted).square(), maps.valid, options)
+    differences = maps.texts - union(targets, selected, maps.image_of_tag, len(maps.texts))
+    of_image = _over_pixels(differences.square(), maps.valid, options)
     counts = maps.image_of_tag[selected].bincount(minlength=len(maps.texts))
     return _over_images(of_image, counts > 0)
 

@@ -22,7 +22,8 @@ from lightning_modules.capabilities import Refine, ScoredWords, TagScore
 from lightning_modules.contrast import contrast_of_pairs
 from lightning_modules.optimisation import Optimisation
 from lightning_modules.stored_features import feature_spec
-from lightning_modules.tags import score_words, select_by_largest_gap
+from lightning_modules.tags import score_captions, select_by_largest_gap
+from lightning_modules.teacher import TeacherOptions
 from lightning_modules.ttd.losses import LossOptions, Maps, ttd_losses
 from lightning_modules.ttd.maps import (
     BatchTexts,
@@ -32,7 +33,7 @@ from lightning_modules.ttd.maps import (
     texts_of,
     valid_cells,
 )
-from lightning_modules.ttd.options import OPTIMISATION, ContrastOptions, ImageOptions, TeacherOptions
+from lightning_modules.ttd.options import OPTIMISATION, SELF_TEACHER, ContrastOptions, ImageOptions
 from lightning_modules.ttd.teacher import Teacher, trained_parameters
 from networks.dense_encoder import DenseEncoder, pad_to_multiple
 from networks.layers.lora import LoRAOptions, adapted_layers, add_adapters
@@ -60,11 +61,11 @@ class TTDSelfDistill(WeakgroundModule):
     def __init__(
         self,
         backbone: DenseEncoder,
-        adapters: LoRAOptions | None = LoRAOptions(),  # noqa: B008 (frozen)
-        losses: LossOptions = LossOptions(),  # noqa: B008 (frozen)
-        teacher: TeacherOptions = TeacherOptions(),  # noqa: B008 (frozen)
-        contrast: ContrastOptions = ContrastOptions(),  # noqa: B008 (frozen)
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
+        adapters: LoRAOptions | None = LoRAOptions(),
+        losses: LossOptions = LossOptions(),
+        teacher: TeacherOptions = SELF_TEACHER,
+        contrast: ContrastOptions = ContrastOptions(),
+        images: ImageOptions = ImageOptions(),
         optimisation: Optimisation = OPTIMISATION,
     ) -> None:
         super().__init__(optimisation, pretrained=None)
@@ -181,11 +182,8 @@ class TTDSelfDistill(WeakgroundModule):
     ) -> dict[TagScore, list[ScoredWords]]:
         """See `lightning_modules.capabilities.CanScoreTags`."""
         pixels = self.network.encode_pixels(pad_to_multiple(images, self.network.stride).images)
-        scored = [
-            score_words(words, of_image, kinds, self.network.encode_texts, self._select)
-            for of_image, words in zip(pixels.flatten(2).transpose(1, 2), captions, strict=True)
-        ]
-        return {kind: [by_kind[kind] for by_kind in scored] for kind in kinds}
+        rows = pixels.flatten(2).transpose(1, 2)
+        return score_captions(captions, rows, kinds, self.network.encode_texts, self._select)
 
     def _select(self, kind: TagScore, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Final scores of words and which are selected: the paper thresholds what is no map at one half."""

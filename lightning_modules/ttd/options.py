@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from datamodules.batches import Interpolation, Resize
 from lightning_modules.optimisation import Optimisation
+from lightning_modules.teacher import TeacherOptions
 
 # The paper's; it names no schedule and no warm-up.
 OPTIMISATION = Optimisation(lr=1e-4, weight_decay=5e-5, decayed="all", schedule="constant")
+
+# The student itself, as in the paper.
+SELF_TEACHER = TeacherOptions("self")
 
 
 @dataclass(frozen=True)
@@ -35,20 +38,6 @@ class ImageOptions:
     def always_whole(self) -> bool:
         """Whether training sees all of every image, as one square."""
         return self.resize == "square" and set(self.train_sizes) == {self.crop}
-
-
-@dataclass(frozen=True)
-class TeacherOptions:
-    """Whose maps select the tags and are the targets.
-
-    Args:
-        kind: the student ``self``, as in the paper; the student as it was at the start (``frozen``); or its
-            moving average (``ema``).
-        decay: of the moving average, a step.
-    """
-
-    kind: Literal["self", "frozen", "ema"] = "self"
-    decay: float = 0.999
 
 
 @dataclass(frozen=True)

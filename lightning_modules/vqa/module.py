@@ -15,7 +15,7 @@ from lightning_modules.backbones.options import ContrastDistillation, ImageOptio
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.errors import ModelError
 from lightning_modules.optimisation import Optimisation
-from lightning_modules.vocabulary import read_vocabulary, vocabulary_digest
+from lightning_modules.vocabulary import check_digest, check_size, read_vocabulary, vocabulary_digest
 from lightning_modules.vqa.losses import (
     answer_log_probabilities,
     answer_losses,
@@ -56,20 +56,16 @@ class VQAFinetune(WeakgroundModule):
         network: ALBEFForQuestions,
         vocabulary: Path,
         answers: Path,
-        images: ImageOptions = ImageOptions(),  # noqa: B008 (frozen)
-        texts: TextOptions = TextOptions(),  # noqa: B008 (frozen)
-        answering: AnswerOptions = AnswerOptions(),  # noqa: B008 (frozen)
-        distillation: ContrastDistillation = ContrastDistillation(),  # noqa: B008 (frozen)
-        optimisation: Optimisation = Optimisation(),  # noqa: B008 (frozen)
+        images: ImageOptions = ImageOptions(),
+        texts: TextOptions = TextOptions(),
+        answering: AnswerOptions = AnswerOptions(),
+        distillation: ContrastDistillation = ContrastDistillation(),
+        optimisation: Optimisation = Optimisation(),
         pretrained: Path | None = None,
     ) -> None:
         super().__init__(optimisation, pretrained)
         tokens = read_vocabulary(Path(vocabulary), "--model.vocabulary")
-        if len(tokens) != network.vocab_size:
-            raise ModelError(
-                f"the vocabulary has {len(tokens)} tokens and the network's text.vocab_size is "
-                f"{network.vocab_size}; make them equal."
-            )
+        check_size(tokens, network.vocab_size)
         self.network = network
         self.fingerprint = vocabulary_digest(tokens)
         self.answers = read_answers(Path(answers))
@@ -117,13 +113,6 @@ class VQAFinetune(WeakgroundModule):
         image_tokens = network.encode_image(batch.images, momentum)
         states = network.read_questions(*questions, image_tokens, batch.image_of_question, momentum)
         return network.next_token_logits(*answers, states, questions.mask, question_of_answer, momentum)
-
-    @property
-    def epochs_done(self) -> float:
-        """Epochs since the start, with fractions."""
-        trainer: Any = self.trainer
-        batches_done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        return self.current_epoch + batches_done / max(1, trainer.num_training_batches)
 
     def tokenize_questions(self, questions: Sequence[str], max_tokens: int) -> Tokens:
         """Cleaned questions, which begin with [CLS] and have no [SEP]."""
@@ -197,10 +186,7 @@ class VQAFinetune(WeakgroundModule):
             ModelError: it was trained with another one.
         """
         super().on_load_checkpoint(checkpoint)
-        if checkpoint.get("vocabulary", self.fingerprint) != self.fingerprint:
-            raise ModelError(
-                "the checkpoint was trained with another vocabulary; set --model.vocabulary to that file."
-            )
+        check_digest(checkpoint.get("vocabulary", self.fingerprint), self.fingerprint, "--model.vocabulary")
 
 
 def read_answers(path: Path) -> list[str]:

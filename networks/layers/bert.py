@@ -366,8 +366,8 @@ def init_bert_weights(module: nn.Module, width: int) -> None:
     """BERT's normal(0, 0.02) for weights, zero for biases, in all parts of ``module``; norms keep torch's one
     and zero.
 
-    0.02 belongs to a width of 768. Narrower layers start wider by the square root, or their branches would
-    hardly be heard beside the residual.
+    0.02 belongs to a width of 768. Narrower layers start wider by the square root, or their branches would be
+    negligible beside the residual.
     """
     for part in module.modules():
         if isinstance(part, nn.Embedding):

@@ -6,11 +6,11 @@ convolution gets another beside it, of its own size with few channels, followed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from networks.layers.split_attention import fuse_all, split_all
 
@@ -64,29 +64,6 @@ def add_adapters(network: nn.Module, options: LoRAOptions) -> None:
     inject_adapter_in_model(config, network, ADAPTER)
 
 
-def adapter_state(network: nn.Module) -> dict[str, Tensor]:
-    """The adapters' parameters alone, by names as ``visual...attn.q_proj.lora_A.weight``."""
-    return {_short(name): tensor for name, tensor in network.state_dict().items() if _is_adapter(name)}
-
-
-def load_adapter_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Loads what `adapter_state` gave.
-
-    Raises:
-        ValueError: the adapters are others than the network's.
-    """
-    own = {name: tensor for name, tensor in network.state_dict().items() if _is_adapter(name)}
-    missing = [name for name in own if _short(name) not in state]
-    unexpected = set(state) - {_short(name) for name in own}
-    if missing or unexpected:
-        example = next(iter([*unexpected, *missing]))
-        raise ValueError(
-            f"the adapters are not those of this network: {len(missing)} are missing, {len(unexpected)} are "
-            f"not known ({example}, ...); use the rank and targets that they were trained with."
-        )
-    network.load_state_dict({name: state[_short(name)] for name in own}, strict=False)
-
-
 def merge_adapters(network: nn.Module) -> None:
     """Adds the adapters to the weights for good, in place; names become the official ones again."""
     for path, layer in list(adapted_layers(network)):
@@ -109,11 +86,3 @@ def _is_adapted(module: nn.Module) -> bool:
 
 def _is_target(name: str, targets: tuple[str, ...]) -> bool:
     return any(name == target or name.endswith(f".{target}") for target in targets)
-
-
-def _is_adapter(name: str) -> bool:
-    return ".lora_" in name
-
-
-def _short(name: str) -> str:
-    return name.replace(f".{ADAPTER}.", ".")

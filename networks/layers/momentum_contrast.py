@@ -18,12 +18,11 @@ from torch.nn import functional as F
 
 from networks.layers.bert import BertModel, BertSize
 from networks.layers.class_activation import grad_mode_of
+from networks.layers.published_layouts import check_shapes, holds_nothing_of, unwrapped
 from networks.layers.vit import ImageTokens, resize_position_embedding
 
 MOMENTUM_TWINS = ("visual_encoder", "vision_proj", "text_encoder", "text_proj")
 QUEUES = ("image_queue", "text_queue", "queue_ptr")
-POINTER_NAMES = ("queue_ptr", "queue_ptr_img", "ptr_queue")
-DROPPED_NAMES = ("queue_ptr_txt", "idx_queue")
 
 
 class Fusion(NamedTuple):
@@ -237,10 +236,7 @@ class MomentumContrast(nn.Module, ABC):
         own = self.state_dict()
         adapted = {self.official_name(name): tensor for name, tensor in unwrapped(state).items()}
         if not any(name in own for name in adapted if name != "temp" and name not in QUEUES):
-            first_names = ", ".join(list(map(str, state))[:3]) or "none"
-            raise ValueError(
-                f"this checkpoint holds nothing of {type(self).__name__}; its first names are {first_names}"
-            )
+            raise holds_nothing_of(self, state)
         for name in ("visual_encoder.pos_embed", "visual_encoder_m.pos_embed"):
             if name in adapted:
                 adapted[name] = resize_position_embedding(adapted[name], self.grid)
@@ -250,12 +246,7 @@ class MomentumContrast(nn.Module, ABC):
             if name not in adapted and name.partition("_m.")[0] in MOMENTUM_TWINS and online in adapted:
                 adapted[name] = adapted[online]
         _fill_queues(adapted, own)
-        for name, tensor in adapted.items():
-            if name in own and tensor.shape != own[name].shape:
-                raise ValueError(
-                    f"this checkpoint is of another size: {name} is {tuple(tensor.shape)} there and "
-                    f"{tuple(own[name].shape)} here"
-                )
+        check_shapes(adapted, own)
         return adapted
 
     @abstractmethod
@@ -282,21 +273,6 @@ def refuse_inference_mode(*inputs: Tensor) -> None:
             "class activation maps need gradients, which inference mode forbids: set inference_mode to "
             "false (no_grad is fine)"
         )
-
-
-def unwrapped(state: Mapping[str, object]) -> dict[str, Tensor]:
-    """The tensors, without what was wrapped around them, and one pointer of the queues under one name."""
-    inner = state.get("model")
-    if isinstance(inner, Mapping):
-        state = inner
-    tensors = {}
-    for name, tensor in state.items():
-        name = name.removeprefix("module.")
-        if isinstance(tensor, Tensor) and name not in DROPPED_NAMES:
-            tensors["queue_ptr" if name in POINTER_NAMES else name] = tensor
-    if "queue_ptr" in tensors:
-        tensors["queue_ptr"] = tensors["queue_ptr"].reshape(1)
-    return tensors
 
 
 def _fill_queues(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> None:

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth  # type: ignore[import-untyped]
 
+from networks.layers.transformer import Mlp
+
 
 def square_grid(patches: int) -> tuple[int, int]:
     """(h, w) of a square image's patches. Raises ValueError if their number is not a square.
@@ -112,19 +114,6 @@ class Attention(nn.Module):
         query, key, value = self.qkv(x_nld).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         context = F.scaled_dot_product_attention(query, key, value)
         return self.proj(context.transpose(1, 2).flatten(2))
-
-
-class Mlp(nn.Module):
-    """The feed-forward sub-layer, (...,D) -> (...,D)."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(...,D) -> (...,D)."""
-        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class Block(nn.Module):

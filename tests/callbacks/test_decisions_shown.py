@@ -81,7 +81,9 @@ def scored(name: str, batch: GroundingBatch) -> Decisions:
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_what_is_drawn_is_what_is_scored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    batch, module, drawn = random_batch(), RandomMaps(), []
+    batch = random_batch()
+    module = RandomMaps()
+    drawn = []
     monkeypatch.setattr(pictures, "draw", lambda *arguments: drawn.append(arguments))
     gallery = pictures.Pictures(count=QUERIES, per_image=QUERIES, protocol=name)
     source = SimpleNamespace(published_boxes="corners")

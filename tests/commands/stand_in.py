@@ -19,7 +19,8 @@ class StandIn:
     def __init__(self, *result: str, end_at: int = 0, code: int = 1) -> None:
         self.result = dict(zip(("dataset", "protocol", "metric"), result, strict=True))
         self.commands: list[list[str]] = []
-        self.end_at, self.code = end_at, code
+        self.end_at = end_at
+        self.code = code
 
     def __call__(self, command: list[str]) -> int:
         """In the place of `commands.trainer.main`."""

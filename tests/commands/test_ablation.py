@@ -102,7 +102,8 @@ def test_a_row_alone_needs_its_stages_only(path: Path, runs: StandIn, tmp_path: 
 
 def test_what_failed_is_gone_on_with(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     argv = ["ablation", str(path), "--scale", "demo", "--runs", str(tmp_path), "--only", "plain"]
-    first, second = StandIn(*RESULT, end_at=2), StandIn(*RESULT)
+    first = StandIn(*RESULT, end_at=2)
+    second = StandIn(*RESULT)
     monkeypatch.setattr(trainer, "main", first)
     assert ablation.main(argv) == 1
     monkeypatch.setattr(trainer, "main", second)

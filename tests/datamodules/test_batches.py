@@ -13,6 +13,7 @@ from datamodules.batches import (
     ImageTextBatch,
     Preprocessing,
     RandomWindow,
+    denormalise,
     normalise,
     prepare_images,
 )
@@ -26,6 +27,13 @@ def test_normalise_by_hand() -> None:
     images = torch.tensor([0, 255, 51], dtype=torch.uint8).view(1, 3, 1, 1)
     assert torch.allclose(normalise(images, HALF).flatten(), torch.tensor([-1.0, 3.0, 0.2]))
     assert normalise(images, HALF).dtype == torch.float32
+
+
+def test_denormalise_gives_back_the_pixels() -> None:
+    preprocessing = Preprocessing(8, (0.48, 0.46, 0.41), (0.27, 0.26, 0.28))
+    pixels = torch.randint(0, 256, (1, 3, 6, 8), dtype=torch.uint8)
+    image = denormalise(normalise(pixels, preprocessing)[0], preprocessing)
+    assert np.array_equal(image, pixels[0].permute(1, 2, 0).numpy())
 
 
 def query(phrase: str, chain: str, mask: bool = True) -> Query:

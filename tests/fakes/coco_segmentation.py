@@ -96,7 +96,10 @@ def write_instances(root: Path) -> Judged:
     )
 
     labels = np.zeros((3, *SIZE), np.uint8)
-    labels[0, 2:10, 2:12], labels[0, :2, :2], labels[0, 9:, 13:], labels[0, 4:7, 4:7] = 1, 80, 80, 17
+    labels[0, 2:10, 2:12] = 1
+    labels[0, :2, :2] = 80
+    labels[0, 9:, 13:] = 80
+    labels[0, 4:7, 4:7] = 17
     labels[1][crowd] = 3
     records = {
         name: (save_photo(root / "val2017" / f"{name}.jpg", n), labels[n].tolist())

@@ -12,8 +12,16 @@ from typing import Any
 from tests.fakes.base import Asked, Fake, save_image
 
 SIZE = (24, 32)  # height, width
-RED, GREEN, BLUE = (200, 30, 40), (30, 180, 50), (20, 60, 220)
-IMAGES = {"a.jpg": RED, "sub/b.png": GREEN, "sub/deep/c.JPG": BLUE, "with blanks.webp": RED, "ünï.bmp": GREEN}
+RED = (200, 30, 40)
+GREEN = (30, 180, 50)
+BLUE = (20, 60, 220)
+IMAGES = {
+    "a.jpg": RED,
+    "sub/b.png": GREEN,
+    "sub/deep/c.JPG": BLUE,
+    "with blanks.webp": RED,
+    "ünï.bmp": GREEN,
+}
 # As rows name them (the extension may be left out), with their captions.
 CAPTIONS = {
     "a.jpg": ["a dog, a cat and a sofa", 'the "big" dog'],

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.base import Split
 from datamodules.sets.multi_mnist import WORDS, Drawing, draw_picture
 from datamodules.synthetic.digit_glyphs import mnist_glyphs
 from tests.fakes.base import Asked, Fake
@@ -54,12 +55,17 @@ def write(root: Path) -> Fake:
     drawing = Drawing(noise=0.0)
     arguments: dict[str, Any] = {"root": root, "drawing": drawing, **SIZES, "grids": (2,), "absent": 0}
     queries: dict[str, dict[str, dict[str, Asked]]] = {}
-    for number, split in ((1, "val"), (2, "test")):
+    splits: list[Split] = ["val", "test"]
+    for number, split in enumerate(splits, start=1):
+        digits = mnist_glyphs(root, split)
+        grids = {"multi_mnist": 0}
+        if split == "test":
+            grids["grid_2x2"] = 2
         queries[split] = {}
-        for name, grid in (("multi_mnist", 0), *((("grid_2x2", 2),) if split == "test" else ())):
+        for name, grid in grids.items():
             written: dict[str, Asked] = {}
             for index in range(SIZES[f"{split}_size"]):
-                picture = draw_picture(mnist_glyphs(root, split), drawing, (0, number, grid, index), grid)  # type: ignore[arg-type]
+                picture = draw_picture(digits, drawing, (0, number, grid, index), grid)
                 grey = round(float(picture.image.mean()))
                 for label in sorted(set(picture.labels.tolist())):
                     boxes = picture.boxes[picture.labels == label].astype(float).tolist()

@@ -21,9 +21,9 @@ def write(root: Path) -> Fake:
             # things.
             for number, text in enumerate(dict.fromkeys(mention.phrase.text for mention in scene.phrases)):
                 things = next(mention.objects for mention in scene.phrases if mention.phrase.text == text)
-                colour = tuple(int(value) for value in scene.image.reshape(-1, 3).mean(0))
+                red, green, blue = scene.image.reshape(-1, 3).mean(0).astype(int).tolist()
                 boxes = [list(map(float, scene.objects[thing].box)) for thing in things]
-                written[f"{split}-{index}/{number}"] = Asked(colour, (32, 32), text, boxes)  # type: ignore[arg-type]
+                written[f"{split}-{index}/{number}"] = Asked((red, green, blue), (32, 32), text, boxes)
         queries[split] = {"scenes": written}
     captions = {
         f"train-{index}": make_scene(0, "train", index, 32).captions for index in range(SIZES["train_size"])

@@ -14,7 +14,8 @@ class StopAt(pl.Callback):
     """Sends this process SIGTERM while a step is at work, as a cluster would."""
 
     def __init__(self, step: int, accumulated: int = 0) -> None:
-        self.step, self.accumulated = step, accumulated
+        self.step = step
+        self.accumulated = accumulated
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

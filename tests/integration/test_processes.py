@@ -133,7 +133,8 @@ def test_two_processes_train(shared: Any) -> None:
 def test_two_processes_judge_as_one(shared: Any) -> None:
     code, output, base = shared[1]
     assert code == 0, output
-    together, alone = metrics(base / "runs" / "tiny"), metrics(shared[2] / "runs" / "tiny")
+    together = metrics(base / "runs" / "tiny")
+    alone = metrics(shared[2] / "runs" / "tiny")
     assert (together["processes"], alone["processes"]) == (2, 1)
     assert together["results"] == alone["results"]
     decisions = [
@@ -151,7 +152,8 @@ def pictures(base: Path) -> dict[str, np.ndarray]:
 
 def test_two_processes_show_what_one_does(shared: Any) -> None:
     """But for roundings: the last digits of an image's numbers depend on which others are in its batch."""
-    together, alone = pictures(shared[1][2]), pictures(shared[2])
+    together = pictures(shared[1][2])
+    alone = pictures(shared[2])
     assert together.keys() == alone.keys()
     assert len(alone) == 2 * 7 + 1  # two phrases of each image, and the sheet
     for name, picture in alone.items():

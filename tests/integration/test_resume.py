@@ -80,7 +80,8 @@ def test_resumed_equals_uninterrupted(
     code, folder = train(tmp_path, method, accumulate, None, workers)
     assert code == 0
 
-    first, second = last_checkpoint(whole), last_checkpoint(folder)
+    first = last_checkpoint(whole)
+    second = last_checkpoint(folder)
     assert first["global_step"] == second["global_step"] == STEPS
     assert first["epoch"] == second["epoch"]
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):

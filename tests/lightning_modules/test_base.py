@@ -146,7 +146,8 @@ def test_missing_and_unexpected_weights_are_named(
 def test_other_files_are_refused_with_one_sentence(
     module: VisionLanguagePretrain, tmp_path: Path, content: Any, sentence: str
 ) -> None:
-    path, trace = tmp_path / "weights.pth", tmp_path / "harm"
+    path = tmp_path / "weights.pth"
+    trace = tmp_path / "harm"
     before = {name: tensor.clone() for name, tensor in module.network.state_dict().items()}
     match content:
         case None:

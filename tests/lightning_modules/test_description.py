@@ -22,8 +22,8 @@ from lightning_modules.description import (
     crops,
     find_regions,
     grid_regions,
+    nearest_phrases,
     representative,
-    say,
 )
 from lightning_modules.errors import ModelError
 
@@ -89,14 +89,13 @@ class BrightOrDark(Describing):
 
 def test_each_region_gets_its_nearest_phrases() -> None:
     regions = torch.stack([torch.ones(3, 2, 2), -torch.ones(3, 2, 2)])
-    assert say(BrightOrDark(), regions, ["the sun", "night", "a dark forest"], count=1) == [
-        "night",
-        "a dark forest",
-    ]
+    bank = ["the sun", "night", "a dark forest"]
+    assert nearest_phrases(BrightOrDark(), regions, bank, count=1) == ["night", "a dark forest"]
 
 
 def test_an_image_is_described_by_what_its_parts_agree_on() -> None:
-    bright, dark = torch.ones(3, 30, 20), -torch.ones(3, 50, 70)
+    bright = torch.ones(3, 30, 20)
+    dark = -torch.ones(3, 50, 70)
     half = torch.cat([torch.ones(3, 40, 20), -torch.ones(3, 40, 20)], dim=2)
     bank = ["night", "the sun", "a dark forest"]
     described = BrightOrDark().describe([bright, dark, half, torch.ones(3, 1, 1)], bank)

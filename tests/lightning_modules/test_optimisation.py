@@ -13,7 +13,7 @@ from torch import nn
 
 from lightning_modules import base
 from lightning_modules.optimisation import Optimisation, parameter_groups
-from tests.lightning_modules.conftest import fit, tiny_network
+from tests.lightning_modules.conftest import fit, gradients, tiny_network
 
 Build = Callable[..., Any]
 
@@ -97,7 +97,7 @@ def test_a_run_follows_the_schedule_and_logs_the_gradient() -> None:
     trainer = fit(module, [torch.ones(1, 1)] * 2, max_epochs=3, log_every_n_steps=1)
     expected = [0.05, 0.1] + [0.05 * (1 + math.cos(math.pi * epoch / 3)) for epoch in (1, 1, 2, 2)]
     assert module.rates == pytest.approx(expected)
-    norm = torch.stack([parameter.grad.norm() for parameter in module.parameters()]).norm()  # type: ignore[union-attr]
+    norm = torch.nn.utils.get_total_norm(gradients(module).values())
     assert trainer.callback_metrics["train/gradient_norm"] == pytest.approx(norm.item())
     assert set(trainer.callback_metrics) == {"train/gradient_norm", "train/square", "train/loss"}
 

@@ -46,7 +46,8 @@ def average_precision_by_definition(scores: list[float], right: list[bool], targ
     for cut in sorted(set(scores), reverse=True):
         kept = [hit for score, hit in zip(scores, right, strict=True) if score >= cut]
         points.append((sum(kept) / targets, sum(kept) / len(kept)))
-    total, before = 0.0, 0.0
+    total = 0.0
+    before = 0.0
     for recall, _ in points:
         total += (recall - before) * max(precision for other, precision in points if other >= recall)
         before = recall
@@ -56,7 +57,8 @@ def average_precision_by_definition(scores: list[float], right: list[bool], targ
 def test_average_precision_is_that_of_the_definition() -> None:
     generator = np.random.default_rng(0)
     for _ in range(20):
-        bins, hits = generator.integers(0, 12, size=30), generator.random(30) < 0.6
+        bins = generator.integers(0, 12, size=30)
+        hits = generator.random(30) < 0.6
         right, wrong = (torch.from_numpy(np.bincount(bins[chosen], minlength=12)) for chosen in (hits, ~hits))
         expected = average_precision_by_definition(bins.tolist(), hits.tolist(), 25)
         assert average_precision(right, wrong, 25) == pytest.approx(expected)

@@ -89,7 +89,9 @@ def slow_decisions(batch, name):
     """(point, hit, IoU) of every decision under a preset, one query and one box after the other, with
     Flickr30k Entities' boxes.
     """
-    maps, chains, decisions = batch["heatmaps"].numpy(), batch["chain_of_query"].tolist(), []
+    maps = batch["heatmaps"].numpy()
+    chains = batch["chain_of_query"].tolist()
+    decisions = []
     units = (
         [[i for i, c in enumerate(chains) if c == chain] for chain in sorted(set(chains))]
         if name == "wwbl"
@@ -147,7 +149,9 @@ def slow_decisions(batch, name):
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_against_plain_loops(name):
-    score, hits, ious = GroundingScore(name), [], []
+    score = GroundingScore(name)
+    hits = []
+    ious = []
     for seed in range(4):
         batch = fake_batch(seed)
         want = slow_decisions(batch, name)
@@ -166,7 +170,9 @@ def test_against_plain_loops(name):
 
 def test_chain_is_one_decision_from_the_average():
     maps = torch.zeros(3, 8, 8)
-    maps[0, 1, 1], maps[1, 6, 6], maps[2, 6, 6] = 1.0, 0.6, 0.6
+    maps[0, 1, 1] = 1.0
+    maps[1, 6, 6] = 0.6
+    maps[2, 6, 6] = 0.6
     batch = {
         "boxes": [torch.tensor([[40.0, 40, 80, 80]])] * 3,
         "image_of_query": torch.zeros(3).long(),
@@ -210,7 +216,8 @@ def test_exactly_the_least_area_is_not_asked():
 def test_gt_any_takes_the_best_box():
     heat = torch.zeros(1, 224, 224)
     heat[0, :112, :112] = 1
-    boxes, one = [torch.tensor([[0.0, 0, 50, 50], [80, 80, 100, 100]])], torch.zeros(1).long()
+    boxes = [torch.tensor([[0.0, 0, 50, 50], [80, 80, 100, 100]])]
+    one = torch.zeros(1).long()
     for gt_box, overlap in (("any", 1.0), ("union", 0.25)):
         got = GroundingScore(protocol("clean", gt_box=gt_box)).update(
             heat, boxes, one, one, torch.tensor([[100, 100]])

@@ -54,7 +54,8 @@ def test_referring_iou_is_the_mean_and_the_overall_one() -> None:
 
 def test_empty_masks_and_regions() -> None:
     empty = torch.zeros(2, 2)
-    referring, caption = ReferringIoU(), CaptionIoU()
+    referring = ReferringIoU()
+    caption = CaptionIoU()
     referring.update(empty, empty.bool())
     caption.update(empty, empty.bool())
     assert referring.compute()["miou"].value == 0
@@ -75,7 +76,8 @@ def test_signs_of_collapse_are_the_masks_share_and_how_alike_the_masks_of_tags_a
     generator = torch.Generator().manual_seed(0)
     everywhere = torch.ones(1, 4, 6)
     metric = CaptionIoU(threshold=0.4)
-    shares, correlations = [], []
+    shares = []
+    correlations = []
     for mask, region in pairs():
         tags = torch.rand(3, 4, 6, generator=generator)
         metric.update(mask, region, torch.cat([tags, everywhere]))

@@ -36,7 +36,8 @@ def test_positions_are_those_of_the_image(extent: tuple[int, int]) -> None:
 def test_a_crop_is_the_stretched_map_of_the_image_alone(extent: tuple[int, int]) -> None:
     """Except beside the padding, where the map of the padded image leads over to it."""
     torch.manual_seed(0)
-    height, width = extent[0] // 8, extent[1] // 8
+    height = extent[0] // 8
+    width = extent[1] // 8
     alone = torch.rand(20, height, width)
     padded = torch.zeros(20, 8, 8)
     padded[:, :height, :width] = alone

@@ -18,11 +18,13 @@ def test_points_equal_opencv_and_a_loop(resize, flag, dtype):
         got = peak_points(torch.from_numpy(maps).to(dtype), size, resize)
         for heat, point in zip(maps, got.tolist(), strict=True):
             full = cv2.resize(heat, size[::-1], interpolation=flag)
-            best, where = -np.inf, None
+            best = -np.inf
+            where = None
             for y in range(size[0]):
                 for x in range(size[1]):
                     if full[y, x] > best:
-                        best, where = full[y, x], [y, x]
+                        best = full[y, x]
+                        where = [y, x]
             assert point == where
 
 

@@ -30,7 +30,8 @@ def test_values_are_checked():
 def test_conventions_meet():
     # Flickr30k Entities' XML says 11, 21, 30, 40; the batch holds (10, 20, 30, 40), the reference code
     # compares with (10, 20, 29, 39).
-    boxes, sizes = torch.tensor([[[10.0, 20, 30, 40], [-4, -4, 90, 70]]]).double(), torch.tensor([[60, 80]])
+    boxes = torch.tensor([[[10.0, 20, 30, 40], [-4, -4, 90, 70]]]).double()
+    sizes = torch.tensor([[60, 80]])
     for rules in (SELFEQ, WWBL):
         assert evaluated_boxes(boxes, sizes, rules, "corners").tolist() == [
             [[10, 20, 29, 39], [-4, -4, 89, 69]]

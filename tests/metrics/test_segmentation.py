@@ -30,7 +30,8 @@ def test_it_is_the_mean_iou_of_torchmetrics_and_sklearn(background: bool) -> Non
     names = NAMES if background else (*NAMES[1:], "sky")
     metric = SegmentationIoU(names, threshold=0.6)
     reference = MulticlassJaccardIndex(4, ignore_index=255)
-    all_predicted, all_labels = [], []
+    all_predicted = []
+    all_labels = []
     for masks, labels in images(background):
         metric.update(masks, labels)
         candidates = torch.cat([torch.full_like(masks[:1], 0.6), masks]) if background else masks
@@ -39,7 +40,8 @@ def test_it_is_the_mean_iou_of_torchmetrics_and_sklearn(background: bool) -> Non
         all_predicted.append(predicted[labels != 255])
         all_labels.append(labels[labels != 255])
     values = metric.compute()
-    predicted, labels = torch.cat(all_predicted), torch.cat(all_labels)
+    predicted = torch.cat(all_predicted)
+    labels = torch.cat(all_labels)
     assert values["miou"].value == pytest.approx(float(reference.compute()), abs=1e-6)
     assert values["miou"].value == pytest.approx(jaccard_score(labels, predicted, average="macro"))
     assert values["pixel_accuracy"].value == pytest.approx(float((labels == predicted).double().mean()))

@@ -55,7 +55,8 @@ def test_counts_are_over_all_words_and_average_precision_over_captions() -> None
 
 
 def test_the_order_does_not_matter() -> None:
-    forwards, backwards = TagSelection(), TagSelection()
+    forwards = TagSelection()
+    backwards = TagSelection()
     for caption in captions():
         forwards.update(*caption)
     for caption in reversed(captions()):

@@ -33,8 +33,10 @@ def by_enumeration(groups: list[int], phrases: list[list[int]]) -> list[float]:
     pairs = max(matchings, key=lambda matching: sum(itertools.starmap(iou, matching)))
     scores = []
     for group, phrase in pairs:
-        both, held = len(group & phrase), len(group & annotated)
-        precision, recall = both / held if held else 0.0, both / len(phrase)
+        both = len(group & phrase)
+        held = len(group & annotated)
+        precision = both / held if held else 0.0
+        recall = both / len(phrase)
         scores.append(
             [
                 iou(group, phrase),
@@ -115,7 +117,8 @@ def test_sums_do_not_depend_on_the_batches() -> None:
     rng = np.random.default_rng(0)
     grouped = [(rng.integers(3, size=8).tolist(), list(range(8))) for _ in range(20)]
     spans = [[(0, 3), (4, 7)]] * 20
-    whole, parts = TokenIoU("word"), TokenIoU("word")
+    whole = TokenIoU("word")
+    parts = TokenIoU("word")
     whole.update(grouped, spans)
     for start in range(0, 20, 7):
         parts.update(grouped[start : start + 7], spans[start : start + 7])

@@ -40,7 +40,8 @@ def state_dict() -> dict[str, Tensor]:
     """
     packed = np.load(FOLDER / "state_dict.npz")
     flat = torch.from_numpy(np.ascontiguousarray(packed["planes"].T).view(np.float32).ravel())
-    layout, integers = json.loads(str(packed["layout"])), json.loads(str(packed["integers"]))
+    layout = json.loads(str(packed["layout"]))
+    integers = json.loads(str(packed["integers"]))
     state: dict[str, Tensor] = {}
     start = 0
     for name, (dtype, shape) in layout.items():
@@ -89,7 +90,8 @@ def tiny_albef() -> ALBEF:
 def forward_numbers(model: ALBEF) -> dict[str, Tensor]:
     """What encoders, projections, fusion and matching head say, under its names in `outputs`."""
     image_embeds = model.encode_image(inputs()["images"].to(model.temp.dtype))
-    ids, mask = inputs()["ids_i"], inputs()["att_i"]
+    ids = inputs()["ids_i"]
+    mask = inputs()["att_i"]
     text_embeds = model.encode_text(ids, mask)
     numbers = {
         "image_embeds_first": image_embeds[:1],
@@ -99,7 +101,8 @@ def forward_numbers(model: ALBEF) -> dict[str, Tensor]:
         "fusion_i": model.fuse(text_embeds, mask, image_embeds).hidden,
     }
     for name in ("i", "j", "ij"):
-        ids, mask = inputs()[f"ids_{name}"], inputs()[f"att_{name}"]
+        ids = inputs()[f"ids_{name}"]
+        mask = inputs()[f"att_{name}"]
         hidden = model.fuse(model.encode_text(ids, mask), mask, image_embeds).hidden
         numbers[f"itm_logits_{name}"] = model.match_logits(hidden)
     return numbers

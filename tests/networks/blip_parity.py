@@ -21,7 +21,10 @@ TINY: dict[str, Any] = {
     "text": BertSize(width=48, intermediate=96, vocab_size=300, max_positions=64, dropout=0.0),
     "contrast": ContrastSize(embed_dim=16, queue_size=32),
 }
-CLS_ID, SEP_ID, ENC_ID, DEC_ID = 101, 102, 298, 299
+CLS_ID = 101
+SEP_ID = 102
+ENC_ID = 298
+DEC_ID = 299
 
 
 @cache

@@ -14,7 +14,11 @@ from networks.layers.bert import BertSize
 from networks.layers.momentum_contrast import ContrastSize
 from networks.layers.vit import ViTSize
 
-WORDS, CLS_ID, SEP_ID, DEC_ID, ENC_ID = 60, 1, 2, 58, 59
+WORDS = 60
+CLS_ID = 1
+SEP_ID = 2
+DEC_ID = 58
+ENC_ID = 59
 IDS = torch.tensor([[CLS_ID, 7, 9, 30, SEP_ID], [CLS_ID, 44, SEP_ID, 0, 0]])
 MASK = (IDS > 0).long()
 

@@ -70,7 +70,8 @@ def test_forward_numbers_are_those_of_the_reference() -> None:
 
 @torch.no_grad()
 def test_language_head_is_that_of_the_reference() -> None:
-    ids, mask = inputs()["mlm_ids"], inputs()["att_i"]
+    ids = inputs()["mlm_ids"]
+    mask = inputs()["att_i"]
     chosen = inputs()["mlm_labels"] != -100
 
     def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
@@ -201,7 +202,8 @@ def test_an_image_may_have_many_texts(model: ALBEF, image_embeds: Tensor) -> Non
 
 @torch.no_grad()
 def test_texts_of_several_lengths_in_one_pass_equal_separate_passes() -> None:
-    names, longest = ("i", "j", "ij"), 10
+    names = ("i", "j", "ij")
+    longest = 10
     padded = [
         [torch.nn.functional.pad(part, (0, longest - part.shape[1])) for part in tokens(name)]
         for name in names
@@ -278,7 +280,8 @@ def test_dropout_acts_in_training_only() -> None:
     assert torch.equal(model.encode_text(ids, mask), tiny_albef().encode_text(ids, mask))
     model.train()
     torch.manual_seed(0)
-    first, second = model.encode_text(ids, mask), model.encode_text(ids, mask)
+    first = model.encode_text(ids, mask)
+    second = model.encode_text(ids, mask)
     assert (first - second).abs().max() > 0.1
     image_embeds = model.encode_image(inputs()["images"])
     attention = fuse(model, "i", image_embeds, attention_layers=MAP_LAYERS).attentions[0]

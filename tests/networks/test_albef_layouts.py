@@ -100,7 +100,8 @@ def test_other_image_size_resizes_both_position_embeddings() -> None:
     model = ALBEF(**tiny_sizes("vision", image_size=384))
     model.load_state_dict(model.adapt_state_dict(state_dict()), strict=True)
     for encoder in ("visual_encoder", "visual_encoder_m"):
-        there, here = state_dict()[f"{encoder}.pos_embed"], model.get_parameter(f"{encoder}.pos_embed")
+        there = state_dict()[f"{encoder}.pos_embed"]
+        here = model.get_parameter(f"{encoder}.pos_embed")
         image = there[0, 1:].T.reshape(1, 36, 16, 16)
         assert here.shape == (1, 577, 36)
         assert torch.equal(here[:, 0], there[:, 0])
@@ -117,6 +118,14 @@ def test_position_embedding_keeps_rows_and_columns_apart() -> None:
     assert resized[0, 0, 0] == 9
     assert (image.diff(dim=0) > 0).all()
     assert_close(image, image[:, :1].expand(8, 4))
+
+
+def test_position_embedding_of_the_trained_grid_is_kept() -> None:
+    positions = torch.randn(1, 17, 8)
+    assert resize_position_embedding(positions, (4, 4)) is positions
+
+
+def test_position_embedding_of_no_square_grid() -> None:
     with pytest.raises(ValueError, match="6 patches do not belong to a square grid"):
         resize_position_embedding(torch.zeros(1, 7, 2), (2, 3))
 

@@ -42,7 +42,8 @@ def test_forward_numbers_are_those_of_the_reference() -> None:
 def test_attention_gradients_and_maps_are_those_of_the_reference() -> None:
     def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
         model = tiny_blip().to(dtype)
-        ids, mask = outputs()["ids_enc"], outputs()["att"]
+        ids = outputs()["ids_enc"]
+        mask = outputs()["att"]
         image_embeds = model.encode_image(outputs()["image"].to(dtype))
         fusion = model.fuse(ids, mask, image_embeds, attention_layers=LAYERS)
         gradients = attention_gradients(cam_target(model.match_logits(fusion.hidden)), fusion.attentions)
@@ -104,7 +105,8 @@ def test_decoder_shares_all_but_self_attention() -> None:
 def test_decoder_sees_the_image_and_what_was_written_but_not_what_follows() -> None:
     model = tiny_blip()
     image_embeds = model.encode_image(outputs()["image"])
-    ids, mask = outputs()["ids_cls"].clone(), torch.ones_like(outputs()["att"])
+    ids = outputs()["ids_cls"].clone()
+    mask = torch.ones_like(outputs()["att"])
     logits = model.next_token_logits(ids, mask, image_embeds)
     assert logits.shape == (3, 5, 300)
     ids[:, 3] = 7

@@ -14,7 +14,6 @@ from networks.clip_dense import (
     denoise_prompts,
     last_keys,
     patch_vectors,
-    resize_positions,
     smooth_by_keys,
     tokens_before_last_block,
 )
@@ -127,12 +126,6 @@ def test_any_size_is_taken() -> None:
     assert torch.equal(
         masks, F.interpolate(model.masks(padded, TEXTS), (40, 56), mode="bilinear")[:, :, 1:38, 3:53]
     )
-
-
-def test_positions_of_the_trained_grid_are_kept() -> None:
-    positions = torch.randn(17, 8)
-    assert resize_positions(positions, (4, 4)) is positions
-    assert resize_positions(positions, (2, 5)).shape == (11, 8)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -17,9 +19,9 @@ from networks.mcb_attention import (
 TINY = ResNetSize(width=4, blocks=(1, 1), strides=(1, 1))
 
 
-def network(post_norm: str = "none") -> MCBNetwork:
+def network(post_norm: Any = "none") -> MCBNetwork:
     torch.manual_seed(0)
-    attention = AttentionOptions(text_width=6, sketch=31, hidden=7, post_norm=post_norm)  # type: ignore[arg-type]
+    attention = AttentionOptions(text_width=6, sketch=31, hidden=7, post_norm=post_norm)
     return MCBNetwork(TINY, attention, classes=5).eval()
 
 
@@ -73,7 +75,8 @@ def test_strides_and_any_size() -> None:
 def test_attention_is_what_the_layers_say_position_by_position(post_norm: str) -> None:
     net = network(post_norm)
     features = torch.randn(2, TINY.features, 3, 4)
-    classes, image_of_query = torch.tensor([4, 0, 4]), torch.tensor([1, 0, 0])
+    classes = torch.tensor([4, 0, 4])
+    image_of_query = torch.tensor([1, 0, 0])
     maps = net.attention_logits(features, classes, image_of_query)
     assert maps.shape == (3, 3, 4)
     for query, (label, image) in enumerate(zip(classes, image_of_query, strict=True)):
@@ -89,7 +92,9 @@ def test_attention_is_what_the_layers_say_position_by_position(post_norm: str) -
 @pytest.mark.parametrize("post_norm", ["none", "signed_sqrt_l2"])
 def test_autocast_barely_changes_a_map_and_gradients_are_finite(post_norm: str) -> None:
     net = network(post_norm)
-    images, classes, image_of_query = torch.randn(1, 3, 12, 12), torch.tensor([1, 2]), torch.tensor([0, 0])
+    images = torch.randn(1, 3, 12, 12)
+    classes = torch.tensor([1, 2])
+    image_of_query = torch.tensor([0, 0])
     plain = net.attention_logits(net.backbone(images), classes, image_of_query)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = net.attention_logits(net.backbone(images), classes, image_of_query)
@@ -101,7 +106,8 @@ def test_autocast_barely_changes_a_map_and_gradients_are_finite(post_norm: str) 
 
 def test_pooling() -> None:
     features = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
-    maps, first = torch.tensor([[[1.0, 0.0], [0.0, 0.5]]]), torch.tensor([0])
+    maps = torch.tensor([[[1.0, 0.0], [0.0, 0.5]]])
+    first = torch.tensor([0])
     assert pool(features, maps, first, "mean").item() == pytest.approx((1 + 2) / 4)
     assert pool(features, maps, first, "normalised").item() == pytest.approx((1 + 2) / 1.5)
     assert pool(features, maps / 2, first, "normalised").item() == pytest.approx(2.0)

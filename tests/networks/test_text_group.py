@@ -102,7 +102,8 @@ def test_embedded_values_hold_their_own_words_alone() -> None:
         other = IDS.clone()
         other[0, 2] = 11
         second = network(other, MASK)
-    before, after = first.scores[0].argmax(0), second.scores[0].argmax(0)
+    before = first.scores[0].argmax(0)
+    after = second.scores[0].argmax(0)
     untouched = [g for g in range(3) if torch.equal(before == g, after == g) and before[2] != g]
     assert untouched
     for group in untouched:
@@ -115,7 +116,8 @@ def test_the_decoder_sees_no_word_before_it_is_said() -> None:
     groups = network(IDS, MASK).groups
     other = IDS.clone()
     other[0, 3] = 11
-    first, second = network.decode(IDS, groups), network.decode(other, groups)
+    first = network.decode(IDS, groups)
+    second = network.decode(other, groups)
     assert_close(first[0, :3], second[0, :3])
     assert not torch.allclose(first[0, 3:], second[0, 3:], atol=1e-4)
     assert first.shape == (2, 5, 16)

@@ -35,7 +35,8 @@ def test_all_stages_are_those_of_the_public_code(mode: str) -> None:
 
     def compute(dtype: torch.dtype) -> dict[str, Tensor]:
         network = full_network(dtype, training=mode == "train")
-        images, texts = reference["image"].to(dtype), reference["z_text"].to(dtype)
+        images = reference["image"].to(dtype)
+        texts = reference["z_text"].to(dtype)
         features = network.encode(images)
         similarity = cosines(features.places, texts)
         up0 = network.D.get_submodule("up0")(features.places * similarity)
@@ -92,7 +93,8 @@ def test_an_image_is_encoded_once_for_all_its_texts() -> None:
     torch.manual_seed(0)
     network = WWbL(SMALL, dim=5).eval()
     fill(network)
-    images, texts = torch.randn(2, 3, 32, 32), F.normalize(torch.randn(3, 5), dim=1)
+    images = torch.randn(2, 3, 32, 32)
+    texts = F.normalize(torch.randn(3, 5), dim=1)
     image_of_text = torch.tensor([1, 0, 1])
     places = network.encode(images).places
     together = network.masks(places[image_of_text], texts, (32, 32))

@@ -65,7 +65,8 @@ def test_the_threshold_moves_boxes_and_nothing_else(comparison: Comparison, imag
     wide = comparison.ask(image, "a dog", is_caption=False, threshold=0.1)
     narrow = wide.at(0.9)
     asked = comparison.ask(image, "a dog", is_caption=False, threshold=0.9)
-    first, second = wide.decisions["one"][0], narrow.decisions["one"][0]
+    first = wide.decisions["one"][0]
+    second = narrow.decisions["one"][0]
     assert first.point == second.point
     assert first.box is not None
     assert second.box is not None

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ class PruneCLI(WeakgroundCLI):
         return ""
 
     def _run_subcommand(self, subcommand: str) -> None:
-        print(prune(self.model, self.datamodule, self.pruning, self.trainer.strategy.root_device))  # type: ignore[arg-type]
+        device = self.trainer.strategy.root_device
+        print(prune(self.model, self.datamodule, self.pruning, device))  # type: ignore[arg-type]
 
 
 def prune(
@@ -119,23 +120,15 @@ def score(
     view = UnchangedImages(source, preprocessing, indices)
     loader = DataLoader(view, batch_size=32, num_workers=datamodule.num_workers, collate_fn=list)
     scores = np.full(len(indices), np.nan, np.float32)
-    rows = iter(range(len(indices)))
+    first = 0  # row of the batch's first image
     for items in tqdm(loader, unit=" batches", disable=not sys.stdout.isatty()):
-        images = {
-            row: item
-            for row, item in zip(rows_of(rows, items), items, strict=True)
-            if isinstance(item, Tensor)
-        }
+        images = {row: item for row, item in enumerate(items, start=first) if isinstance(item, Tensor)}
+        first += len(items)
         if images:
             pixels = normalise(torch.stack(list(images.values())).to(module.device), preprocessing)
             captions = [source.captions(indices[row])[0] for row in images]
             scores[list(images)] = cosines(module, pixels, captions).float().cpu().numpy()
     return scores
-
-
-def rows_of(rows: Iterator[int], items: Sequence[Any]) -> list[int]:
-    """As many of the next rows as there are items."""
-    return [next(rows) for _ in items]
 
 
 def cosines(module: TTDSelfDistill, images: Tensor, captions: list[str]) -> Tensor:

@@ -77,9 +77,13 @@ def source_queries(source: SceneSource) -> int:
 
 def test_random_phrases_are_those_of_the_image() -> None:
     evaluation = DescriptionEvaluation()
-    assert evaluation.drawn("a", 5) == evaluation.drawn("a", 5) != evaluation.drawn("b", 5)
-    assert len(set(evaluation.drawn("a", 5))) == 5
-    assert len(evaluation.drawn("a", 10**6)) == len(evaluation.bank)
+    assert (
+        evaluation.random_phrases("a", 5)
+        == evaluation.random_phrases("a", 5)
+        != evaluation.random_phrases("b", 5)
+    )
+    assert len(set(evaluation.random_phrases("a", 5))) == 5
+    assert len(evaluation.random_phrases("a", 10**6)) == len(evaluation.bank)
 
 
 def test_texts_on_images() -> None:

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from callbacks.evaluations.referring import ReferringEvaluation, original_pixels
-from datamodules.batches import GroundingBatch, Preprocessing, prepare_images
+from callbacks.evaluations.referring import ReferringEvaluation
+from datamodules.batches import Preprocessing
 from datamodules.kinds.grounding import GroundingSource, Query
 from lightning_modules.base import WeakgroundModule
 from lightning_modules.optimisation import Optimisation
@@ -82,15 +82,3 @@ def test_sets_without_masks_are_passed_over(tmp_path: Path) -> None:
     source.with_masks = False
     logged = judge(tmp_path, Data(discs=source), Bright(), ReferringEvaluation())
     assert np.isnan(logged["test/discs/grabcut/oiou"])
-
-
-def test_pixels_are_those_before_normalisation() -> None:
-    pixels = torch.randint(0, 256, (2, 3, 6, 8), dtype=torch.uint8)
-    rest: dict[str, Any] = {"phrases": [], "image_of_query": [], "chain_of_query": [], "boxes": []}
-    extents = torch.tensor([[6, 8], [4, 5]])
-    batch = GroundingBatch(pixels, **rest, sizes=extents, image_keys=[], keys=[], extents=extents)
-    preprocessing = Preprocessing(8, (0.48, 0.46, 0.41), (0.27, 0.26, 0.28), multiple=4)
-    prepare_images(batch, preprocessing)
-    first, second = original_pixels(batch, preprocessing)
-    assert np.array_equal(first, pixels[0].permute(1, 2, 0).numpy())
-    assert np.array_equal(second, pixels[1, :, :4, :5].permute(1, 2, 0).numpy())

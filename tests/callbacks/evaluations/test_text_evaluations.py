@@ -170,7 +170,8 @@ def test_a_module_that_cannot_group_is_refused(tmp_path: Path) -> None:
     class Other(WeakgroundModule):
         def __init__(self) -> None:
             super().__init__(Optimisation(), None)
-            self.network, self.preprocessing = torch.nn.Linear(1, 1), Preprocessing(4, (0.0,) * 3, (1.0,) * 3)
+            self.network = torch.nn.Linear(1, 1)
+            self.preprocessing = Preprocessing(4, (0.0,) * 3, (1.0,) * 3)
 
     for callback, needed in (
         (SpanEvaluation(), "group_tokens"),

@@ -25,7 +25,8 @@ from tests.datamodules.feeding import PLAIN
 from tests.fakes.visual_genome import write
 
 KEEP = Augmentation()
-HEIGHT, WIDTH = 40, 60
+HEIGHT = 40
+WIDTH = 60
 
 
 class Lit(BoxedSource):

@@ -10,7 +10,7 @@ import torch
 
 from datamodules.batches import Preprocessing
 from datamodules.kinds.base import Kind, Source
-from datamodules.kinds.catalogue import JUDGED_KINDS, kind_of, view_of
+from datamodules.kinds.catalogue import JUDGED_KINDS, kind_of
 from datamodules.kinds.pairs import PairRankSource
 from tests.datamodules.kinds.examples import example_of, pairs, questions, segmentation, tags
 
@@ -21,8 +21,9 @@ SOURCES = [example_of(kind) for kind in JUDGED_KINDS]
 
 
 def batch_of(source: Source, indices: tuple[int, ...] = (0, 1, 2, 3)) -> Any:
-    view, collate = view_of(source, PLAIN)
-    return collate([view[index] for index in indices])
+    kind = kind_of(source)
+    view = kind.view(source, PLAIN)
+    return kind.collate([view[index] for index in indices])
 
 
 @pytest.mark.parametrize("kind", JUDGED_KINDS, ids=lambda kind: kind.source.__name__)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from datamodules.base import GroundingDataModule
 from datamodules.errors import DataError
-from datamodules.kinds.catalogue import view_of
+from datamodules.kinds.catalogue import kind_of
 from datamodules.sets.image_caption_folder import ImageCaptionFolder
 from tests.datamodules.feeding import PLAIN
 
@@ -43,7 +43,7 @@ def read_all(datamodule: GroundingDataModule) -> End:
                 skipped.append(f"{training.key(index)}\t{error}")
     for source in datamodule.evaluation_sources("test").values():
         skipped += source.broken
-        view, _ = view_of(source, PLAIN)
+        view = kind_of(source).view(source, PLAIN)
         for index in range(len(view)):
             sample, lines = view[index]
             kept += sample is not None

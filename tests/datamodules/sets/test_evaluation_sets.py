@@ -20,7 +20,7 @@ from datamodules.batches import IGNORED, QuestionBatch
 from datamodules.catalogue import OTHER_JUDGED
 from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.kinds.base import Source
-from datamodules.kinds.catalogue import view_of
+from datamodules.kinds.catalogue import kind_of
 from datamodules.sets.cc3m_tagmask import CC3MTagMask, convert
 from datamodules.sets.class_names import COCO_STUFF_IDS, COCO_THINGS, in_plain_english
 from datamodules.sets.coco_segmentation import COCOInstances, COCOObject
@@ -99,8 +99,10 @@ def test_the_source_gives_what_was_written(opened: tuple[Any, Judged]) -> None:
 
 def test_its_batches_hold_what_can_be_read(opened: tuple[Any, Judged]) -> None:
     data, fake = opened
-    view, collate = view_of(data.evaluation_source("test"), PLAIN)
-    batch = collate([view[index] for index in range(len(view))])
+    source = data.evaluation_source("test")
+    kind = kind_of(source)
+    view = kind.view(source, PLAIN)
+    batch = kind.collate([view[index] for index in range(len(view))])
     length = len(fake.records)
     if isinstance(batch, QuestionBatch):
         length = sum(len(questions) for _, questions in fake.records.values())

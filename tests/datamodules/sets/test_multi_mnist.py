@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from datamodules.base import Split
 from datamodules.errors import DataError, DatasetNotFoundError
 from datamodules.sets.multi_mnist import CELL, WORDS, Drawing, MultiMNIST, draw_picture
 from datamodules.synthetic.digit_glyphs import embedded_glyphs, mnist_glyphs
@@ -199,7 +200,8 @@ def test_drawings_that_cannot_be_made(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.real_data
 def test_the_published_files() -> None:
-    banks = [mnist_glyphs(REAL_DATA / "mnist", split) for split in ("train", "val", "test")]  # type: ignore[arg-type]
+    splits: list[Split] = ["train", "val", "test"]
+    banks = [mnist_glyphs(REAL_DATA / "mnist", split) for split in splits]
     assert [len(bank.labels) for bank in banks] == [55_000, 5_000, 10_000]
     assert banks[2].labels[:5].tolist() == [7, 2, 1, 0, 4]
     assert banks[0].labels[:5].tolist() == [5, 0, 4, 1, 9]

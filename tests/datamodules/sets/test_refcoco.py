@@ -38,7 +38,8 @@ def test_one_split_of_them(split: Any, images: int, tmp_path: Path) -> None:
         f"refcoco_plus_{split}": images
     }
     assert len(data.evaluation_source("test")) == images  # type: ignore[arg-type]
-    assert len(data.evaluation_source("val")) == 3  # type: ignore[arg-type]  # training is not watched on a test
+    # Training is not watched on a test.
+    assert len(data.evaluation_source("val")) == 3  # type: ignore[arg-type]
 
 
 def test_a_split_that_the_set_has_not(tmp_path: Path) -> None:

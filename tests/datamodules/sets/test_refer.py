@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from datamodules.errors import DataError
+from datamodules.kinds.grounding import Query
 from datamodules.sets.refcoco import RefCOCO
 from datamodules.sets.refer import ReferAnnotations, ReferSource, object_mask
-from tests.fakes.refcoco import COLOURS, write
+from tests.fakes.refcoco import write
 from tests.fakes.refer import SIZE, Writer, mask_of, pack, run_lengths, segmentation
 
 
@@ -75,16 +76,21 @@ def test_a_broken_mask(form: Any) -> None:
         masked(form)
 
 
+def all_queries(source: Any) -> list[Query]:
+    return [query for index in range(len(source)) for query in source.queries(index)]
+
+
 def test_masks_of_a_set(tmp_path: Path) -> None:
     fake = write(tmp_path)
     masks = {}
     for source in RefCOCO(root=tmp_path, masks=True).evaluation_sources("test").values():
-        masks |= {query.key: query.mask for index in range(len(source)) for query in source.queries(index)}  # type: ignore[attr-defined]
+        masks |= {query.key: query.mask for query in all_queries(source)}
     sound = {key for queries in fake.queries["test"].values() for key in queries}
     assert sound <= set(masks)
     for key in sound:
         assert (masks[key] == fake.masks[key]).all(), key
-    assert RefCOCO(root=tmp_path).evaluation_source("val").queries(0)[0].mask is None  # type: ignore[union-attr]
+    without_masks = RefCOCO(root=tmp_path).evaluation_source("val")
+    assert all(query.mask is None for query in all_queries(without_masks))
 
 
 def split_source(folder: Path, splits: list[str], name: str) -> ReferSource:
@@ -139,18 +145,18 @@ def test_objects_of_an_image_that_are_scattered_in_the_file(tmp_path: Path) -> N
 def test_the_number_of_queries_is_exact(tmp_path: Path) -> None:
     write(tmp_path)
     for source in RefCOCO(root=tmp_path).evaluation_sources("test").values():
-        assert source.number_of_queries == sum(len(source.queries(index)) for index in range(len(source)))  # type: ignore[attr-defined]
+        assert source.number_of_queries == len(all_queries(source))
 
 
 def test_it_is_read_once(tmp_path: Path) -> None:
     write(tmp_path)
-    before = [RefCOCO(root=tmp_path).evaluation_source("val").queries(n) for n in range(len(COLOURS["val"]))]  # type: ignore[union-attr]
+    before = all_queries(RefCOCO(root=tmp_path).evaluation_source("val"))
     refs = tmp_path / "refcoco" / "refs(unc).p"
     stat = refs.stat()
     refs.write_bytes(b"\0" * stat.st_size)
     os.utime(refs, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    after = RefCOCO(root=tmp_path).evaluation_source("val")
-    assert str([after.queries(n) for n in range(len(before))]) == str(before)  # type: ignore[union-attr]
+    after = all_queries(RefCOCO(root=tmp_path).evaluation_source("val"))
+    assert str(after) == str(before)
     os.utime(refs)
     with pytest.raises(DataError, match=r"refs\(unc\)\.p: "):
         RefCOCO(root=tmp_path).evaluation_source("val")

@@ -75,8 +75,8 @@ def test_boxes_as_they_were_published(tree: Path) -> None:
 @pytest.mark.parametrize("multigrounding", [False, True])
 def test_both_layouts(multigrounding: bool, tmp_path: Path) -> None:
     fake = write(tmp_path, multigrounding)
-    source = ReferIt(root=tmp_path, masks=True).evaluation_source("test")
-    queries = {query.key: query for index in range(len(source)) for query in source.queries(index)}  # type: ignore[arg-type, union-attr]
+    source: Any = ReferIt(root=tmp_path, masks=True).evaluation_source("test")
+    queries = {query.key: query for index in range(len(source)) for query in source.queries(index)}
     for key, written in fake.queries["test"]["referit"].items():
         assert (queries[key].phrase, queries[key].boxes.tolist()) == (written.phrase, written.boxes)
         assert (queries[key].mask == fake.masks[key]).all()
@@ -96,7 +96,8 @@ def test_whose_split(tmp_path: Path) -> None:
         writer.object(writer.image((1, 2, 3)), split, ["a dog"], [1, 2, 3, 4])
     writer.write(tmp_path / "refclef", "berkeley")
     data = ReferIt(root=tmp_path, split_by="berkeley")
-    assert {split: len(data.evaluation_source(split)) for split in ("val", "test")} == {"val": 2, "test": 1}  # type: ignore[arg-type]
+    assert len(data.evaluation_source("val")) == 2  # type: ignore[arg-type]
+    assert len(data.evaluation_source("test")) == 1  # type: ignore[arg-type]
     writer.references = [
         {**reference, "split": f"test{letter}"}
         for reference, letter in zip(writer.references, "ABC", strict=True)

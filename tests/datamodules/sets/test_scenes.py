@@ -78,7 +78,8 @@ def test_tags_and_shapes_are_those_of_the_objects() -> None:
     sources: dict[str, Any] = data.evaluation_sources("test")
     assert list(sources) == ["scenes", "scenes_tags", "scenes_shapes"]
     assert data.evaluation_sources("val")
-    tags, shapes = sources["scenes_tags"], sources["scenes_shapes"]
+    tags = sources["scenes_tags"]
+    shapes = sources["scenes_shapes"]
     for index in range(12):
         scene = make_scene(0, "test", index, 32)
         words = tags.words(index)

@@ -125,7 +125,8 @@ def test_reference_loader(tmp_path: Path) -> None:
     write_regions(tmp_path, REFERENCE_REGIONS)
     large = {}
     for query in VisualGenomeSplit(tmp_path, "akbari", "test").queries(0):
-        (x0, y0, x1, y1), number = query.boxes[0].tolist(), int(query.key.split("/")[1])
+        (x0, y0, x1, y1) = query.boxes[0].tolist()
+        number = int(query.key.split("/")[1])
         if (x1 - x0) * (y1 - y0) > 0.05 * 160 * 100:
             large[number] = (query.phrase.lower(), [x0, y0, x1, y1])
     assert large == REFERENCE_QUERIES

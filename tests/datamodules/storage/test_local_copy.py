@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,8 @@ from datamodules.storage.local_copy import LocalCopy
 URL = "https://example.org/a.zip"
 
 
-def layout(*parts: Part, **facts: object) -> Layout:
-    return Layout("Tiny", "Tiny set", "https://example.org", "free", "1 B", "data/tiny", parts, **facts)  # type: ignore[arg-type]
+def layout(*parts: Part, **facts: Any) -> Layout:
+    return Layout("Tiny", "Tiny set", "https://example.org", "free", "1 B", "data/tiny", parts, **facts)
 
 
 def touch(root: Path, *names: str) -> None:

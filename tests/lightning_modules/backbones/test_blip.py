@@ -58,8 +58,8 @@ def test_maps_are_those_of_the_reference(options: Any, reference: str, tmp_path:
 
     def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
         network = blip_parity.tiny_blip().to(dtype)
-        backbone = on(network, special, tmp_path, maps=MapOptions(tokens="mean_all", **options))
-        backbone.tokenize = lambda *_: Tokens(outputs()["ids_cls"], outputs()["att"])  # type: ignore[method-assign]
+        backbone: Any = on(network, special, tmp_path, maps=MapOptions(tokens="mean_all", **options))
+        backbone.tokenize = lambda *_: Tokens(outputs()["ids_cls"], outputs()["att"])
         image_tokens = backbone.encode(outputs()["image"].to(dtype))
         return {reference: backbone.raw_maps(image_tokens, ["a", "b", "c"], torch.arange(3))}
 

@@ -116,10 +116,8 @@ def test_negatives_are_weighted_as_in_the_reference() -> None:
 
     def numbers(dtype: torch.dtype) -> dict[str, Tensor]:
         contrast = contrast_after_momentum(dtype)
-        image_weights, text_weights = (
-            negative_weights(contrast.text_to_image),
-            negative_weights(contrast.image_to_text),
-        )
+        image_weights = negative_weights(contrast.text_to_image)
+        text_weights = negative_weights(contrast.image_to_text)
         assert image_weights.argmax(dim=1).tolist() == reference["neg_idx_image"].tolist()
         assert text_weights.argmax(dim=1).tolist() == reference["neg_idx_text"].tolist()
         return {"neg_weights_t2i": normalised(image_weights), "neg_weights_i2t": normalised(text_weights)}
@@ -133,7 +131,9 @@ def contrast_after_momentum(dtype: torch.dtype) -> Contrast:
     """The contrastive loss, and its similarities, after the momentum twins were updated."""
     network = tiny_albef().to(dtype)
     network.update_momentum()
-    images, ids, mask = inputs()["images"].to(dtype), inputs()["ids_i"], inputs()["att_i"]
+    images = inputs()["images"].to(dtype)
+    ids = inputs()["ids_i"]
+    mask = inputs()["att_i"]
     image = Features(
         network.image_feature(network.encode_image(images)),
         network.image_feature(network.encode_image(images, momentum=True), momentum=True),
@@ -196,11 +196,9 @@ def test_contrastive_targets_mix_the_diagonal_with_the_momentum_model() -> None:
 
 
 def test_contrastive_loss_trains_the_online_features_and_the_temperature_alone() -> None:
-    online, momentum, temperature = (
-        torch.randn(2, 3).requires_grad_(),
-        torch.randn(2, 3),
-        torch.tensor(0.1, requires_grad=True),
-    )
+    online = torch.randn(2, 3).requires_grad_()
+    momentum = torch.randn(2, 3)
+    temperature = torch.tensor(0.1, requires_grad=True)
     contrast = contrastive_loss(
         Features(online, momentum),
         Features(online, momentum),
@@ -271,7 +269,8 @@ def test_same_text() -> None:
 
 
 def test_matching_loss_by_hand() -> None:
-    positive, negative = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.0], [2.0, 0.0]])
+    positive = torch.tensor([[0.0, 1.0]])
+    negative = torch.tensor([[0.0, 0.0], [2.0, 0.0]])
     expected = (math.log(1 + math.exp(-1)) + math.log(2) + math.log(1 + math.exp(-2))) / 3
     assert matching_loss(positive, negative).item() == pytest.approx(expected, abs=1e-6)
 
@@ -279,7 +278,8 @@ def test_matching_loss_by_hand() -> None:
 def test_masking_keeps_to_berts_shares() -> None:
     torch.manual_seed(0)
     ids = torch.randint(10, 110, (400, 50))
-    ids[:, 0], ids[:, 40:] = 1, 0
+    ids[:, 0] = 1
+    ids[:, 40:] = 0
     masked, chosen = mask_tokens(ids, special_ids=[0, 1], mask_id=5, vocab_size=1000, probability=0.15)
     assert not chosen[:, 0].any()
     assert not chosen[:, 40:].any()
@@ -299,7 +299,8 @@ def test_masking_chooses_a_token_if_there_is_one() -> None:
 
 
 def test_masked_language_loss_by_hand() -> None:
-    logits, labels = torch.tensor([[0.0, math.log(3)]]), torch.tensor([0])
+    logits = torch.tensor([[0.0, math.log(3)]])
+    labels = torch.tensor([0])
     assert masked_language_loss(logits, labels, None, 0.0).item() == pytest.approx(math.log(4), abs=1e-6)
     momentum = torch.tensor([[0.0, 0.0]])
     soft = (math.log(4) + math.log(4 / 3)) / 2

@@ -95,10 +95,8 @@ def test_match_is_the_cosine_of_every_image_with_every_text(build: Build, images
     for n in range(3):
         for m, text in enumerate(texts):
             tokens = module.backbone.tokenizer([text])
-            image, words = (
-                network.image_feature(network.encode_image(images[n : n + 1])),
-                network.text_feature(network.encode_text(*tokens)),
-            )
+            image = network.image_feature(network.encode_image(images[n : n + 1]))
+            words = network.text_feature(network.encode_text(*tokens))
             assert similarities[n, m].item() == pytest.approx((image @ words.t()).item(), abs=1e-5)
     assert not similarities.requires_grad
 

@@ -100,7 +100,8 @@ class OneByOne:
 
     def alignment(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         """ITC and ITM of one text for each image."""
-        network, (images, words) = self.network, self.features(texts, momentum=False)
+        network = self.network
+        (images, words) = self.features(texts, momentum=False)
         momentum_images, momentum_words = (tensor.detach() for tensor in self.features(texts, momentum=True))
         contrast: list[Tensor] = []
         negatives: list[list[int]] = []

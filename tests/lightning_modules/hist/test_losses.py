@@ -25,7 +25,8 @@ def test_addition_loss_by_hand(reduction: Any, combine: Any, expected: float) ->
     """Added, the maps of row 0 miss their composite by .4 (half of it beyond 1) and .2; those of row 1 by .2
     and 0.
     """
-    phrase, partner = torch.tensor([[[0.6, 0.1]], [[0.0, 0.5]]]), torch.tensor([[[0.6, 0.3]], [[0.1, 0.0]]])
+    phrase = torch.tensor([[[0.6, 0.1]], [[0.0, 0.5]]])
+    partner = torch.tensor([[[0.6, 0.3]], [[0.1, 0.0]]])
     composite = torch.tensor([[[0.8, 0.2]], [[0.3, 0.5]]])
     assert addition_loss(phrase, partner, composite, reduction, combine).item() == pytest.approx(
         expected, abs=1e-6

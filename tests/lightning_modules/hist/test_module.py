@@ -60,7 +60,8 @@ def assert_same_step(
     assert_close(loss, total, rtol=1e-5, atol=1e-6)
     loss.backward()
     total.backward()
-    found, wanted = gradients(module.network), gradients(naive.network)
+    found = gradients(module.network)
+    wanted = gradients(naive.network)
     assert set(found) == set(wanted)
     for name, gradient in wanted.items():
         assert (found[name] - gradient).norm() <= 2e-4 * gradient.norm() + 1e-5, name
@@ -74,7 +75,8 @@ class TestStep:
         assert_same_step(build(HISTFinetune), hist_batch(partners), epochs, {})
 
     def test_add_term_under_autocast_keeps_its_precision(self, build: Build) -> None:
-        module, batch = build(HISTFinetune), hist_batch("all")
+        module = build(HISTFinetune)
+        batch = hist_batch("all")
         images = module.network.encode_image(batch.images).detach()
         values = []
         for enabled in (False, True):
@@ -152,7 +154,8 @@ class TestStep:
         assert_same_step(build(HISTFinetune, **switches), hist_batch(), 0.5, {})
 
     def test_only_phrases_are_enqueued(self, build: Build) -> None:
-        module, batch = build(HISTFinetune), hist_batch()
+        module = build(HISTFinetune)
+        batch = hist_batch()
         naive = one_by_one(module, batch, 0.0)
         before = module.network.text_queue.clone()
         train_step(module, batch)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,8 @@ def test_pairs_and_penalty_are_those_of_the_definition(reference: dict[str, Tens
 
 def test_pair_loss_by_hand() -> None:
     """Of unit length: two of class 0 at a right angle, one of class 1 opposite to the first."""
-    features, classes = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0]]), torch.tensor([0, 0, 1])
+    features = torch.tensor([[3.0, 0.0], [0.0, 2.0], [-1.0, 0.0]])
+    classes = torch.tensor([0, 0, 1])
     assert pair_loss(features, classes, "contrastive", 1.0).item() == pytest.approx(
         2.0
     )  # the far pairs are farther than 1
@@ -63,10 +65,8 @@ def test_pair_loss_is_finite_for_equal_and_for_empty_features(kind: str) -> None
 
 
 def test_complement_is_the_logarithm_of_what_is_left() -> None:
-    logits, classes = (
-        torch.randn(5, 7, generator=torch.Generator().manual_seed(0)),
-        torch.tensor([0, 3, 6, 6, 1]),
-    )
+    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    classes = torch.tensor([0, 3, 6, 6, 1])
     expected = -torch.log(1 - logits.softmax(1)[torch.arange(5), classes]).mean()
     assert_close(complement_loss(logits, classes), expected)
     assert complement_loss(torch.tensor([[200.0, 0.0]]), torch.tensor([0])).item() == pytest.approx(200.0)
@@ -113,10 +113,10 @@ def test_one_query_an_image_and_one_for_what_is_absent() -> None:
     }
 
 
-def test_nothing_to_ask_for() -> None:
-    for which in ("one", "all"):
-        queries = draw_queries(torch.zeros(2, 3, dtype=torch.bool), which, absent=0.0)  # type: ignore[arg-type]
-        assert len(queries.classes) == len(queries.image) == len(queries.present) == 0
+@pytest.mark.parametrize("per_image", ["one", "all"])
+def test_nothing_to_ask_for(per_image: Any) -> None:
+    queries = draw_queries(torch.zeros(2, 3, dtype=torch.bool), per_image, absent=0.0)
+    assert len(queries.classes) == len(queries.image) == len(queries.present) == 0
 
 
 def test_what_a_judge_should_see() -> None:

@@ -119,7 +119,8 @@ class TestLoss:
 
     def test_each_term_by_hand(self) -> None:
         net = module(queries=QueryOptions("all"), attention=replace(ATTENTION, post_norm="none")).eval()
-        images, labels = batch().images, net.labels(batch().captions)
+        images = batch().images
+        labels = net.labels(batch().captions)
         _, terms = train_step(net, batch())
         image, classes = labels.nonzero(as_tuple=True)
         features = net.network.backbone(images)
@@ -208,12 +209,12 @@ class TestTraining:
         assert changed == {"backbone", "classifier", "text", "attend1", "attend2"} - still
 
     @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-    def test_it_can_overfit_one_batch(self, optimizer: str) -> None:
+    def test_it_can_overfit_one_batch(self, optimizer: Any) -> None:
         rate = 0.05 if optimizer == "sgd" else 0.01
-        optimisation = Optimisation(rate, optimizer, weight_decay=5e-4, schedule="constant")  # type: ignore[arg-type]
-        net = module(optimisation=optimisation, queries=QueryOptions("all"))
-        losses = []
-        net.log_terms = lambda loss, terms: losses.append(terms["ce"].item())  # type: ignore[method-assign, assignment]
+        optimisation = Optimisation(rate, optimizer, weight_decay=5e-4, schedule="constant")
+        net: Any = module(optimisation=optimisation, queries=QueryOptions("all"))
+        losses: list[float] = []
+        net.log_terms = lambda loss, terms: losses.append(terms["ce"].item())
         fit(net, [batch()] * 60, max_steps=60, gradient_clip_val=1.0)
         assert losses[-1] < 0.6 * losses[0]
 
@@ -317,18 +318,18 @@ class TestGround:
 
 class TestPretraining:
     @pytest.mark.parametrize("loss", ["single", "multi"])
-    def test_it_learns_a_batch(self, loss: str) -> None:
+    def test_it_learns_a_batch(self, loss: Any) -> None:
         torch.manual_seed(0)
-        net = DigitPretrain(
+        net: Any = DigitPretrain(
             backbone=TINY,
             images=IMAGES,
             loss=loss,
             contrast=0.3,
             optimisation=replace(FROM_SCRATCH, lr=0.05),
-        )  # type: ignore[arg-type]
+        )
         rows = ImageTextBatch(batch().images, ["a seven", "a three", "a zero", "a one"], list("abcd"))
-        losses = []
-        net.log_terms = lambda loss, terms: losses.append(terms["ce"].item())  # type: ignore[method-assign, assignment]
+        losses: list[float] = []
+        net.log_terms = lambda loss, terms: losses.append(terms["ce"].item())
         fit(net, [rows] * 60, max_steps=60, gradient_clip_val=1.0)
         assert losses[-1] < 0.5 * losses[0]
 
@@ -339,11 +340,11 @@ class TestPretraining:
         assert_close(maps, expected / expected.amax((1, 2), keepdim=True).clamp(min=1e-6))
 
     @pytest.mark.parametrize(("loss", "expected"), [("single", 0.5), ("multi", 0.75)])
-    def test_accuracy(self, loss: str, expected: float) -> None:
+    def test_accuracy(self, loss: Any, expected: float) -> None:
         """The largest logit is that of three, and only those of three and four are positive. Three is there,
         seven is there, a nine is not.
         """
-        net = DigitPretrain(backbone=TINY, images=IMAGES, loss=loss).eval()  # type: ignore[arg-type]
+        net: Any = DigitPretrain(backbone=TINY, images=IMAGES, loss=loss).eval()
         net.network.classifier.weight.data.zero_()
         net.network.classifier.bias.data.copy_(torch.tensor([-1, -1, -1, 2.0, 1.0, -1, -1, -1, -1, -1]))
         phrases = ["three", "seven"]
@@ -355,7 +356,7 @@ class TestPretraining:
             batch().images[:1], phrases, zeros, zeros, boxes, torch.tensor([[16, 16]]), ["image"], phrases
         )
         logged: dict[str, Any] = {}
-        net.log = lambda name, value, **_: logged.update({name: value})  # type: ignore[method-assign, assignment]
+        net.log = lambda name, value, **_: logged.update({name: value})
         net.test_step(queries, 0)
         assert logged["test/label_accuracy"].compute().item() == expected
 

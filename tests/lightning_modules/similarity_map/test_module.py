@@ -12,10 +12,13 @@ from lightning_modules.similarity_map.module import SimilarityMapSelfTraining
 from lightning_modules.similarity_map.options import (
     ImageOptions,
     SelfTrainingWeights,
-    SimilarityTrunk,
-    TeacherOptions,
 )
-from lightning_modules.similarity_map.pseudo_labels import PseudoLabelOptions, pseudo_labels
+from lightning_modules.similarity_map.pseudo_labels import (
+    PseudoLabelOptions,
+    SimilarityTrunk,
+    pseudo_labels,
+)
+from lightning_modules.teacher import TeacherOptions
 from networks.clip import OpenCLIP
 from networks.wwbl import WWbLSize
 from tests.lightning_modules.conftest import train_step
@@ -111,7 +114,7 @@ def test_which_features_are_compared(features: Any) -> None:
 def test_another_networks_features_and_the_pseudo_label_as_answer() -> None:
     """Of another stride, and with images as that network wants them."""
     trunk = SimilarityTrunk("test_resnet", stride=4, mean=(0.0,) * 3, std=(1.0,) * 3)
-    trained = module(similarity_trunk=trunk, answer="pseudo_label").eval()
+    trained = module(labels=PseudoLabelOptions(trunk=trunk), answer="pseudo_label").eval()
     image_of_query = torch.tensor([2, 0])
     labels = trained.ground(batch().images, TEXTS[:2], image_of_query)
     assert labels.shape == (2, 8, 8)

@@ -92,7 +92,8 @@ def test_clamping_and_the_mask_as_tie_breaker() -> None:
 
 def test_rows_of_a_batch_do_not_see_each_other() -> None:
     torch.manual_seed(0)
-    features, masks = torch.randn(3, 4, 5, 5), torch.rand(3, 40, 40)
+    features = torch.randn(3, 4, 5, 5)
+    masks = torch.rand(3, 40, 40)
     together = pseudo_labels(features, masks)
     alone = torch.cat([pseudo_labels(features[[row]], masks[[row]]) for row in range(3)])
     assert_close(together, alone)

@@ -16,7 +16,6 @@ from lightning_modules.similarity_map.options import (
     WEIGHTS_OF_THE_LAST_VERSION,
     WEIGHTS_OF_VERSION_1,
     WEIGHTS_OF_VERSION_1_1,
-    CLIPLossOptions,
     CLIPUse,
     ImageOptions,
     LossWeights,
@@ -93,11 +92,11 @@ def test_two_steps_are_those_of_the_public_code(version: str) -> None:
 
 def test_the_papers_pairs() -> None:
     terms = EXPECTED["ver1.1"]["terms"]
-    signed = parity_module(LossWeights(), clip_losses=CLIPLossOptions())
+    signed = parity_module(LossWeights(), clip_use=CLIPUse())
     _, ours = train_step(signed, parity_batch())
     assert ours["foreground"].item() == pytest.approx(terms["fr_diag"], rel=1e-4)
     assert ours["background"].item() == pytest.approx(terms["bg_diag_signed"], rel=1e-3)
-    absolute = parity_module(LossWeights(), clip_losses=CLIPLossOptions(absolute_background=True))
+    absolute = parity_module(LossWeights(), clip_use=CLIPUse(absolute_background=True))
     _, ours = train_step(absolute, parity_batch())
     assert ours["background"].item() == pytest.approx(terms["bg_diag_abs"], rel=1e-3)
 

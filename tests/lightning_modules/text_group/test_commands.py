@@ -69,11 +69,9 @@ def test_openers_of_captions_are_listed_and_judged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("open_clip")
-    captions, spans, openers = (
-        tmp_path / "captions.jsonl",
-        tmp_path / "few.jsonl",
-        tmp_path / "made" / "openers.txt",
-    )
+    captions = tmp_path / "captions.jsonl"
+    spans = tmp_path / "few.jsonl"
+    openers = tmp_path / "made" / "openers.txt"
     captions.write_text(
         '{"image": "1", "captions": ["a dog in snow", "the cat in water", "my cow on grass"]}'
     )

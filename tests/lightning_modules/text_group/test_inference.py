@@ -39,7 +39,8 @@ def test_openers_are_tokens_of_the_vocabulary(vocabulary: Path, tmp_path: Path) 
     openers.write_text(f"{WORDS[5]}\n{WORDS[5]}-{WORDS[6]}\nzebra\n")
     module = build(vocabulary, openers=openers)
     assert module.network.is_opener.nonzero().flatten().tolist() == [5]
-    plain, cut = build(vocabulary).eval(), module.eval()
+    plain = build(vocabulary).eval()
+    cut = module.eval()
     assert plain.group_tokens(CAPTIONS) != cut.group_tokens(CAPTIONS)
     openers.write_text("zebra\n")
     with pytest.raises(ModelError, match="none of the 1 openers"):
@@ -51,7 +52,8 @@ def test_openers_are_tokens_of_the_vocabulary(vocabulary: Path, tmp_path: Path) 
 def test_openers_are_the_models_own_whatever_weights_are_loaded(vocabulary: Path, tmp_path: Path) -> None:
     openers = tmp_path / "openers.txt"
     openers.write_text(WORDS[5])
-    module, plain = build(vocabulary, openers=openers), build(vocabulary)
+    module = build(vocabulary, openers=openers)
+    plain = build(vocabulary)
     checkpoint: dict[str, Any] = {"global_step": 1, "state_dict": plain.state_dict()}
     plain.on_save_checkpoint(checkpoint)
     plain.on_load_checkpoint(checkpoint)
@@ -119,7 +121,8 @@ def test_images_and_their_vectors_are_the_same_to_it(vocabulary: Path) -> None:
 
 def test_a_phrase_lies_where_the_image_groups_lie_that_resemble_it(vocabulary: Path) -> None:
     module = with_encoder(vocabulary, grounding_temperature=1e-4).eval()
-    images, of_query = torch.randn(2, 3, 32, 32), torch.tensor([1, 0, 1])
+    images = torch.randn(2, 3, 32, 32)
+    of_query = torch.tensor([1, 0, 1])
     maps = module.ground(images, CAPTIONS[:3], of_query)
     assert maps.shape == (3, 4, 4)
     assert maps.min() >= 0

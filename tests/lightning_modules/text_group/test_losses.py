@@ -20,8 +20,10 @@ from lightning_modules.text_group.losses import (
 @pytest.mark.parametrize("chunk", [1, 4, 100])
 def test_chunked_cross_entropy_is_the_plain_one(chunk: int) -> None:
     torch.manual_seed(0)
-    hidden, embedding = torch.randn(11, 5, requires_grad=True), torch.randn(9, 5, requires_grad=True)
-    targets, weights = torch.randint(0, 9, (11,)), torch.rand(11)
+    hidden = torch.randn(11, 5, requires_grad=True)
+    embedding = torch.randn(9, 5, requires_grad=True)
+    targets = torch.randint(0, 9, (11,))
+    weights = torch.rand(11)
     expected = (F.cross_entropy(hidden @ embedding.t(), targets, reduction="none") * weights).sum()
     found = vocabulary_cross_entropy(hidden, embedding, targets, weights, chunk)
     assert_close(found, expected)
@@ -34,7 +36,8 @@ def test_chunked_cross_entropy_is_the_plain_one(chunk: int) -> None:
 
 
 def test_chunked_cross_entropy_without_gradients_and_without_tokens() -> None:
-    hidden, embedding = torch.randn(3, 5), torch.randn(9, 5, requires_grad=True)
+    hidden = torch.randn(3, 5)
+    embedding = torch.randn(9, 5, requires_grad=True)
     targets = torch.tensor([0, 4, 8])
     with torch.no_grad():
         assert_close(
@@ -58,10 +61,8 @@ def test_contrastive_loss_is_the_mean_of_both_directions() -> None:
 
 def test_balance_loss_is_zero_where_all_groups_are_used_alike() -> None:
     words = torch.tensor([[False, True, True, False]])
-    even, one = (
-        torch.tensor([[[0.0, 30, 0, 9], [0, 0, 30, 9]]]),
-        torch.tensor([[[0.0, 30, 30, 0], [9, 0, 0, 9]]]),
-    )
+    even = torch.tensor([[[0.0, 30, 0, 9], [0, 0, 30, 9]]])
+    one = torch.tensor([[[0.0, 30, 30, 0], [9, 0, 0, 9]]])
     assert balance_loss(even, words).item() == pytest.approx(0, abs=1e-6)
     assert balance_loss(one, words).item() == pytest.approx(math.log(2), abs=1e-6)
     assert balance_loss(torch.cat([even, one]), words.expand(2, -1)).item() == pytest.approx(

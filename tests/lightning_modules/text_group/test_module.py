@@ -56,7 +56,8 @@ def test_losses_of_a_step_are_the_papers(vocabulary: Path, candidates: Any) -> N
     module.eval()  # no Gumbel noise
     _, logged = gradients_of(module, batch())
     images = module.network.image_feature(batch().images)
-    texts, reconstruction = [], []
+    texts = []
+    reconstruction = []
     of_batch = module.tokenize(CAPTIONS)
     absent = torch.ones(module.network.size.vocab_size, dtype=torch.bool)
     absent[of_batch.ids[of_batch.mask]] = False
@@ -129,7 +130,8 @@ def test_cached_gradients_repeat_the_gumbel_noise(vocabulary: Path) -> None:
 def test_replayed_numbers_are_the_same_and_leave_no_trace() -> None:
     torch.manual_seed(0)
     state = random_state(torch.device("cpu"))
-    first, following = torch.rand(5), torch.rand(5)
+    first = torch.rand(5)
+    following = torch.rand(5)
     torch.manual_seed(0)
     torch.rand(5)
     with replayed(state, torch.device("cpu")):
@@ -162,9 +164,9 @@ def test_training_lowers_the_loss(vocabulary: Path, chunk: int | None) -> None:
     torch.manual_seed(0)
     encoder = TextGroupTransformer(3, depth=1, group_depth=1, separate_layers=1, size=SIZE)
     optimisation = Optimisation(lr=1e-2, schedule="constant")
-    module = build(vocabulary, encoder, optimisation=optimisation, memory=MemoryOptions(chunk))
+    module: Any = build(vocabulary, encoder, optimisation=optimisation, memory=MemoryOptions(chunk))
     losses: list[float] = []
-    module.log_terms = lambda loss, terms: losses.append(loss.item())  # type: ignore[method-assign, assignment]
+    module.log_terms = lambda loss, terms: losses.append(loss.item())
     trainer = fit(module, [batch()] * 40, max_epochs=1)
     assert trainer.global_step == 40
     assert losses[-1] < 0.6 * losses[0]
@@ -234,7 +236,8 @@ def test_two_processes_have_the_gradients_of_one(vocabulary: Path) -> None:
 
     whole, whole_logged = gradients_of(build(vocabulary).eval(), batch())
     for chunk in (None, 2):
-        (first, first_logged), (second, second_logged) = of_rank(0, chunk), of_rank(1, chunk)
+        (first, first_logged) = of_rank(0, chunk)
+        (second, second_logged) = of_rank(1, chunk)
         assert first_logged["contrastive"] == pytest.approx(second_logged["contrastive"], rel=1e-4)
         assert first_logged["contrastive"] == pytest.approx(whole_logged["contrastive"], rel=1e-4)
         assert (first_logged["reconstruction"] + second_logged["reconstruction"]) / 2 == pytest.approx(

@@ -30,7 +30,8 @@ def test_clip_pieces_are_open_clips() -> None:
 def test_chosen_pieces_are_numbered_in_the_files_order(tmp_path: Path) -> None:
     pytest.importorskip("open_clip")
     clip = CLIPTokenizer()
-    dog, red = clip.pieces("dog")[0], clip.pieces("red")[0]
+    dog = clip.pieces("dog")[0]
+    red = clip.pieces("red")[0]
     path = tmp_path / "pieces.txt"
     path.write_text(f"{dog}\n{red}\n")
     chosen = tokenizer_of(path)

@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from datamodules.batches import ImageTextBatch
 from lightning_modules.capabilities import CanGround, CanMatch, CanScoreTags, CanSegment, TagScore
 from lightning_modules.errors import ModelError
+from lightning_modules.teacher import TeacherOptions
 from lightning_modules.ttd.backbones import CLIPModel, MaskCLIP, PublishedTCL
 from lightning_modules.ttd.losses import LossOptions
 from lightning_modules.ttd.module import TTDSelfDistill
-from lightning_modules.ttd.options import ContrastOptions, ImageOptions, TeacherOptions
+from lightning_modules.ttd.options import ContrastOptions, ImageOptions
 from networks.clip_dense import DenseOptions
 from networks.dense_dual_encoder import DenseDualEncoder
 from networks.layers.lora import LoRAOptions

@@ -93,10 +93,8 @@ def test_gradient_is_differentiable_on_request() -> None:
 
 
 def test_half_precision_maps_are_computed_in_float32() -> None:
-    attention, gradient = (
-        torch.full((1, 1, 1, 2), 1e-4, dtype=torch.float16),
-        torch.full((1, 1, 1, 2), 1e-4, dtype=torch.float16),
-    )
+    attention = torch.full((1, 1, 1, 2), 1e-4, dtype=torch.float16)
+    gradient = torch.full((1, 1, 1, 2), 1e-4, dtype=torch.float16)
     cam = class_activation_map(attention, gradient, torch.ones(1, 1), (1, 1))
     assert cam.dtype == torch.float32
     assert cam.item() == pytest.approx(1e-8, rel=1e-2)

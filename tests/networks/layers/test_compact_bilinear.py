@@ -100,7 +100,8 @@ def test_inner_products_are_kept() -> None:
     )
     z = torch.nn.functional.normalize(x + noise, dim=1)
     layer = CompactBilinear(32, 24, 4096)
-    found, expected = (layer(x, y) * layer(z, y)).sum(1), (x * z).sum(1)
+    found = (layer(x, y) * layer(z, y)).sum(1)
+    expected = (x * z).sum(1)
     assert (found - expected).abs().mean() < 3 / 4096**0.5
 
 
@@ -108,7 +109,8 @@ def test_autocast_leaves_it_in_float32() -> None:
     """A GPU has no transform in bfloat16; a CPU would silently take it in float32 and hide that."""
     layer = CompactBilinear(16, 8, 32)
     generator = torch.Generator().manual_seed(0)
-    x, y = torch.randn(3, 16, generator=generator), torch.randn(3, 8, generator=generator)
+    x = torch.randn(3, 16, generator=generator)
+    y = torch.randn(3, 8, generator=generator)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(layer(x, y), layer(x.clone(), y.clone()))
         rounded = layer(x.bfloat16(), y.bfloat16())
@@ -119,7 +121,8 @@ def test_autocast_leaves_it_in_float32() -> None:
 
 def test_it_is_drawn_once_and_repeats_itself() -> None:
     layers = [CompactBilinear(16, 8, 33, seed) for seed in (0, 0, 1)]
-    x, y = torch.randn(5, 16), torch.randn(5, 8)
+    x = torch.randn(5, 16)
+    y = torch.randn(5, 8)
     assert torch.equal(layers[0](x, y), layers[1](x, y))
     assert not torch.equal(layers[0](x, y), layers[2](x, y))
     layers[2].load_state_dict(layers[0].state_dict())

@@ -13,9 +13,7 @@ from networks.clip_dense import DenseCLIP
 from networks.layers.lora import (
     LoRAOptions,
     adapted_layers,
-    adapter_state,
     add_adapters,
-    load_adapter_state,
     merge_adapters,
 )
 from networks.tcl import TCL
@@ -95,9 +93,8 @@ def test_export_has_official_names_and_the_same_numbers() -> None:
     assert set(model.state_dict()) == set(TCL(tiny_clip(), tiny_tokenize).state_dict())
 
 
-def test_only_adapters_are_trained_and_saved() -> None:
+def test_only_adapters_are_trained() -> None:
     model = tcl()
-    first = outputs(model)
     trained(model)
     assert all(".lora_" in name for name, each in model.named_parameters() if each.requires_grad)
     masks = model.masks(IMAGES, model.encode_texts(["a dog"]))
@@ -106,14 +103,7 @@ def test_only_adapters_are_trained_and_saved() -> None:
     # Queries do not matter where a token attends to itself only.
     assert {name.partition(".attn.")[0].rpartition(".")[2] for name in without} == {"2"}
     assert all(".q_proj." in name for name in without)
-    state = adapter_state(model)
-    assert "masker.image_encoder.decoder.decoder.net.0.conv.conv.lora_A.weight" in state
-    other = tcl()
-    assert_close(outputs(other), first)
-    load_adapter_state(other, state)
-    assert_close(outputs(other), outputs(model))
-    with pytest.raises(ValueError, match=r"are missing.*use the rank and targets"):
-        load_adapter_state(other, dict(list(state.items())[1:]))
+    assert "masker.image_encoder.decoder.decoder.net.0.conv.conv.lora_A.default.weight" in model.state_dict()
     with pytest.raises(ValueError, match="no layer of DenseCLIP"):
         add_adapters(DenseCLIP(tiny_clip(), tiny_tokenize), LoRAOptions(targets=("fc",)))
 
@@ -128,4 +118,3 @@ def test_counts_are_those_of_the_paper(build: Any, added: int, total: float) -> 
     trainable = sum(each.numel() for each in model.parameters() if each.requires_grad)
     assert trainable == added
     assert round(sum(each.numel() for each in model.parameters()) / 1e6, 1) == total
-    assert sum(tensor.numel() * 4 for tensor in adapter_state(model).values()) < 10e6

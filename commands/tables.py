@@ -166,7 +166,9 @@ def _check_names(path: Path, table: Table) -> None:
     for row in (*table.stages, *table.rows):
         other = folders.setdefault(row.folder, row.name)
         if other != row.name:
-            raise RunError(f"{path}: {other!r} and {row.name!r} would be the same folder; call one otherwise.")
+            raise RunError(
+                f"{path}: {other!r} and {row.name!r} would be the same folder; call one otherwise."
+            )
         for start in row.weights.values():
             if start not in earlier:
                 raise RunError(

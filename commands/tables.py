@@ -56,8 +56,10 @@ class Row:
         Example:
             >>> Row("scratch, beta 0.1").folder
             'scratch-beta-0.1'
+            >>> Row("+ L_phrase + L_add").folder, Row("g++").folder
+            ('L_phrase-L_add', 'g++')
         """
-        return re.sub(r"[^\w.]+", "-", self.name).strip("-")
+        return re.sub(r"(?:[^\w.+]|(?<![\w+])\+)+", "-", self.name).strip("-")
 
 
 @dataclass(frozen=True)

@@ -237,7 +237,7 @@ def test_what_is_wrong_is_said(path: Path, tmp_path: Path, capsys: pytest.Captur
     )
     for change, message in (
         ({"rows": [{"name": "a", "weights": {"x": "gone"}}]}, "no stage and no earlier row 'gone'"),
-        ({"rows": [{"name": "g"}, {"name": "g++"}]}, "'g' and 'g..' would be the same folder"),
+        ({"rows": [{"name": "a b"}, {"name": "a, b"}]}, "'a b' and 'a, b' would be the same folder"),
         ({"columns": {}}, "no column 'IoU'"),
     ):
         path.write_text(yaml.safe_dump(TABLE | change, sort_keys=False))

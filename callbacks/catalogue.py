@@ -3,6 +3,7 @@
 from callbacks.evaluations.attention_maps import MapEvaluation
 from callbacks.evaluations.description import DescriptionEvaluation
 from callbacks.evaluations.grounding import GroundingEvaluation
+from callbacks.evaluations.labels import LabelEvaluation
 from callbacks.evaluations.questions import QuestionEvaluation
 from callbacks.evaluations.ranking import RankEvaluation
 from callbacks.evaluations.referring import ReferringEvaluation
@@ -20,6 +21,7 @@ CALLBACKS = (
     DescriptionEvaluation,
     GroundingEvaluation,
     GroupPictures,
+    LabelEvaluation,
     MapEvaluation,
     Pictures,
     Predictions,

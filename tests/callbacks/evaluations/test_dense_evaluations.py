@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from callbacks.evaluations.labels import LabelEvaluation
 from callbacks.evaluations.segmentation import CaptionEvaluation, SegmentationEvaluation
 from callbacks.evaluations.tags import TagEvaluation
 from datamodules.batches import Preprocessing
+from datamodules.kinds.labels import LabelSource
 from datamodules.kinds.segmentation import SegmentationSource
 from datamodules.kinds.tags import TagSource
 from lightning_modules.base import WeakgroundModule
@@ -195,3 +197,28 @@ def test_a_module_that_cannot_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ModelError, match=needed):
             judge(tmp_path, Data(captions=Captions()), Other(), evaluation)
+
+
+class Colours(LabelSource):
+    class_names = ("red", "green", "blue")
+
+    def __len__(self) -> int:
+        return len(CAPTIONS)
+
+    def key(self, index: int) -> str:
+        return f"{index}.png"
+
+    def image(self, index: int) -> np.ndarray:
+        return picture(CAPTIONS[index])
+
+    def labels(self, index: int) -> np.ndarray:
+        return self.image(index).any((0, 1))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_labels_rank_images_by_the_highest_value_of_a_mask(tmp_path: Path) -> None:
+    logged = judge(tmp_path, Data(colours=Colours()), Module(), LabelEvaluation())
+    assert logged["test/colours/plain/map"] == 1
+    other_way_round = judge(tmp_path, Data(colours=Colours()), Module(strength=-1.0), LabelEvaluation())
+    assert other_way_round["test/colours/plain/map"] < 1
+    assert 0 < results(tmp_path)["plain", "random", "map"] <= 1

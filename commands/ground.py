@@ -46,7 +46,6 @@ def main(argv: list[str]) -> int:
 
     try:
         with quick_imports():  # here, so that --help is instant
-            from weakground.inputs import in_other_scripts
             from weakground.models import load
 
             model = load(options.model, options.device, options.runs)
@@ -56,6 +55,8 @@ def main(argv: list[str]) -> int:
     except (DataError, ModelError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    from weakground.inputs import in_other_scripts
+
     paths = write(result, options.out, options.photo.stem, str(options.model))
     report(result)
     for phrase in in_other_scripts(result.phrases):

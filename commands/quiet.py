@@ -23,6 +23,7 @@ UNWANTED_WARNINGS = (
     ".*`srun` command is available.*",  # commands.launchers says what is wrong, if anything is
     ".*all_gather is deprecated.*",
     ".*anonymous setting has no effect.*",
+    ".*AccumulateGrad node's stream does not match.*",  # DDP's own doing
 )
 UNWANTED_MESSAGES = ("litlogger", "TPU available", "`weights_only` was not set", "Trainer.fit` stopped")
 # What `predict` need not say: it trains and measures nothing.

@@ -102,7 +102,8 @@ def test_metrics_file(folder: Path) -> None:
             r["method"]: r["n"] for r in results if (r["dataset"], r["protocol"], r["metric"]) == place
         }
         assert "model" in of_methods
-        assert len(of_methods) > 1  # what knows nothing is judged, too
+        # What knows nothing is judged, too, but by how alike its masks are.
+        assert len(of_methods) > 1 or place[-1] == "tag_correlation"
         if place[2] != "precision":  # which is a share of what a method selects
             assert len(set(of_methods.values())) == 1  # by the same questions
 

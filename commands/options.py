@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import typing
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -30,6 +30,8 @@ from metrics.protocols import Protocol
 
 ROOT = Path(__file__).parents[1]
 # The fields of a protocol are the keys of `GroundingEvaluation.changes`, whose type does not say so.
+# Options that name a file of weights; one without a suffix, such as `package`, says where they come from.
+WEIGHT_OPTIONS = frozenset({"pretrained", "weights", "head"})
 STARTS = (*METHODS, *DATASETS, *WITHOUT_IMAGES, *CALLBACKS, Protocol)
 
 
@@ -192,3 +194,18 @@ def known_options() -> tuple[str, ...]:
     for kind in reachable_classes():
         names.update(accepted_arguments(kind))
     return tuple(sorted(names))
+
+
+def weight_files(options: Any) -> Iterator[str]:
+    """The files of weights that a model's options name, at any depth.
+
+    Example:
+        >>> list(weight_files({"pretrained": None, "backbone": {"encoder": {"head": "head.safetensors"}}}))
+        ['head.safetensors']
+    """
+    if not isinstance(options, Mapping):
+        return
+    for name, value in options.items():
+        if name in WEIGHT_OPTIONS and value is not None and Path(str(value)).suffix:
+            yield str(value)
+        yield from weight_files(value)

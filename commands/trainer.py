@@ -38,7 +38,7 @@ from commands.ending import DONE, USAGE_ERROR, USER_ERROR, close_loggers, stoppe
 from commands.launchers import cluster_environment, fit_trainer, place_of
 from commands.newest_run import with_newest_run
 from commands.nulls import read_none_as_null
-from commands.options import with_short_names
+from commands.options import weight_files, with_short_names
 from commands.parser_errors import explain
 from commands.peers import GONE, Peers, Place, is_lost_connection
 from commands.quiet import quiet
@@ -146,10 +146,10 @@ class WeakgroundCLI(LightningCLI):
                     "one by --name NEW_NAME (nothing is overwritten)."
                 )
         else:
-            weights_file = (config.model.get("init_args") or {}).get("pretrained")
             weights = "an UNTRAINED model (random weights)"
-            if weights_file:
-                weights = f"the weights {weights_file} as they are"
+            files = list(weight_files(config.model.as_dict()))
+            if files:
+                weights = f"the weights {', '.join(files)} as they are"
             rank_zero_info(
                 f"no --ckpt_path given: this judges {weights}; --ckpt_path best|last|FILE judges a trained "
                 "one."

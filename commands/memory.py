@@ -6,7 +6,9 @@ import ctypes
 import os
 
 # Options of mallopt in glibc's malloc.h.
-TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
+TRIM_THRESHOLD = -1
+TOP_PAD = -2
+MMAP_MAX = -4
 MOST = 2**31 - 1  # the largest value that an option takes
 
 

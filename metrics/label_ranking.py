@@ -18,15 +18,15 @@ class LabelRanking(WrapperMetric):
     """For each class the average precision of the ranking of all images, averaged over the classes.
 
     Args:
-        classes: C, their number.
+        class_names: C of them, in the order of the scores.
     """
 
     full_state_update = False
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__()
-        self.classes = classes
-        self.rows = WholeSet(width=2 * classes)
+        self.class_names = tuple(class_names)
+        self.rows = WholeSet(width=2 * len(self.class_names))
 
     def update(self, keys: Sequence[str], scores: Tensor, labels: Tensor) -> None:
         """Adds images.
@@ -46,8 +46,9 @@ class LabelRanking(WrapperMetric):
     def compute(self) -> dict[str, Estimate]:
         """``map`` over the classes that an image shows, without interval, over all processes."""
         keys, rows = self.rows.compute()
-        scores, labels = rows.split(self.classes, dim=1)
-        values = [average_precision(scores[:, n], labels[:, n] > 0) for n in range(self.classes)]
+        classes = len(self.class_names)
+        scores, labels = rows.split(classes, dim=1)
+        values = [average_precision(scores[:, n], labels[:, n] > 0) for n in range(classes)]
         shown = [value for value in values if not math.isnan(value)]
         mean = sum(shown) / len(shown) if shown else math.nan
         return {"map": Estimate(mean, math.nan, math.nan, len(keys))}

@@ -34,9 +34,9 @@ class LabelEvaluation(Evaluation):
 
     def new_scores(self, judged: JudgedSet, stage: str) -> dict[tuple[str, str], LabelRanking]:
         """The module, and in ``test`` the random ranking."""
-        self.class_names = list(judged.source.class_names)
         methods = ("model", "random") if stage == "test" else ("model",)
-        return {(self.masks.name, method): LabelRanking(len(self.class_names)) for method in methods}
+        names = judged.source.class_names
+        return {(self.masks.name, method): LabelRanking(names) for method in methods}
 
     def rules(self) -> dict[str, Any]:
         """What ranks the images."""
@@ -47,17 +47,18 @@ class LabelEvaluation(Evaluation):
     def update(self, trainer: pl.Trainer, pl_module: Any, batch: LabelBatch, scores: Scores) -> None:
         """Adds a batch."""
         for (_, method), score in scores.items():
+            names = list(score.class_names)
             if method == "random":
-                values = torch.stack([self._random(key) for key in batch.keys])
+                values = torch.stack([self._random(key, len(names)) for key in batch.keys])
             else:
                 masks = [
-                    soft_masks(trainer, pl_module, image, self.class_names, True, self.masks)
+                    soft_masks(trainer, pl_module, image, names, True, self.masks)
                     for image in images_without_padding(batch)
                 ]
                 values = torch.stack([mask.amax(dim=(1, 2)) for mask in masks])
             score.update(batch.keys, values, batch.labels)
 
-    def _random(self, key: str) -> torch.Tensor:
+    def _random(self, key: str, classes: int) -> torch.Tensor:
         """(C,), the same whatever the batch and the process."""
         rng = np.random.default_rng([self.seed, *key.encode()])
-        return torch.from_numpy(rng.random(len(self.class_names), dtype=np.float32))
+        return torch.from_numpy(rng.random(classes, dtype=np.float32))

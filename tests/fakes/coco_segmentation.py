@@ -49,6 +49,22 @@ def write_cocostuff(root: Path) -> Judged:
     return _write_maps(root, STUFF, "labelTrainIds", 170)
 
 
+def outline(x0: int, y0: int, x1: int, y1: int) -> list[float]:
+    """Of all pixels from (x0, y0) to before (x1, y1)."""
+    return [x0 + 0.1, y0 + 0.1, x1 - 0.1, y0 + 0.1, x1 - 0.1, y1 - 0.1, x0 + 0.1, y1 - 0.1]
+
+
+def labels_of_instances(crowd: np.ndarray) -> np.ndarray:
+    """(3,H,W), what the objects of `write_instances` make of the first images."""
+    labels = np.zeros((3, *SIZE), np.uint8)
+    labels[0, 2:10, 2:12] = 1
+    labels[0, :2, :2] = 80
+    labels[0, 9:, 13:] = 80
+    labels[0, 4:7, 4:7] = 17
+    labels[1][crowd] = 3
+    return labels
+
+
 def write_instances(root: Path) -> Judged:
     """COCO-Object from outlines: a small object on a large one, an object of two parts, a crowd, an image
     without objects, one with a broken outline; an object of a category and one of an image that are not
@@ -56,10 +72,6 @@ def write_instances(root: Path) -> Judged:
     height, width = SIZE
     for number, name in enumerate(NAMES):
         save_photo(root / "val2017" / f"{name}.jpg", number)
-
-    def outline(x0: int, y0: int, x1: int, y1: int) -> list[float]:
-        """Of all pixels from (x0, y0) to before (x1, y1)."""
-        return [x0 + 0.1, y0 + 0.1, x1 - 0.1, y0 + 0.1, x1 - 0.1, y1 - 0.1, x0 + 0.1, y1 - 0.1]
 
     crowd = np.zeros(SIZE, bool)
     crowd[2:5, 3:9] = True
@@ -95,12 +107,7 @@ def write_instances(root: Path) -> Judged:
         json.dumps({"annotations": annotations, "images": [*images, {"id": 9}], "categories": []})
     )
 
-    labels = np.zeros((3, *SIZE), np.uint8)
-    labels[0, 2:10, 2:12] = 1
-    labels[0, :2, :2] = 80
-    labels[0, 9:, 13:] = 80
-    labels[0, 4:7, 4:7] = 17
-    labels[1][crowd] = 3
+    labels = labels_of_instances(crowd)
     records = {
         name: (save_photo(root / "val2017" / f"{name}.jpg", n), labels[n].tolist())
         for n, name in enumerate(NAMES[:3])

@@ -16,7 +16,7 @@ KEYS = [f"{number}.jpg" for number in range(40)]
 
 
 def test_it_is_that_of_torchmetrics_and_sklearn() -> None:
-    metric = LabelRanking(5)
+    metric = LabelRanking("abcdefgh"[:5])
     for start in (21, 0, 7):
         end = {21: 40, 0: 7, 7: 21}[start]
         metric.update(KEYS[start:end], SCORES[start:end], LABELS[start:end])
@@ -28,11 +28,11 @@ def test_it_is_that_of_torchmetrics_and_sklearn() -> None:
 
 
 def test_classes_that_no_image_shows_do_not_count() -> None:
-    metric = LabelRanking(2)
+    metric = LabelRanking("abcdefgh"[:2])
     metric.update(
         ["a", "b"], torch.tensor([[0.9, 0.1], [0.2, 0.3]]), torch.tensor([[True, False], [False, False]])
     )
     assert metric.compute()["map"].value == 1
     metric.reset()
     assert metric.compute()["map"].n == 0
-    assert math.isnan(LabelRanking(2).compute()["map"].value)
+    assert math.isnan(LabelRanking("abcdefgh"[:2]).compute()["map"].value)

@@ -38,8 +38,8 @@ def picture(caption: str) -> np.ndarray:
     return image
 
 
-class Captions(TagSource):
-    regions = True
+class Drawn:
+    """A picture of each caption."""
 
     def __len__(self) -> int:
         return len(CAPTIONS)
@@ -49,6 +49,10 @@ class Captions(TagSource):
 
     def image(self, index: int) -> np.ndarray:
         return picture(CAPTIONS[index])
+
+
+class Captions(Drawn, TagSource):
+    regions = True
 
     def words(self, index: int) -> list[str]:
         return CAPTIONS[index].split()
@@ -66,17 +70,8 @@ class Captions(TagSource):
         return masks
 
 
-class Labels(SegmentationSource):
+class Labels(Drawn, SegmentationSource):
     class_names = ("background", "red", "green", "blue")
-
-    def __len__(self) -> int:
-        return len(CAPTIONS)
-
-    def key(self, index: int) -> str:
-        return f"{index}.png"
-
-    def image(self, index: int) -> np.ndarray:
-        return picture(CAPTIONS[index])
 
     def labels(self, index: int) -> np.ndarray:
         image = self.image(index)
@@ -199,17 +194,8 @@ def test_a_module_that_cannot_is_refused(tmp_path: Path) -> None:
             judge(tmp_path, Data(captions=Captions()), Other(), evaluation)
 
 
-class Colours(LabelSource):
+class Colours(Drawn, LabelSource):
     class_names = ("red", "green", "blue")
-
-    def __len__(self) -> int:
-        return len(CAPTIONS)
-
-    def key(self, index: int) -> str:
-        return f"{index}.png"
-
-    def image(self, index: int) -> np.ndarray:
-        return picture(CAPTIONS[index])
 
     def labels(self, index: int) -> np.ndarray:
         return self.image(index).any((0, 1))
@@ -222,3 +208,17 @@ def test_labels_rank_images_by_the_highest_value_of_a_mask(tmp_path: Path) -> No
     other_way_round = judge(tmp_path, Data(colours=Colours()), Module(strength=-1.0), LabelEvaluation())
     assert other_way_round["test/colours/plain/map"] < 1
     assert 0 < results(tmp_path)["plain", "random", "map"] <= 1
+
+
+class TwoColours(Colours):
+    class_names = ("blue", "red")
+
+    def labels(self, index: int) -> np.ndarray:
+        return super().labels(index)[[2, 0]]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sets_of_other_classes_are_judged_beside_each_other(tmp_path: Path) -> None:
+    logged = judge(tmp_path, Data(two=TwoColours(), three=Colours()), Module(), LabelEvaluation())
+    assert logged["test/two/plain/map"] == 1
+    assert logged["test/three/plain/map"] == 1

@@ -6,21 +6,12 @@ from __future__ import annotations
 
 from datamodules.base import Split
 from datamodules.kinds.spans import SpanSource
-from datamodules.sets.scenes import Scenes, SceneSource
+from datamodules.sets.judged_scenes import JudgedScenes
+from datamodules.sets.scenes import Scenes
 
 
-class SceneSpanSource(SpanSource):
+class SceneSpanSource(JudgedScenes, SpanSource):
     """The first caption of every scene, with the spans of its phrases."""
-
-    def __init__(self, scenes: SceneSource) -> None:
-        self.scenes = scenes
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def key(self, index: int) -> str:
-        """The split and the number of the scene."""
-        return self.scenes.key(index)
 
     def words(self, index: int) -> list[str]:
         """The caption's words."""
